@@ -1,0 +1,64 @@
+# Every verb of the kit; `make` alone lists them.
+#
+#   PYTHON=python3.12   the interpreter that `make setup` builds .venv with (default: the first supported one found)
+#   EXTRAS=and-cuda     optional dependencies to install as well
+#   PRESET=tutorial     named configuration to train (default: cpu)
+#   DATA=FOLDER         images to train on: a folder or gs:// (default: what tools/find_data.py finds)
+#   OUT=FOLDER          where a run writes (default: submission)
+#   ARGS="--epochs 5"   any other settings, passed on to python -m monet
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One for each choice of interpreter and extras; a new interpreter empties .venv, and with it the others.
+STAMP := $(VENV)/installed-$(subst /,_,$(PYTHON))-$(EXTRAS)
+OUT ?= submission
+DATA ?=
+ARGS ?=
+
+.PHONY: help setup local-train test lint bench data check describe lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP)  ## build .venv from requirements.txt (again only when that changes)
+
+$(STAMP): requirements.txt
+	PYTHON="$(PYTHON)" bash tools/setup.sh "$(VENV)" "$(EXTRAS)"
+	touch "$@"
+
+local-train: PRESET ?= cpu
+local-train: setup  ## train here, then write submission/images.zip and submission/preview.jpg
+	data=$$($(BIN)/python tools/find_data.py "$(DATA)"); \
+	$(BIN)/python -m monet run --preset $(PRESET) --data "$$data" --out "$(OUT)" $(ARGS)
+
+describe: PRESET ?= cpu
+describe: setup  ## show the settings, the networks' sizes, the device and the data
+	data=$$($(BIN)/python tools/find_data.py "$(DATA)"); \
+	$(BIN)/python -m monet describe --preset $(PRESET) --data "$$data" --out "$(OUT)" $(ARGS)
+
+check: setup  ## say what Kaggle would refuse about submission/images.zip
+	$(BIN)/python -m monet check "$(OUT)"
+
+data: setup  ## download the competition's images with the kaggle client (needs an account)
+	$(BIN)/python tools/find_data.py --download
+
+test: setup  ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup  ## check the code's style
+	$(BIN)/ruff check .
+
+bench: setup  ## measure the README's figures (minutes; ARGS="ROW …" chooses)
+	$(BIN)/python tools/bench.py $(ARGS)
+
+lock: setup  ## compile requirements.txt anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate \
+		--no-emit-index-url --upgrade pyproject.toml -o requirements.txt
+
+clean:  ## remove .venv and caches (never data, submission or kernel)
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+	find src tools tests -name __pycache__ -prune -exec rm -rf {} +

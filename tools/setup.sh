@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Builds a virtual environment from the lock: setup.sh FOLDER [EXTRAS]. PYTHON names the interpreter.
+set -euo pipefail
+
+venv=$1 extras=${2:-}
+supported="3.11 3.12 3.13"
+
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+is_supported() { [[ -n "$1" && " $supported " == *" $1 "* ]]; }
+
+refuse() {
+	echo "error: $1 This kit runs on Python 3.11, 3.12 and 3.13: name one, as in PYTHON=python3.12 make setup." >&2
+	exit 2
+}
+
+if [[ -n ${PYTHON:-} ]]; then
+	version=$(version_of "$PYTHON") || refuse "$PYTHON is not a Python that can be run."
+	is_supported "$version" || refuse "$PYTHON is Python $version."
+else
+	for PYTHON in "$venv/bin/python" python3 python python3.12 python3.13 python3.11 ""; do
+		version=$(version_of "$PYTHON") && is_supported "$version" && break
+	done
+	[[ -n $PYTHON ]] || refuse "No Python that it runs on was found."
+fi
+
+installed=$(version_of "$venv/bin/python") || installed=""
+if [[ $installed != "$version" ]]; then
+	rm -rf "$venv"
+	"$PYTHON" -m venv "$venv"
+fi
+echo "Setting up $venv with Python $version; the first time takes a minute or two and 2 GB" >&2
+pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check install)
+"${pip[@]}" --requirement requirements.txt
+"${pip[@]}" --no-deps --no-build-isolation --editable .
+if [[ -n $extras ]]; then
+	"${pip[@]}" --constraint requirements.txt --no-build-isolation --editable ".[$extras]"
+fi
