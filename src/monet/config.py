@@ -1,0 +1,196 @@
+"""Every knob of a run in one frozen dataclass, its checks, and its form as command line and as JSON."""
+
+import dataclasses
+import difflib
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+
+VERSION = "0.1.0"
+LOG = logging.getLogger("monet")
+
+SUBMISSION_SIZE = 256  # pixels a side: the competition takes no other size
+FEWEST_IMAGES, MOST_IMAGES = 7000, 10000  # what the competition takes
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: the message says what is wrong and what to do.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+def knob(default, help: str, *, low=None, high=None, choices: tuple = ()):
+    """A field of `Config`: its default, its one-line explanation, and the values it allows."""
+    return dataclasses.field(
+        default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One run. The defaults are those of the Monet CycleGAN tutorial; `monet.presets` holds the others."""
+
+    preset: str = knob("tutorial", "named configuration that the other fields start from")
+    data: str = knob("", "folder or gs:// address of the images; empty: data/gan-getting-started, else Kaggle's mount")
+    swap_sides: bool = knob(False, "take the second side of the data as the paintings (trainB, photo_tfrec)")
+    out: str = knob("submission", "folder for everything that the run writes")
+    resume: bool = knob(True, "go on from the newest checkpoint in `out`; false sets that run aside")
+    seed: int = knob(0, "seed of every random number", low=0, high=2**31 - 1)
+
+    accelerator: str = knob("auto", "device to train on", choices=("auto", "tpu", "gpu", "cpu"))
+    precision: str = knob("auto", "number format of the networks' arithmetic; auto: bfloat16 on a TPU, else float32",
+                          choices=("auto", "float32", "bfloat16"))
+
+    image_size: int = knob(256, "pixels a side of the training images (competition: 256)", low=16)
+    jitter_size: int = knob(286, "pixels a side before the random crop to image_size (paper: 286); 0: no crop", low=0)
+    mirror: bool = knob(True, "mirror every second training image at random (paper)")
+    batch_size: int = knob(1, "images of each set a step, over all devices (tutorial: 1)", low=1)
+    epochs: int = knob(25, "epochs (tutorial: 25)", low=1)
+    steps_per_epoch: int = knob(300, "steps an epoch (tutorial: 300, one a painting)", low=1)
+
+    system: str = knob("cyclegan", "what is trained: the players and their losses")
+    generator: str = knob("unet", "generator network")
+    generator_filters: int = knob(64, "filters of the generator's first layer (tutorial: 64)", low=1)
+    generator_levels: int = knob(8, "times the generator halves the image (tutorial: 8, down to 1x1)", low=1)
+    upsample: str = knob("transpose", "how the generator doubles the image: transposed convolution (tutorial), or "
+                         "resize and convolve, which leaves no checkerboard", choices=("transpose", "resize"))
+    learn_residual: bool = knob(False, "the generator paints a change of its input, starting from none, instead of "
+                                "the whole picture")
+    dropout: float = knob(0.5, "share dropped in the generator's first three up-blocks (tutorial: 0.5)",
+                          low=0.0, high=0.95)
+    discriminator: str = knob("patch", "discriminator network")
+    discriminator_filters: int = knob(64, "filters of the discriminator's first layer (tutorial: 64)", low=1)
+    norm: str = knob("instance", "normalization layer")
+    gamma_mean: float = knob(0.0, "mean of the normal distribution that normalization's gamma starts from "
+                             "(tutorial: 0)")
+    gamma_stddev: float = knob(0.02, "its standard deviation (tutorial: 0.02)", low=0.0)
+
+    adversarial_loss: str = knob("bce", "loss of the discriminators' game (tutorial: bce)")
+    cycle_weight: float = knob(10.0, "weight of the cycle loss (paper: 10)", low=0.0)
+    identity_weight: float = knob(5.0, "weight of the identity loss (paper: half the cycle weight)", low=0.0)
+    learning_rate: float = knob(2e-4, "Adam's step size (paper: 2e-4)", low=1e-8, high=1.0)
+    beta_1: float = knob(0.5, "Adam's first-moment decay (paper: 0.5)", low=0.0, high=0.9999)
+
+    max_minutes: float = knob(0.0, "end the run, images.zip included, within this time; 0: no limit", low=0.0)
+    checkpoint_minutes: float = knob(10.0, "minutes between checkpoints", low=0.0)
+    keep_checkpoints: int = knob(5, "newest checkpoints to keep (TensorFlow's tutorial: 5)", low=1)
+    preview_minutes: float = knob(2.0, "minutes between preview pictures", low=0.0)
+    tensorboard: bool = knob(True, "write TensorBoard scalars and previews to out/tensorboard")
+
+    num_images: int = knob(0, "images in images.zip; 0: every photo once, filled up with variants to 7,000",
+                           low=0, high=MOST_IMAGES)
+    image_names: str = knob("number", "names in images.zip: 0001.jpg…, or the photo's own image_name",
+                            choices=("number", "image_name"))
+    jpeg_quality: int = knob(95, "JPEG quality of the painted images (PIL's own default of 75 costs score)",
+                             low=1, high=100)
+    jpeg_subsampling: str = knob("4:4:4", "JPEG chroma subsampling", choices=("4:4:4", "4:2:2", "4:2:0"))
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+
+# A checkpoint fits a run only if these agree.
+ARCHITECTURE_FIELDS = ("system", "generator", "generator_filters", "generator_levels", "upsample",
+                       "learn_residual", "discriminator",
+                       "discriminator_filters", "norm")
+
+
+def near_names(name: str, names: Iterable[str]) -> str:
+    """What to offer for an unknown `name`: the nearest of `names`, or all of them."""
+    names = sorted(names)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(near)}?" if near else f"Choose one of: {', '.join(names)}."
+
+
+def pick(registry: Mapping, name: str, option: str):
+    """`registry[name]`, or a UserError that names the option and offers near names."""
+    if name not in registry:
+        raise UserError(f"--{option.replace('_', '-')} {name}: there is no such {option}. {near_names(name, registry)}")
+    return registry[name]
+
+
+def check_field_name(name: str) -> None:
+    """Raises UserError, offering near names, if `name` is no field of `Config`."""
+    if name not in FIELDS:
+        raise UserError(f"There is no setting named {name!r}. {near_names(name, FIELDS)}")
+
+
+def parse_field(name: str, text: str):
+    """The value of field `name` that the command line's `text` stands for.
+
+    Raises:
+        UserError: for an unknown field or text that is not of its type.
+    """
+    check_field_name(name)
+    kind = FIELDS[name].type
+    option = f"--{name.replace('_', '-')} {text}"
+    if kind is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() not in words:
+            raise UserError(f"{option}: expected true or false.")
+        return words[text.lower()]
+    try:
+        return kind(text)
+    except ValueError:
+        expected = {int: "a whole number", float: "a number"}[kind]
+        raise UserError(f"{option}: expected {expected}.") from None
+
+
+def check_field_value(name: str, value) -> None:
+    """Raises UserError if `value` is not of the type, or not in the range, that field `name` allows."""
+    check_field_name(name)
+    field = FIELDS[name]
+    option = f"--{name.replace('_', '-')} {value}"
+    fits = type(value) is field.type or (field.type is float and type(value) is int)
+    if not fits:
+        raise UserError(f"{option}: expected {field.type.__name__}, got {type(value).__name__}.")
+    low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+    if choices and value not in choices:
+        raise UserError(f"{option}: choose one of {', '.join(choices)}.")
+    below = low is not None and not value >= low  # written so that nan is refused
+    above = high is not None and not value <= high
+    if below or above or value in (float("inf"), float("-inf")) or value != value:
+        bounds = [f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else ""]
+        raise UserError(f"{option}: must be {' and '.join(filter(None, bounds)) or 'a finite number'}.")
+
+
+def make_config(**values) -> Config:
+    """A checked Config from field values; what is not given keeps its default.
+
+    Raises:
+        UserError: for an unknown name, a wrong type, a value out of range, or values that contradict each other.
+    """
+    for name, value in values.items():
+        check_field_value(name, value)
+    config = Config(**{name: FIELDS[name].type(value) for name, value in values.items()})
+    if 0 < config.jitter_size < config.image_size:
+        raise UserError(f"--jitter-size {config.jitter_size} is smaller than --image-size {config.image_size}: "
+                        "a crop needs a larger picture. Give 0 for no crop, or a larger size.")
+    return config
+
+
+def write_config(config: Config, path: str) -> None:
+    """Writes the config as JSON to `path`, a local file, whole or not at all."""
+    temporary = f"{path}.part"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(dataclasses.asdict(config), file, indent=2)
+        file.write("\n")
+    os.replace(temporary, path)
+
+
+def read_config_values(path: str) -> dict:
+    """The field values that the JSON file at `path` holds, not yet checked.
+
+    Raises:
+        UserError: if the file cannot be read or is not a JSON object.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}. Give --config the config.json of a run.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}. Give --config the config.json of a run.") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no settings: it must be a JSON object. Give --config the config.json of a run.")
+    return values
