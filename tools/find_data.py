@@ -1,0 +1,119 @@
+"""Says where the training data lies: what was asked for, else the competition's own, else the built-in sample.
+
+    python tools/find_data.py [DATA]         the first of: DATA; data/gan-getting-started; Kaggle's mount;
+                                             a download, if there are credentials; the sample, drawn once
+    python tools/find_data.py --download     download the competition's data; any failure is an error
+
+Prints the folder (or gs:// address) on stdout, and what it is on stderr.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from download_data import download, find_credentials, say
+
+from monet.config import UserError
+from monet.kaggle_machine import COMPETITION, find_kaggle_mount
+
+FOLDER = Path(__file__).resolve().parents[1] / "data"
+
+
+def given_data(data: str) -> str:
+    """What the user asked for, unchanged.
+
+    Raises:
+        UserError: if it is a local folder that does not exist.
+    """
+    if not data.startswith("gs://") and not os.path.isdir(os.path.expanduser(data)):
+        raise UserError(f"DATA={data} is not a folder. Give a folder of images or TFRecords, a gs:// address, or no "
+                        "DATA at all for the built-in sample.")
+    say(f"Data: {data}, as asked for.")
+    return data
+
+
+def try_download(folder: Path) -> str | None:
+    """The downloaded data's folder; None, with the reason on stderr, if it could not be downloaded."""
+    try:
+        say(f"Data: {download(folder)}, downloaded from Kaggle.")
+    except UserError as error:
+        say(f"No download: {error}")
+        return None
+    return str(folder / COMPETITION)
+
+
+def built_in_sample(folder: Path) -> str:
+    """The folder of the built-in sample, drawn now if it never was."""
+    root = folder / "sample"
+    say("Data: the built-in SAMPLE, landscapes drawn by a program, no real paintings: good for trying out, not for the "
+        "competition. `make data` gets the real data, or says what it needs; DATA=FOLDER takes your own.")
+    if not (root / "SAMPLE").exists():
+        from sample_data import write_sample  # here, because most runs do not draw
+
+        say(f"Drawing it into {root}, once: about half a minute.")
+        write_sample(root)
+    return str(root)
+
+
+def default_data(data: str = "", folder: Path = FOLDER) -> str:
+    """The folder or gs:// address to train from; `folder` holds what was downloaded and drawn.
+
+    Raises:
+        UserError: if `data` is given and is no folder.
+    """
+    if data:
+        return given_data(data)
+    own = folder / COMPETITION
+    if own.is_dir():
+        say(f"Data: {own}.")
+        return str(own)
+    mount = find_kaggle_mount()
+    if mount:
+        say(f"Data: {mount}, Kaggle's mount.")
+        return mount
+    downloaded = None
+    if find_credentials() or own.with_suffix(".zip").exists():
+        downloaded = try_download(folder)
+    return downloaded or built_in_sample(folder)
+
+
+def required_download(folder: Path = FOLDER) -> str:
+    """The competition's data below `folder`, downloaded if it is not there.
+
+    Raises:
+        UserError: if it cannot be downloaded.
+    """
+    own = folder / COMPETITION
+    if own.is_dir():
+        from monet.records import find_data  # here, because TensorFlow takes seconds to load
+
+        say(f"Data: {find_data(str(own)).describe()}, downloaded before.")
+    else:
+        say(f"Data: {download(folder)}, downloaded from Kaggle.")
+    return str(own)
+
+
+def main() -> int:
+    """The command line; returns the exit status."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    parser = argparse.ArgumentParser(description="Say where the training data lies; get it if it is not there.")
+    parser.add_argument("data", nargs="?", default="", help="a folder or gs:// address to take instead of looking")
+    parser.add_argument("--download", action="store_true", help="download the competition's data; no sample instead")
+    options = parser.parse_args()
+    try:
+        print(required_download() if options.download else default_data(options.data))
+    except UserError as error:
+        say(str(error))
+        return 2
+    except OSError as error:
+        say(f"{error.filename}: {error.strerror}. The data is kept in {FOLDER}: make it writable, or give DATA=FOLDER.")
+        return 2
+    except KeyboardInterrupt:
+        say("Stopped. What was downloaded is kept; the next run goes on from there.")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
