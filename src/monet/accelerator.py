@@ -1,0 +1,81 @@
+"""Which `tf.distribute` strategy, and which number format, this machine gets."""
+
+import glob
+import os
+
+import tensorflow as tf
+from tensorflow import keras
+
+from monet.config import Config, UserError
+
+
+def tpu_expected() -> bool:
+    """Whether this machine, by its device files and environment, has a TPU."""
+    named = any(os.environ.get(name) for name in ("TPU_NAME", "TPU_ACCELERATOR_TYPE", "ISTPUVM"))
+    return named or bool(glob.glob("/dev/accel*"))
+
+
+def devices_found() -> str:
+    """The devices TensorFlow sees, for a message: '1 CPU, 2 GPU'."""
+    kinds = [device.device_type for device in tf.config.list_physical_devices()]
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
+
+
+def connect_tpu() -> tf.distribute.Strategy:
+    """A strategy over the TPU's cores.
+
+    Raises:
+        UserError: if there is none, or it does not start.
+    """
+    advice = "Give --accelerator gpu, cpu or auto to train without it."
+    if not tpu_expected():
+        raise UserError(f"--accelerator tpu: there is no TPU here (found: {devices_found()}). {advice}")
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=os.environ.get("TPU_NAME", "local"))
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"The TPU of this machine does not start ({reason}; found: {devices_found()}). "
+                        f"{advice}") from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def strategy_over(kind: str) -> tf.distribute.Strategy:
+    """A strategy over all logical devices of `kind`, 'GPU' or 'CPU': mirrored if there are several."""
+    names = [device.name for device in tf.config.list_logical_devices(kind)]
+    if len(names) > 1:
+        return tf.distribute.MirroredStrategy(names)
+    return tf.distribute.get_strategy()
+
+
+def choose_strategy(config: Config) -> tf.distribute.Strategy:
+    """The strategy for `config.accelerator`; `auto` takes a TPU before GPUs before the CPU.
+
+    Raises:
+        UserError: for a device that is not there or does not start, or a batch that its replicas do not divide.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if config.accelerator == "tpu" or (config.accelerator == "auto" and tpu_expected()):
+        strategy = connect_tpu()
+    elif config.accelerator == "gpu" and not gpus:
+        raise UserError(f"--accelerator gpu: there is no GPU here that TensorFlow can use (found: {devices_found()}). "
+                        "Give --accelerator cpu or auto, or install the CUDA libraries: make setup EXTRAS=and-cuda.")
+    elif config.accelerator == "cpu" or not gpus:
+        tf.config.set_visible_devices([], "GPU")
+        strategy = strategy_over("CPU")
+    else:
+        strategy = strategy_over("GPU")
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % replicas:
+        raise UserError(f"--batch-size {config.batch_size} cannot be shared by {replicas} devices: "
+                        f"give a multiple of {replicas}.")
+    return strategy
+
+
+def set_precision(config: Config, strategy: tf.distribute.Strategy) -> str:
+    """Makes `config.precision` the format that networks built from now on compute in, and returns its name."""
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    precision = {"auto": "bfloat16" if on_tpu else "float32"}.get(config.precision, config.precision)
+    keras.mixed_precision.set_global_policy("float32" if precision == "float32" else f"mixed_{precision}")
+    return precision

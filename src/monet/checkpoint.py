@@ -1,0 +1,269 @@
+"""Save, restore, resume: named arrays in files that are whole or not there at all.
+
+A checkpoint is an .npz file (a zip of .npy arrays, each with a checksum) and so is an exported generator. The names are
+the project's own (`photo_to_monet/down1_conv/kernel`), so that a file outlives the version of Keras that wrote it.
+"""
+
+import dataclasses
+import errno
+import json
+import os
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from monet.config import ARCHITECTURE_FIELDS, LOG, Config, UserError
+
+META_NAME = "meta"  # the array that holds step, config and data as JSON
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def variable_names(network: keras.Model) -> dict:
+    """The network's variables by name, `layer/weight`, alike under Keras 2 and 3."""
+    names = {}
+    for layer in network.layers:
+        for variable in layer.weights:
+            names[f"{layer.name}/{variable.name.split('/')[-1].split(':')[0]}"] = variable
+    return names
+
+
+def adam_variables(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict:
+    """The variables of the Adam that trains `network`, by name: its step count, and two moments a weight."""
+    names = {id(variable): name for name, variable in variable_names(network).items()}
+    found = {"iterations": optimizer.iterations}
+    # These two attributes have one name and one order in Keras 2 and 3; the variables' names do not.
+    moments = zip(network.trainable_variables, optimizer._momentums, optimizer._velocities, strict=True)
+    for variable, first, second in moments:
+        found[f"m/{names[id(variable)]}"] = first
+        found[f"v/{names[id(variable)]}"] = second
+    return found
+
+
+def system_variables(system) -> dict:
+    """Every variable of a system (`monet.cyclegan.CycleGan`) that its training needs to go on, by name."""
+    found = {}
+    for name, network in system.networks.items():
+        found |= {f"{name}/{key}": variable for key, variable in variable_names(network).items()}
+        found |= {f"{name}/adam/{key}": variable
+                  for key, variable in adam_variables(network, system.optimizers[name]).items()}
+    return found
+
+
+def out_of_space(error: OSError) -> bool:
+    """Whether the error says that the disk, or the user's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_arrays(path: str, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Writes named arrays to the .npz file `path`, one at a time, whole or not at all.
+
+    Raises:
+        UserError: if the disk is full; an earlier file of that name stays as it was.
+    """
+    temporary = f"{path}.part"
+    try:
+        with open(temporary, "wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for name, array in arrays:
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+        if isinstance(error, OSError) and out_of_space(error):
+            raise UserError(f"The disk is full: {path} could not be written, and what was there before is untouched. "
+                            "Free some space, or give another --out, and start again.") from error
+        raise
+
+
+def read_arrays(path: str, prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays of an .npz file whose names begin with `prefix`, by the rest of the name.
+
+    Raises:
+        One of `UNREADABLE` if the file is damaged: every array's checksum is compared.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        return {name.removeprefix(prefix): file[name] for name in file.files if name.startswith(prefix)}
+
+
+def value_of(variable) -> np.ndarray:
+    """The variable's value on the host."""
+    return np.asarray(tf.convert_to_tensor(variable))
+
+
+def assign_arrays(variables: dict, arrays: dict[str, np.ndarray], source: str) -> None:
+    """Gives each of `variables` the array of its name.
+
+    Raises:
+        UserError: naming the first array that is missing, left over, or of another shape; nothing is assigned then.
+    """
+    for name in [*variables, *arrays]:
+        expected = tuple(variables[name].shape) if name in variables else "none"
+        found = arrays[name].shape if name in arrays else "none"
+        if expected != found:
+            raise UserError(f"{source} does not fit the network: array {name!r} has shape {found}, expected "
+                            f"{expected}. Give the settings that it was made with (--config its config.json).")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def export_network(network: keras.Model, path: str) -> None:
+    """Writes the network's weights to `path` as an .npz file of arrays named `layer/weight`."""
+    write_arrays(path, ((name, value_of(variable)) for name, variable in variable_names(network).items()))
+
+
+def import_network(network: keras.Model, path: str) -> None:
+    """Loads into `network` what `export_network` wrote, under this or the other version of Keras.
+
+    Raises:
+        UserError: for a file that cannot be read, or that does not fit: the first array that differs is named.
+    """
+    try:
+        arrays = read_arrays(path)
+    except UNREADABLE as error:
+        raise UserError(f"{path} holds no exported network ({error}). Give the .npz file that a run wrote.") from None
+    assign_arrays(variable_names(network), arrays, path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Meta:
+    """What a checkpoint says of its run: steps done, the config's fields, and the data's counts."""
+
+    step: int
+    config: dict
+    data: dict
+
+
+def save_checkpoint(folder: str, system, meta: Meta, keep: int) -> str:
+    """Writes a checkpoint and removes all but the newest `keep`; returns its path.
+
+    Raises:
+        UserError: if the disk is full; earlier checkpoints stay.
+    """
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, f"step-{meta.step:08d}.npz")
+    text = np.frombuffer(json.dumps(dataclasses.asdict(meta)).encode(), np.uint8)
+    variables = system_variables(system)
+    write_arrays(path, [(META_NAME, text), *((name, LazyArray(variable)) for name, variable in variables.items())])
+    for old in list_checkpoints(folder)[keep:]:
+        os.remove(old)
+    return path
+
+
+class LazyArray:
+    """A variable that becomes an array only when it is written, so that a copy of all never stands in memory."""
+
+    def __init__(self, variable):
+        self.variable = variable
+
+    def __array__(self, dtype=None, copy=None):
+        return value_of(self.variable)
+
+
+def list_checkpoints(folder: str) -> list[str]:
+    """Paths of the checkpoints in `folder`, the newest first; none if there is no such folder."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return [os.path.join(folder, name) for name in sorted(names, reverse=True) if re.fullmatch(r"step-\d+\.npz", name)]
+
+
+def meta_of(array: np.ndarray) -> Meta:
+    """The Meta that a checkpoint's array `META_NAME` holds as JSON."""
+    return Meta(**json.loads(array.tobytes()))
+
+
+def load_newest(folder: str) -> tuple[Meta, dict[str, np.ndarray]] | None:
+    """The newest checkpoint in `folder` that can be read, or None if there is none.
+
+    Unreadable ones are passed over, saying so, and stay where they are.
+
+    Raises:
+        UserError: if there are checkpoints and none can be read.
+    """
+    paths = list_checkpoints(folder)
+    for path in paths:
+        try:
+            arrays = read_arrays(path)
+            return meta_of(arrays.pop(META_NAME)), arrays
+        except UNREADABLE as error:
+            LOG.warning("%s cannot be read (%s): going back to the checkpoint before it", path, error)
+    if paths:
+        raise UserError(f"None of the {len(paths)} checkpoints in {folder} can be read. "
+                        "Start anew with --resume false, which sets them aside, or give another --out.")
+    return None
+
+
+def check_unchanged(folder: str, config: Config, data: dict) -> None:
+    """Compares the run with what the newest checkpoint in `folder` says of itself, before anything is built.
+
+    Raises:
+        UserError: naming what differs, if that checkpoint is of another architecture or other data.
+    """
+    advice = "Give another --out, or --resume false, which sets the earlier run aside."
+    now = dataclasses.asdict(config)
+    for path in list_checkpoints(folder):
+        try:
+            meta = meta_of(read_arrays(path, META_NAME)[""])
+        except UNREADABLE:
+            continue  # load_newest speaks of it
+        changed = [f"{name} was {meta.config.get(name)!r}, now {now[name]!r}"
+                   for name in ARCHITECTURE_FIELDS if meta.config.get(name) != now[name]]
+        if changed:
+            raise UserError(f"The run in {config.out} has another architecture ({'; '.join(changed)}). {advice}")
+        if meta.data != data:
+            raise UserError(f"The run in {config.out} saw other data ({meta.data}, now {data}). {advice}")
+        return
+
+
+def restore(folder: str, system) -> int:
+    """Loads the newest readable checkpoint in `folder` into `system`.
+
+    Returns:
+        The steps that it had done; 0 if there is no checkpoint.
+
+    Raises:
+        UserError: if it does not fit, or none can be read.
+    """
+    newest = load_newest(folder)
+    if newest is None:
+        return 0
+    meta, arrays = newest
+    assign_arrays(system_variables(system), arrays, folder)
+    LOG.info("Resuming from step %d of %s", meta.step, folder)
+    return meta.step
+
+
+def restore_network(folder: str, network: keras.Model) -> None:
+    """Loads the network of that name out of the newest readable checkpoint in `folder`.
+
+    Raises:
+        UserError: if there is no checkpoint that can be read, or it does not fit.
+    """
+    newest = load_newest(folder)
+    if newest is None:
+        raise UserError(f"There is no trained generator: {folder} holds no checkpoint. Train first (python -m monet "
+                        "train), name the run's folder with --out, or give --weights FILE.")
+    meta, arrays = newest
+    prefix = f"{network.name}/"
+    own = {name.removeprefix(prefix): array for name, array in arrays.items()
+           if name.startswith(prefix) and not name.startswith(f"{prefix}adam/")}
+    assign_arrays(variable_names(network), own, folder)
+    LOG.info("Painting with step %d of %s", meta.step, folder)
+
+
+def set_aside(folder: str) -> None:
+    """Renames `folder`, if it is there, to the first free of `folder-1`, `folder-2`, …: no checkpoint is deleted."""
+    if os.path.isdir(folder):
+        number = 1
+        while os.path.exists(f"{folder}-{number}"):
+            number += 1
+        shutil.move(folder, f"{folder}-{number}")
+        LOG.info("The earlier run's checkpoints are now in %s-%d", folder, number)

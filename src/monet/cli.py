@@ -1,0 +1,226 @@
+"""The command line: `python -m monet run|train|generate|check|describe`."""
+
+import argparse
+import dataclasses
+import logging
+import os
+import sys
+import time
+
+from tensorflow import keras
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from monet.accelerator import choose_strategy, devices_found, set_precision
+from monet.checkpoint import import_network, restore_network
+from monet.config import FEWEST_IMAGES, FIELDS, LOG, VERSION, Config, UserError, check_field_name, parse_field, pick
+from monet.kaggle_machine import find_kaggle_mount
+from monet.networks import build_generator, parameter_count, size_multiple
+from monet.painting import paint_files
+from monet.presets import resolve_config
+from monet.records import Data, find_data
+from monet.reporting import RunFiles, open_run
+from monet.submission import check, generate_submission, number_of_images
+from monet.trainer import SYSTEMS, Interrupted, Trainer, make_painter
+
+LOCAL_DATA = os.path.join("data", "gan-getting-started")
+
+
+def open_data(config: Config) -> Data:
+    """The images that `config.data` names; empty: data/gan-getting-started, else Kaggle's mount.
+
+    Raises:
+        UserError: if there are none, or they cannot be used.
+    """
+    root = config.data or (LOCAL_DATA if os.path.isdir(LOCAL_DATA) else find_kaggle_mount())
+    if not root:
+        raise UserError(f"No images were named and {LOCAL_DATA} is not there. Give --data FOLDER, or use "
+                        "`make local-train`, which downloads them or draws a sample.")
+    data = find_data(root, config.swap_sides)
+    LOG.info("Data: %s", data.describe())
+    return data
+
+
+def deadline_of(config: Config, started: float) -> float | None:
+    """`time.monotonic()` by which a run that began at `started` must be over; None for no limit."""
+    return started + 60 * config.max_minutes if config.max_minutes else None
+
+
+def hand_in(paint, data: Data, config: Config) -> int:
+    """Paints and zips the submission, checks it, and returns the exit status."""
+    path = RunFiles(config.out).zip
+    count = generate_submission(paint, data.photo, path, config)
+    problems = check(path, fewest=min(count, FEWEST_IMAGES))
+    for problem in problems:
+        LOG.error("%s", problem)
+    if count < FEWEST_IMAGES:
+        LOG.warning("%s has %d images, for trying out: Kaggle refuses fewer than %d", path, count, FEWEST_IMAGES)
+    LOG.info("Wrote %s with %d images, %.0f MB", path, count, os.path.getsize(path) / 1e6)
+    return 2 if problems else 0
+
+
+def run_command(config: Config, arguments: argparse.Namespace) -> int:
+    """`run`: train, generate, check."""
+    data = open_data(config)
+    trainer = Trainer(config, data, deadline_of(config, arguments.started), number_of_images(data.photo, config))
+    trainer.fit()
+    status = hand_in(trainer.paint, data, config)
+    LOG.info("Photos beside their paintings: %s", trainer.files.preview)
+    return status
+
+
+def train_command(config: Config, arguments: argparse.Namespace) -> int:
+    """`train`: checkpoints, history, preview and the exported generator, no submission."""
+    trainer = Trainer(config, open_data(config), deadline_of(config, arguments.started))
+    trainer.fit()
+    LOG.info("Wrote %s and %s", trainer.files.generator, trainer.files.preview)
+    return 0
+
+
+def trained_generator(config: Config, weights: str) -> keras.Model:
+    """The photo_to_monet generator with the weights of the file `weights`, or else of the run in `config.out`.
+
+    Raises:
+        UserError: if there is no such file or run, or it does not fit the config.
+    """
+    set_precision(config, choose_strategy(config))
+    generator = build_generator(config, "photo_to_monet")
+    files = RunFiles(config.out)
+    exported = weights or (files.generator if os.path.exists(files.generator) else "")
+    if exported:
+        import_network(generator, exported)
+        LOG.info("Painting with %s", exported)
+    else:
+        restore_network(files.checkpoints, generator)
+    return generator
+
+
+def generate_command(config: Config, arguments: argparse.Namespace) -> int:
+    """`generate`: the submission of a trained run, or any pictures painted."""
+    paint = make_painter(trained_generator(config, arguments.weights))
+    if not arguments.images:
+        return hand_in(paint, open_data(config), config)
+    folder = os.path.join(config.out, "painted")
+    painted = paint_files(paint, arguments.images, folder, config, size_multiple(config))
+    LOG.info("Wrote %d picture(s) to %s", len(painted), folder)
+    return 0
+
+
+def check_command(config: Config, arguments: argparse.Namespace) -> int:
+    """`check`: says what Kaggle would refuse about a zip or a folder."""
+    problems = check(arguments.path)
+    for problem in problems:
+        print(problem)
+    if not problems:
+        print(f"{arguments.path}: nothing that Kaggle is known to refuse")
+    return 2 if problems else 0
+
+
+def describe_command(config: Config, arguments: argparse.Namespace) -> int:
+    """`describe`: the resolved config, the networks' sizes, the device and the data."""
+    for name, value in dataclasses.asdict(config).items():
+        mark = " " if value == FIELDS[name].default else "*"
+        print(f"{mark} {name:22} {value!s:12} {FIELDS[name].metadata['help']}")
+    print("(* not the tutorial's value)\n")
+    strategy = choose_strategy(config)
+    precision = set_precision(config, strategy)
+    for name, network in pick(SYSTEMS, config.system, "system")(config).networks.items():
+        print(f"{name:22} {parameter_count(network):>12,} parameters")
+    print(f"device                 {strategy.num_replicas_in_sync} of {devices_found()}, {precision}")
+    try:
+        print(f"data                   {open_data(config).describe()}")
+    except UserError as error:
+        if config.data:
+            raise
+        print(f"data                   none: {error}")
+    return 0
+
+
+COMMANDS = {"run": run_command, "train": train_command, "generate": generate_command, "check": check_command,
+            "describe": describe_command}
+
+
+class PoliteParser(argparse.ArgumentParser):
+    """An argument parser whose refusals are UserErrors like all others."""
+
+    def error(self, message):
+        """Raises UserError."""
+        raise UserError(f"{message[0].upper()}{message[1:]}. See python -m monet --help.")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of every command; each field of Config is an option of the commands that have a config."""
+    parser = PoliteParser(prog="monet", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"monet {VERSION}")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=PoliteParser)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=command.__doc__.split(": ", 1)[1], description=command.__doc__,
+                                  allow_abbrev=False)
+        if name == "check":
+            sub.add_argument("path", help="images.zip, or a folder with it or with the pictures")
+            continue
+        sub.add_argument("--config", default="", metavar="FILE", help="config.json of a run to take the settings from")
+        if name == "generate":
+            sub.add_argument("--images", default="", metavar="PATH", help="a picture or a folder of pictures to paint")
+            sub.add_argument("--weights", default="", metavar="FILE", help="exported generator (photo_to_monet.npz)")
+        for field, knob_field in FIELDS.items():
+            sub.add_argument(f"--{field.replace('_', '-')}", dest=field, default=argparse.SUPPRESS, metavar="VALUE",
+                             help=knob_field.metadata["help"].replace("%", "%%"))
+    return parser
+
+
+def parse_command_line(argv: list[str]) -> tuple[argparse.Namespace, Config]:
+    """The command with its own arguments, and the config.
+
+    Raises:
+        UserError: for anything unknown, malformed or contradictory.
+    """
+    arguments, unknown = make_parser().parse_known_args(argv)
+    for option in unknown:
+        if option.startswith("--"):
+            check_field_name(option[2:].split("=")[0].replace("-", "_"))
+        raise UserError(f"{option}: expected --option value. See python -m monet {arguments.command} --help.")
+    overrides = {name: parse_field(name, text) for name, text in vars(arguments).items() if name in FIELDS}
+    config_file = getattr(arguments, "config", "")
+    if arguments.command == "generate" and not config_file and "preset" not in overrides:
+        of_run = RunFiles(overrides.get("out", Config.out)).config
+        config_file = of_run if os.path.exists(of_run) else ""
+    return arguments, resolve_config(overrides, config_file)
+
+
+def start_logging(arguments: argparse.Namespace, config: Config) -> None:
+    """Logs to standard error and, for the commands that write to `out`, to out/run.log.
+
+    Raises:
+        UserError: if that folder cannot be written.
+    """
+    LOG.setLevel(logging.INFO)
+    LOG.handlers.clear()
+    LOG.addHandler(logging.StreamHandler())
+    if arguments.command in ("run", "train", "generate"):
+        to_file = logging.FileHandler(open_run(config.out).log, encoding="utf-8")
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        LOG.addHandler(to_file)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command that `argv` (default: the process's) names.
+
+    Returns:
+        The exit status: 0 done, 2 a mistake that the user can mend (said on standard error), 130 interrupted.
+    """
+    started = time.monotonic()
+    try:
+        arguments, config = parse_command_line(sys.argv[1:] if argv is None else argv)
+        arguments.started = started
+        start_logging(arguments, config)
+        with logging_redirect_tqdm([LOG]):
+            return COMMANDS[arguments.command](config, arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Interrupted:
+        print("Stopped and saved: the same command goes on from there.", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130

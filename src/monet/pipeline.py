@@ -1,0 +1,100 @@
+"""The training images as an endless, seeded, resumable stream of batches."""
+
+import tensorflow as tf
+
+from monet.config import Config
+from monet.records import Data, ImageSet, decode_image, read_examples
+
+CACHE_BYTES = 1 << 30  # encoded images up to this size in all stay in memory: the competition's are 0.16 GB
+SHUFFLE_UNCACHED = 512  # images in the shuffle buffer of a larger set
+
+
+def scaled(image: tf.Tensor) -> tf.Tensor:
+    """uint8 or float32 0..255 to float32 [-1, 1]."""
+    return tf.cast(image, tf.float32) / 127.5 - 1.0
+
+
+def resized(image: tf.Tensor, size: int) -> tf.Tensor:
+    """`[height, width, 3]` to float32 `[size, size, 3]` in the same range: bilinear, antialiased where it shrinks."""
+    fits = tf.reduce_all(tf.shape(image)[:2] == size)
+    image = tf.cond(fits, lambda: tf.cast(image, tf.float32),
+                    lambda: tf.image.resize(image, [size, size], antialias=True))
+    return tf.ensure_shape(image, [size, size, 3])
+
+
+def jittered(image: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
+    """One training image, as the config augments it.
+
+    Args:
+        image: uint8 `[height, width, 3]`.
+        seed: int32 `[2]`; the same seed gives the same crop and mirroring.
+        config: gives image_size, jitter_size and mirror.
+
+    Returns:
+        float32 `[image_size, image_size, 3]` in [-1, 1].
+    """
+    top, left, mirrored = tf.unstack(tf.random.stateless_uniform([3], seed))
+    if config.mirror:  # as uint8, which TensorFlow reverses by rows; floats it reverses one by one
+        image = tf.cond(mirrored < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
+    size, room = config.image_size, config.jitter_size - config.image_size
+    if room <= 0:
+        return scaled(resized(image, size))
+    larger = tf.image.resize(image, [config.jitter_size, config.jitter_size])
+    corner = tf.cast(tf.stack([top, left, 0.0]) * (room + 1), tf.int32)
+    return scaled(tf.slice(larger, corner, [size, size, 3]))
+
+
+def encoded_bytes(image_set: ImageSet) -> int:
+    """Bytes of the set's files."""
+    return sum(tf.io.gfile.stat(file).length for file in image_set.files)
+
+
+def training_side(image_set: ImageSet, config: Config, side: int, first: int) -> tf.data.Dataset:
+    """Endless augmented images of one set: every image once before any comes again, in a new order each time.
+
+    Args:
+        image_set: where the images are.
+        config: gives the augmentation and the seed.
+        side: 0 or 1; the two sets of a run draw different random numbers.
+        first: position in the stream to begin at.
+
+    Returns:
+        A dataset of float32 `[image_size, image_size, 3]` in [-1, 1].
+    """
+    images = read_examples(image_set).map(lambda example: example["image"])
+    in_memory = encoded_bytes(image_set) <= CACHE_BYTES
+    images = images.cache() if in_memory else images
+    buffer = image_set.count if in_memory else min(image_set.count, SHUFFLE_UNCACHED)
+    images = images.shuffle(buffer, seed=2 * config.seed + side, reshuffle_each_iteration=True).repeat()
+
+    def augmented(position, encoded):
+        seed = tf.random.experimental.stateless_fold_in([config.seed, side], position)
+        return jittered(decode_image(encoded), seed, config)
+
+    # Skipped before anything is decoded: resuming at position 100,000 takes less than a second.
+    return images.enumerate().skip(first).map(augmented, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def training_pairs(data: Data, config: Config, first_step: int = 0) -> tf.data.Dataset:
+    """Endless batches of unpaired photos and paintings, the same for the same seed.
+
+    Both sets repeat by themselves: zipping them finite would end, with the competition's data, after 300 photos.
+
+    Args:
+        data: the two sets.
+        config: gives the global batch, the augmentation and the seed.
+        first_step: the step to begin at; the batches are those that an unbroken run sees from there on.
+
+    Returns:
+        A dataset of `(photo, monet)`, each float32 `[batch_size, image_size, image_size, 3]` in [-1, 1].
+    """
+    first = first_step * config.batch_size
+    photo = training_side(data.photo, config, 0, first).batch(config.batch_size, drop_remainder=True)
+    monet = training_side(data.monet, config, 1, first).batch(config.batch_size, drop_remainder=True)
+    return tf.data.Dataset.zip((photo, monet)).prefetch(tf.data.AUTOTUNE)
+
+
+def first_images(image_set: ImageSet, count: int, size: int) -> tf.Tensor:
+    """The set's first `count` images, not augmented, float32 `[count, size, size, 3]` in [-1, 1]."""
+    examples = read_examples(image_set).take(count)
+    return tf.stack([scaled(resized(decode_image(example["image"]), size)) for example in examples])

@@ -1,0 +1,144 @@
+"""What a run leaves for people to look at: where its files are, history.csv, TensorBoard, previews."""
+
+import csv
+import dataclasses
+import os
+import time
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from monet.config import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFiles:
+    """Where a run keeps what it writes, all below its `out` folder."""
+
+    out: str
+
+    @property
+    def checkpoints(self) -> str:
+        """Folder of the checkpoints."""
+        return os.path.join(self.out, "checkpoints")
+
+    @property
+    def history(self) -> str:
+        """CSV of the losses."""
+        return os.path.join(self.out, "history.csv")
+
+    @property
+    def config(self) -> str:
+        """The resolved config as JSON."""
+        return os.path.join(self.out, "config.json")
+
+    @property
+    def generator(self) -> str:
+        """The exported photo_to_monet generator."""
+        return os.path.join(self.out, "photo_to_monet.npz")
+
+    @property
+    def preview(self) -> str:
+        """The newest preview picture."""
+        return os.path.join(self.out, "preview.jpg")
+
+    @property
+    def zip(self) -> str:
+        """The submission."""
+        return os.path.join(self.out, "images.zip")
+
+    @property
+    def log(self) -> str:
+        """What the run said."""
+        return os.path.join(self.out, "run.log")
+
+
+def open_run(out: str) -> RunFiles:
+    """Makes the folder `out`, if it is not there.
+
+    Raises:
+        UserError: if it is a file, or cannot be written.
+    """
+    files = RunFiles(out)
+    try:
+        os.makedirs(out, exist_ok=True)
+        with open(files.log, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be used ({error.strerror}): give a folder that can be written.") from None
+    return files
+
+
+def picture_of(images) -> np.ndarray:
+    """float [-1, 1] to uint8 0..255, rounded."""
+    return np.clip(np.rint((np.asarray(images) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def write_preview(photos, painted, path: str) -> np.ndarray:
+    """Writes a JPEG of two columns of pairs, photo | painted, whole or not at all; returns it as uint8 `[h, w, 3]`."""
+    pairs = np.concatenate([picture_of(photos), picture_of(painted)], axis=2)
+    half = (len(pairs) + 1) // 2
+    columns = [np.concatenate(list(column), axis=0) for column in (pairs[:half], pairs[half:]) if len(column)]
+    tallest = max(len(column) for column in columns)
+    columns = [np.pad(column, ((0, tallest - len(column)), (0, 0), (0, 0))) for column in columns]
+    sheet = np.concatenate(columns, axis=1)
+    Image.fromarray(sheet).save(f"{path}.part", "JPEG", quality=92)
+    os.replace(f"{path}.part", path)
+    return sheet
+
+
+class History:
+    """The losses as history.csv and as TensorBoard scalars, a row for every reading of the losses."""
+
+    def __init__(self, files: RunFiles, first_step: int, tensorboard: bool):
+        """Opens the history; rows past `first_step`, which a resumed run repeats, are dropped."""
+        rows = []
+        if first_step and os.path.exists(files.history):
+            with open(files.history, newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= first_step]
+        self.path, self.columns = files.history, []
+        with open(self.path, "w", newline="", encoding="utf-8"):
+            pass
+        for row in rows:
+            self.write_row(row)
+        folder = os.path.join(files.out, "tensorboard")
+        self.board = tf.summary.create_file_writer(folder) if tensorboard else tf.summary.create_noop_writer()
+
+    def write_row(self, row: dict) -> None:
+        """Appends one row, and the header before the first."""
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if not self.columns:
+                writer.writeheader()
+                self.columns = list(row)
+            writer.writerow(row)
+
+    def add(self, step: int, epoch: int, seconds: float, losses: dict) -> None:
+        """Records the mean losses of the steps since the last row; `seconds` is the time a step took."""
+        self.write_row({"step": step, "epoch": epoch, "seconds_per_step": f"{seconds:.4f}",
+                        **{name: f"{value:.5f}" for name, value in losses.items()}})
+        with self.board.as_default(step=step):
+            for name, value in losses.items():
+                tf.summary.scalar(f"loss/{name}", value)
+            tf.summary.scalar("seconds_per_step", seconds)
+
+    def add_picture(self, step: int, picture: np.ndarray) -> None:
+        """Records a preview, uint8 `[height, width, 3]`."""
+        with self.board.as_default(step=step):
+            tf.summary.image("photo | painted", picture[None])
+        self.board.flush()
+
+
+class Every:
+    """Says when `seconds` have passed since it last said so."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self.last = seconds, time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time again; if so, the clock starts anew."""
+        if time.monotonic() - self.last < self.seconds:
+            return False
+        self.last = time.monotonic()
+        return True

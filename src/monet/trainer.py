@@ -1,0 +1,226 @@
+"""The training loop: steps, progress, checkpoints, and the ways a run can end."""
+
+import contextlib
+import dataclasses
+import signal
+import sys
+import time
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+from tqdm import tqdm
+
+from monet.accelerator import choose_strategy, set_precision
+from monet.checkpoint import (
+    Meta,
+    check_unchanged,
+    export_network,
+    list_checkpoints,
+    restore,
+    save_checkpoint,
+    set_aside,
+)
+from monet.config import LOG, SUBMISSION_SIZE, Config, UserError, pick, write_config
+from monet.cyclegan import CycleGan
+from monet.pipeline import first_images, training_pairs
+from monet.records import Data
+from monet.reporting import Every, History, RunFiles, open_run, write_preview
+
+SYSTEMS = {"cyclegan": CycleGan}
+
+READ_EVERY = 25  # steps between readings of the losses, which make the host wait for the device
+LOG_SECONDS = 30  # between log lines where there is no progress bar
+PREVIEW_IMAGES = 8
+PAINT_RESERVE = 1.25  # the time kept for painting and zipping, over the time that the network was measured to take
+SPARE = 0.05  # of the time limit, kept for what nobody foresees
+
+
+class Interrupted(Exception):
+    """Ctrl-C during training, after everything was saved."""
+
+
+def make_painter(generator: keras.Model):
+    """A function from images `[batch, height, width, 3]` in [-1, 1] to the same painted, traced once for each shape."""
+    seed = tf.zeros([2], tf.int32)  # no dropout without training: the seed is unused
+
+    @tf.function(autograph=False)
+    def paint(images):
+        return generator([images, seed], training=False)
+
+    return lambda images: paint(tf.convert_to_tensor(images))
+
+
+def make_step(strategy: tf.distribute.Strategy, system, config: Config):
+    """The training step as a graph: (photo, monet, step) to the global means of the losses by name."""
+
+    def replica_step(photo, monet, step):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        seed = tf.random.experimental.stateless_fold_in([config.seed, 2], step)
+        return system.train_step(photo, monet, tf.random.experimental.stateless_fold_in(seed, replica))
+
+    @tf.function(autograph=False)
+    def step_function(photo, monet, step):
+        losses = strategy.run(replica_step, args=(photo, monet, step))
+        return {name: strategy.reduce("SUM", loss, axis=None) for name, loss in losses.items()}
+
+    return step_function
+
+
+@contextlib.contextmanager
+def ctrl_c_noted():
+    """Turns the first Ctrl-C into a note, a list that is no longer empty; the second interrupts as usual."""
+    noted = []
+
+    def note(number, frame):
+        noted.append(number)
+        signal.signal(signal.SIGINT, previous)
+        LOG.info("Stopping after this step and saving; press Ctrl-C again to stop at once")
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def counts_of(data: Data) -> dict:
+    """What a checkpoint remembers of the data it saw: the same data in another folder is no other data."""
+    return {"monet": data.monet.count, "photo": data.photo.count}
+
+
+def prepare_out(config: Config, data: Data) -> RunFiles:
+    """Makes the run's folder and, before anything expensive is done, refuses one that holds another run.
+
+    Raises:
+        UserError: if `out` is a file or cannot be written, or holds a run that this one cannot go on from.
+    """
+    files = open_run(config.out)
+    if config.resume:
+        check_unchanged(files.checkpoints, config, counts_of(data))
+    else:
+        set_aside(files.checkpoints)
+    return files
+
+
+class Trainer:
+    """One run of training, from what `config.out` holds to its last step or an earlier end."""
+
+    def __init__(self, config: Config, data: Data, deadline: float | None = None, images_to_paint: int = 0):
+        """Builds the system on the chosen devices and restores the newest checkpoint.
+
+        Args:
+            config: the run.
+            data: its two sets.
+            deadline: `time.monotonic()` by which painting, too, must be over; None for no limit.
+            images_to_paint: how many images are painted after training, for the time to keep.
+
+        Raises:
+            UserError: for a device, folder, checkpoint or setting that cannot be used.
+        """
+        self.config, self.data, self.deadline, self.images_to_paint = config, data, deadline, images_to_paint
+        self.files = prepare_out(config, data)
+        self.strategy = choose_strategy(config)
+        precision = set_precision(config, self.strategy)
+        keras.utils.set_random_seed(config.seed)
+        with self.strategy.scope():
+            self.system = pick(SYSTEMS, config.system, "system")(config)
+            self.step = restore(self.files.checkpoints, self.system)
+        write_config(config, self.files.config)
+        self.total = config.epochs * config.steps_per_epoch
+        self.paint = make_painter(self.system.networks["photo_to_monet"])
+        self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
+        self.history = History(self.files, self.step, config.tensorboard)
+        self.unread, self.read_at = [], time.monotonic()
+        self.seconds_per_image = 0.0
+        LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset,
+                 self.strategy.num_replicas_in_sync, precision, self.step, self.total, config.out)
+
+    def fit(self) -> None:
+        """Trains to the last step or the deadline, saving as it goes and at the end.
+
+        Raises:
+            Interrupted: after Ctrl-C, with everything saved.
+            UserError: if a loss is no longer finite, or the disk is full.
+        """
+        step_function = make_step(self.strategy, self.system, self.config)
+        checkpoint_due = Every(60 * self.config.checkpoint_minutes)
+        preview_due, log_due = Every(60 * self.config.preview_minutes), Every(LOG_SECONDS)
+        self.preview()
+        first_step = self.step
+        bar = tqdm(total=self.total, initial=self.step, unit="step", disable=not sys.stderr.isatty())
+        with bar, ctrl_c_noted() as interrupted:
+            batches = iter(self.strategy.experimental_distribute_dataset(
+                training_pairs(self.data, self.config, self.step)))
+            self.read_at = time.monotonic()
+            while self.step < self.total and not interrupted and not self.out_of_time():
+                self.unread.append(step_function(*next(batches), tf.constant(self.step)))
+                self.step += 1
+                bar.update()
+                if self.step % READ_EVERY == 0:
+                    self.read_losses(bar, log_due)
+                if checkpoint_due.due():
+                    self.save(bar, log_due)
+                if preview_due.due():
+                    self.preview()
+            if self.step > first_step:
+                self.save(bar, log_due)
+        self.preview()
+        export_network(self.system.networks["photo_to_monet"], self.files.generator)
+        if interrupted:
+            raise Interrupted
+
+    def read_losses(self, bar: tqdm, log_due: Every) -> None:
+        """Fetches the losses since the last reading, checks and records their means.
+
+        Raises:
+            UserError: if one is NaN or infinite: nothing of this state is ever saved.
+        """
+        if not self.unread:
+            return
+        losses = {name: float(np.mean([float(step[name]) for step in self.unread])) for name in self.unread[0]}
+        seconds = (time.monotonic() - self.read_at) / len(self.unread)
+        self.unread, self.read_at = [], time.monotonic()
+        broken = [name for name, loss in losses.items() if not np.isfinite(loss)]
+        if broken:
+            saved = list_checkpoints(self.files.checkpoints)
+            kept = f"The newest checkpoint, {saved[0]}, is from before." if saved else "No checkpoint was due yet."
+            raise UserError(f"The loss {broken[0]} became {losses[broken[0]]} before step {self.step}. {kept} Try a "
+                            "lower --learning-rate, --precision float32, or another --seed with another --out.")
+        epoch = (self.step - 1) // self.config.steps_per_epoch + 1
+        self.history.add(self.step, epoch, seconds, losses)
+        text = " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+        bar.set_postfix_str(text, refresh=False)
+        if bar.disable and log_due.due():
+            left = (self.total - self.step) * seconds / 60
+            LOG.info("epoch %d, step %d of %d, %.2f s a step, %.0f min left: %s",
+                     epoch, self.step, self.total, seconds, left, text)
+
+    def save(self, bar: tqdm, log_due: Every) -> None:
+        """Writes a checkpoint of this step, after a last look at the losses."""
+        self.read_losses(bar, log_due)
+        meta = Meta(self.step, dataclasses.asdict(self.config), counts_of(self.data))
+        path = save_checkpoint(self.files.checkpoints, self.system, meta, self.config.keep_checkpoints)
+        LOG.debug("Saved %s", path)
+        self.read_at = time.monotonic()
+
+    def preview(self) -> None:
+        """Paints the preview's photos, writes the picture, and measures how long an image takes."""
+        self.paint(self.photos)  # traced, or the caches warmed, outside the measurement
+        started = time.monotonic()
+        painted = np.asarray(self.paint(self.photos))
+        self.seconds_per_image = (time.monotonic() - started) / len(painted)
+        picture = write_preview(self.photos, painted, self.files.preview)
+        self.history.add_picture(self.step, picture)
+        self.read_at = time.monotonic()
+
+    def out_of_time(self) -> bool:
+        """Whether training must end now so that painting ends before the deadline."""
+        if self.deadline is None:
+            return False
+        reserve = PAINT_RESERVE * self.images_to_paint * self.seconds_per_image
+        over = time.monotonic() + reserve + SPARE * 60 * self.config.max_minutes > self.deadline
+        if over:
+            LOG.info("Stopping at step %d of %d: the rest of the %g minutes is for painting",
+                     self.step, self.total, self.config.max_minutes)
+        return over

@@ -1,0 +1,60 @@
+"""What the tests share: a small set of real images, and a config that trains on it in seconds."""
+
+from pathlib import Path
+
+import pytest
+import sample_data
+import tensorflow as tf
+
+from monet.config import make_config
+from monet.records import find_data, read_examples, write_records
+
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "gan-getting-started"
+NUM_MONET, NUM_PHOTO = 10, 16
+
+TINY = {"generator_filters": 2, "generator_levels": 3, "discriminator_filters": 2, "image_size": 64,
+        "jitter_size": 72, "batch_size": 2, "epochs": 2, "steps_per_epoch": 3, "tensorboard": False}
+
+
+@pytest.fixture(scope="session")
+def full_root(tmp_path_factory):
+    """Folder with all the images at hand: real ones where they are, the sample (smaller) elsewhere."""
+    if REAL_DATA.is_dir():
+        return str(REAL_DATA)
+    root = tmp_path_factory.mktemp("sample") / "data"
+    sample_data.write_sample(root, num_monet=NUM_MONET, num_photo=NUM_PHOTO)
+    return str(root)
+
+
+@pytest.fixture(scope="session")
+def small_root(full_root, tmp_path_factory):
+    """Folder in the competition's layout with a few of those images."""
+    root = tmp_path_factory.mktemp("small")
+    data = find_data(full_root)
+    for side, image_set, count in (("monet", data.monet, NUM_MONET), ("photo", data.photo, NUM_PHOTO)):
+        rows = [(example["image_name"].numpy().decode(), example["image"].numpy())
+                for example in read_examples(image_set).take(count)]
+        (root / f"{side}_tfrec").mkdir()
+        write_records(str(root / f"{side}_tfrec" / f"{side}00-{count}.tfrec"), rows, side)
+    return str(root)
+
+
+@pytest.fixture(scope="session")
+def small_data(small_root):
+    """`small_root`, found and checked."""
+    return find_data(small_root)
+
+
+@pytest.fixture
+def tiny(small_root, tmp_path):
+    """A function from field values to a config that trains in seconds, into a folder of the test's own."""
+    def make(**values):
+        return make_config(**{**TINY, "data": small_root, "out": str(tmp_path / "out"), **values})
+    return make
+
+
+@pytest.fixture(autouse=True)
+def float32_networks():
+    """Tests that choose another precision do not leave it to the next."""
+    yield
+    tf.keras.mixed_precision.set_global_policy("float32")

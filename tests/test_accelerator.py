@@ -1,0 +1,61 @@
+"""monet.accelerator: what is there is used, and what is not there is said."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import tensorflow as tf
+
+from monet.accelerator import choose_strategy, set_precision
+from monet.config import UserError, make_config
+
+
+@pytest.fixture
+def no_tpu(monkeypatch):
+    for name in ("TPU_NAME", "TPU_ACCELERATOR_TYPE", "ISTPUVM"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_cpu_is_one_device(no_tpu):
+    assert choose_strategy(make_config(accelerator="cpu")).num_replicas_in_sync == 1
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="this machine has a GPU")
+def test_an_absent_gpu_is_an_error_that_says_what_was_found(no_tpu):
+    with pytest.raises(UserError, match=r"--accelerator gpu: there is no GPU .*found: 1 CPU"):
+        choose_strategy(make_config(accelerator="gpu"))
+
+
+def test_an_absent_tpu_is_an_error_that_says_what_was_found(no_tpu):
+    with pytest.raises(UserError, match=r"--accelerator tpu: there is no TPU here \(found: 1 CPU"):
+        choose_strategy(make_config(accelerator="tpu"))
+
+
+def test_precision_is_that_of_the_networks_built_next():
+    strategy = tf.distribute.get_strategy()
+    assert set_precision(make_config(), strategy) == "float32"
+    assert tf.keras.layers.Dense(1).compute_dtype == "float32"
+    assert set_precision(make_config(precision="bfloat16"), strategy) == "bfloat16"
+    layer = tf.keras.layers.Dense(1)
+    assert (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32")
+
+
+def test_several_devices_share_the_batch():
+    """In a process of its own, because a CPU is split into logical devices before anything else is done with it."""
+    code = """
+        import tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        from monet.accelerator import choose_strategy
+        from monet.config import UserError, make_config
+        print(choose_strategy(make_config(accelerator="cpu", batch_size=4)).num_replicas_in_sync)
+        try:
+            choose_strategy(make_config(accelerator="cpu", batch_size=3))
+        except UserError as error:
+            print(error)
+        """
+    output = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True,
+                            timeout=120, check=True).stdout
+    assert output.splitlines()[0] == "2"
+    assert "--batch-size 3 cannot be shared by 2 devices: give a multiple of 2." in output

@@ -1,0 +1,171 @@
+"""monet.cli: every command as a user types it, on real records, and what it says of mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+from PIL import Image
+
+from monet import cli
+from monet.records import write_records
+
+TINY = ["--generator-filters", "2", "--generator-levels", "3", "--discriminator-filters", "2", "--image-size", "64",
+        "--jitter-size", "72", "--epochs", "1", "--steps-per-epoch", "2", "--tensorboard", "false"]
+
+
+def monet(*arguments):
+    return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def run_folder(small_root, tmp_path_factory):
+    """A finished small run."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    assert monet("run", "--data", small_root, "--out", out, "--num-images", "40", *TINY) == 0
+    return out
+
+
+def test_run_trains_generates_and_checks(run_folder):
+    expected = {"checkpoints", "config.json", "history.csv", "images.zip", "photo_to_monet.npz", "preview.jpg",
+                "run.log"}
+    assert {path.name for path in run_folder.iterdir()} == expected
+    with zipfile.ZipFile(run_folder / "images.zip") as archive:
+        assert archive.namelist() == [f"{number:04d}.jpg" for number in range(1, 41)]
+        for name in archive.namelist():
+            picture = Image.open(archive.open(name))
+            assert (picture.size, picture.mode, picture.format) == ((256, 256), "RGB", "JPEG")
+    assert "for trying out: Kaggle refuses fewer than 7000" in (run_folder / "run.log").read_text()
+
+
+def test_check_refuses_what_run_lets_pass_for_trying_out(run_folder, capsys):
+    assert monet("check", run_folder / "images.zip") == 2
+    assert "40" in capsys.readouterr().out
+
+
+def test_generate_paints_the_submission_of_a_run(run_folder, small_root):
+    first = (run_folder / "images.zip").read_bytes()
+    assert monet("generate", "--out", run_folder) == 0
+    assert (run_folder / "images.zip").read_bytes() == first
+
+
+def test_generate_falls_back_to_the_checkpoint(run_folder):
+    first = (run_folder / "images.zip").read_bytes()
+    (run_folder / "photo_to_monet.npz").rename(run_folder / "kept.npz")
+    try:
+        assert monet("generate", "--out", run_folder) == 0
+        assert (run_folder / "images.zip").read_bytes() == first
+    finally:
+        (run_folder / "kept.npz").rename(run_folder / "photo_to_monet.npz")
+
+
+def test_generate_paints_any_pictures(run_folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    Image.new("RGB", (100, 37), "red").save(tmp_path / "mine" / "red.png")
+    Image.new("L", (300, 200), 90).save(tmp_path / "mine" / "grey.jpg")
+    out = tmp_path / "out"
+    assert monet("generate", "--config", run_folder / "config.json", "--out", out, "--images", tmp_path / "mine",
+                 "--weights", run_folder / "photo_to_monet.npz") == 0
+    assert {path.name: Image.open(path).size for path in (out / "painted").iterdir()} == {
+        "red.jpg": (100, 37), "grey.jpg": (300, 200)}
+
+
+def test_describe_shows_settings_networks_device_and_data(run_folder, capsys):
+    assert monet("describe", "--config", run_folder / "config.json") == 0
+    printed = capsys.readouterr().out
+    for part in ("* generator_filters      2", "  learning_rate          0.0002", "photo_to_monet", "parameters", "CPU",
+                 "10 paintings and 16 photos"):
+        assert part in printed
+
+
+def test_config_json_repeats_a_run(run_folder, tmp_path):
+    assert monet("run", "--config", run_folder / "config.json", "--out", tmp_path / "again") == 0
+    settings = [json.loads((out / "config.json").read_text()) for out in (run_folder, tmp_path / "again")]
+    assert {name for name in settings[0] if settings[0][name] != settings[1][name]} == {"out"}
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["run", "--epoch", "3"], "There is no setting named 'epoch'. Did you mean epochs?"),
+    (["run", "--epochs"], "expected one argument"),
+    (["run", "--epochs", "0"], "--epochs 0: must be at least 1"),
+    (["run", "--preset", "tutorail"], "Did you mean tutorial?"),
+    (["run", "photos"], "photos: expected --option value"),
+    (["paint"], "invalid choice: 'paint'"),
+    ([], "required: command"),
+    (["run", "--data", "nowhere"], "nowhere"),
+    (["check", "nowhere.zip"], "nowhere.zip"),
+    (["describe", "--system", "cyclgan"], "Did you mean cyclegan?"),
+    (["run", "--config", "nowhere.json"], "nowhere.json cannot be read"),
+])
+def test_mistakes_are_said_in_a_sentence_with_status_2(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert monet(*arguments) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert "Traceback" not in printed
+
+
+def test_no_data_at_all_says_where_it_was_looked_for(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MONET_KAGGLE_INPUT", str(tmp_path))
+    assert monet("run") == 2
+    assert "data/gan-getting-started is not there. Give --data FOLDER" in capsys.readouterr().err
+
+
+def test_out_that_is_a_file(small_root, tmp_path, capsys):
+    (tmp_path / "out").write_text("precious")
+    assert monet("run", "--data", small_root, "--out", tmp_path / "out", *TINY) == 2
+    assert "give a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "precious"
+
+
+def test_generate_without_a_run(small_root, tmp_path, capsys):
+    assert monet("generate", "--data", small_root, "--out", tmp_path, *TINY) == 2
+    assert "There is no trained generator" in capsys.readouterr().err
+
+
+def test_one_bad_picture_in_many_is_skipped_and_told(small_data, tmp_path, capsys):
+    """As a whole run meets it: 120 photos, one of them no JPEG."""
+    rows = [("same", example["image"].numpy()) for example in cli_examples(small_data)]
+    for side, count in (("monet", 10), ("photo", 120)):
+        (tmp_path / f"{side}_tfrec").mkdir()
+        images = [rows[k % len(rows)] for k in range(count)]
+        images[3] = ("broken", b"no JPEG") if side == "photo" else images[3]
+        write_records(str(tmp_path / f"{side}_tfrec" / f"{side}.tfrec"), images, side)
+    assert monet("train", "--data", tmp_path, "--out", tmp_path / "out", *TINY) == 0
+    assert "10 paintings and 119 photos" in (tmp_path / "out" / "run.log").read_text()
+
+
+def cli_examples(data):
+    from monet.records import read_examples
+
+    return read_examples(data.photo)
+
+
+def wait_for(condition, seconds, process):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.1)
+
+
+def test_ctrl_c_saves_and_exits_with_130(small_root, tmp_path):
+    """A real process, a real SIGINT; then the same command goes on from there."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "monet", "train", "--data", small_root, "--out", str(out), *TINY,
+               "--epochs", "100000", "--checkpoint-minutes", "0.02"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: os.path.isdir(out / "checkpoints") and os.listdir(out / "checkpoints"), 120, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    steps = max(int(name[5:13]) for name in os.listdir(out / "checkpoints"))
+    again = subprocess.run([*command, "--epochs", str(steps // 2 + 1)], capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert f"Resuming from step {steps}" in again.stderr

@@ -1,0 +1,76 @@
+"""monet.layers: instance normalization under both libraries, and dropout that repeats itself."""
+
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from monet import layers
+from monet.config import make_config
+
+
+def images(seed, shape=(3, 9, 7, 5)):
+    return np.random.default_rng(seed).normal(2.0, 3.0, shape).astype(np.float32)
+
+
+def built(layer, gamma, beta):
+    layer.build((None, None, None, len(gamma)))
+    layer.set_weights([gamma, beta])
+    return layer
+
+
+MAKERS = [layers.keras_instance_norm] + ([layers.addons_instance_norm] if layers.tfa else [])
+
+
+def test_python_3_11_takes_tensorflow_addons_and_later_ones_keras():
+    expected = layers.addons_instance_norm if sys.version_info < (3, 12) else layers.keras_instance_norm
+    assert layers.instance_norm is expected
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_instance_normalization_follows_its_formula(make):
+    x, gamma, beta = images(0), images(1, (5,)), images(2, (5,))
+    layer = built(make(layers.normal_initializer(), "norm"), gamma, beta)
+    mean, variance = x.mean((1, 2), keepdims=True), x.var((1, 2), keepdims=True)
+    expected = (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+def test_both_libraries_name_shape_and_start_their_weights_alike():
+    layer = layers.norm_layer(make_config(gamma_mean=1.0, gamma_stddev=0.0), "norm")
+    layer.build((None, None, None, 5))
+    assert [weight.name.split("/")[-1].split(":")[0] for weight in layer.weights] == ["gamma", "beta"]
+    np.testing.assert_array_equal(layer.get_weights(), [np.ones(5), np.zeros(5)])
+
+
+def test_gamma_starts_as_the_config_says():
+    layer = layers.norm_layer(make_config(gamma_mean=0.0, gamma_stddev=0.02), "norm")
+    layer.build((None, None, None, 20000))
+    gamma = layer.get_weights()[0]
+    assert abs(gamma.mean()) < 1e-3
+    assert gamma.std() == pytest.approx(0.02, rel=0.05)
+
+
+def test_dropout_follows_the_seed_and_keeps_the_mean():
+    x = np.ones((4, 32, 32, 8), np.float32)
+    dropout = layers.SeededDropout(0.5, salt=1)
+    first = dropout(x, seed=tf.constant([1, 2]), training=True).numpy()
+    np.testing.assert_array_equal(first, dropout(x, seed=tf.constant([1, 2]), training=True))
+    assert set(np.unique(first)) == {0.0, 2.0}
+    assert first.mean() == pytest.approx(1.0, abs=0.02)
+    other_seed = dropout(x, seed=tf.constant([1, 3]), training=True).numpy()
+    other_layer = layers.SeededDropout(0.5, salt=2)(x, seed=tf.constant([1, 2]), training=True).numpy()
+    for other in (other_seed, other_layer):
+        assert (first != other).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_dropout_does_nothing_outside_training():
+    x = images(0)
+    np.testing.assert_array_equal(layers.SeededDropout(0.5, salt=1)(x, seed=tf.constant([1, 2])), x)
+
+
+@pytest.mark.parametrize("upsample", ["transpose", "resize"])
+def test_doubling_doubles(upsample):
+    x = layers.doubled(tf.zeros([1, 5, 6, 4]), 7, make_config(upsample=upsample), "up")
+    assert x.shape == (1, 10, 12, 7)

@@ -1,0 +1,113 @@
+"""monet.trainer: a run leaves what it should, goes on where it stopped, and ends well in every way."""
+
+import csv
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from monet.checkpoint import list_checkpoints, system_variables, value_of
+from monet.config import UserError
+from monet.trainer import READ_EVERY, Trainer
+
+
+def weights_of(trainer):
+    return {name: value_of(variable) for name, variable in system_variables(trainer.system).items()}
+
+
+def rows_of(trainer):
+    with open(trainer.files.history, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def trained(config, data, **options):
+    trainer = Trainer(config, data, **options)
+    trainer.fit()
+    return trainer
+
+
+def test_a_run_leaves_what_it_should(tiny, small_data, tmp_path):
+    trainer = trained(tiny(steps_per_epoch=READ_EVERY, tensorboard=True), small_data)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "checkpoints", "config.json", "history.csv", "photo_to_monet.npz", "preview.jpg", "run.log", "tensorboard"}
+    rows = rows_of(trainer)
+    assert [row["step"] for row in rows] == [str(READ_EVERY), str(2 * READ_EVERY)]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+    assert Image.open(trainer.files.preview).size == (1024, 1024)
+    assert len(list_checkpoints(trainer.files.checkpoints)) == 1
+
+
+def test_the_same_seed_gives_the_same_run(tiny, small_data, tmp_path):
+    first = weights_of(trained(tiny(out=str(tmp_path / "a")), small_data))
+    again = weights_of(trained(tiny(out=str(tmp_path / "b")), small_data))
+    other = weights_of(trained(tiny(out=str(tmp_path / "c"), seed=1), small_data))
+    for name in first:
+        np.testing.assert_allclose(first[name], again[name], atol=1e-5, err_msg=name)
+    assert np.abs(first["photo_to_monet/down1_conv/kernel"] - other["photo_to_monet/down1_conv/kernel"]).max() > 1e-3
+
+
+def test_a_run_in_two_parts_ends_where_an_unbroken_one_does(tiny, small_data, tmp_path):
+    """The second part restores networks and optimizers, and joins the data and the dropout where the first ended."""
+    settings = {"dropout": 0.5, "gamma_mean": 1.0}
+    unbroken = weights_of(trained(tiny(out=str(tmp_path / "a"), epochs=4, **settings), small_data))
+    half = trained(tiny(out=str(tmp_path / "b"), epochs=2, **settings), small_data)
+    assert half.step == 6
+    resumed = Trainer(tiny(out=str(tmp_path / "b"), epochs=4, **settings), small_data)
+    assert resumed.step == 6
+    resumed.fit()
+    found = weights_of(resumed)
+    assert found["photo_to_monet/adam/iterations"] == 12
+    for name, expected in unbroken.items():
+        np.testing.assert_allclose(found[name], expected, atol=1e-5, err_msg=name)
+
+
+def test_a_finished_run_is_not_trained_again(tiny, small_data):
+    before = weights_of(trained(tiny(), small_data))
+    after = weights_of(trained(tiny(), small_data))
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_resume_false_starts_anew_and_keeps_the_old(tiny, small_data, tmp_path):
+    trained(tiny(), small_data)
+    assert Trainer(tiny(resume=False), small_data).step == 0
+    assert len(list_checkpoints(str(tmp_path / "out" / "checkpoints-1"))) == 1
+
+
+def test_a_changed_architecture_is_refused_before_anything_is_built(tiny, small_data):
+    trained(tiny(), small_data)
+    with pytest.raises(UserError, match="generator_filters was 2, now 4"):
+        Trainer(tiny(generator_filters=4), small_data)
+
+
+def test_an_infinite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tiny, small_data):
+    good = trained(tiny(), small_data)
+    with pytest.raises(UserError, match=r"The loss \w+ became (inf|nan) before step 9.*step-00000006.npz.*Try a lower"):
+        trained(tiny(epochs=3, steps_per_epoch=3, cycle_weight=3e38), small_data)
+    assert [path[-12:] for path in list_checkpoints(good.files.checkpoints)] == ["00000006.npz"]
+
+
+def test_an_infinite_loss_without_a_checkpoint_says_so(tiny, small_data):
+    with pytest.raises(UserError, match="No checkpoint was due yet"):
+        trained(tiny(cycle_weight=3e38), small_data)
+
+
+def test_checkpoints_are_written_as_it_goes(tiny, small_data):
+    trainer = trained(tiny(checkpoint_minutes=0.0, keep_checkpoints=3), small_data)
+    assert [path[-6:-4] for path in list_checkpoints(trainer.files.checkpoints)] == ["06", "05", "04"]
+
+
+def test_training_ends_when_the_rest_of_the_time_is_for_painting(tiny, small_data):
+    trainer = Trainer(tiny(epochs=10_000, max_minutes=0.2), small_data, time.monotonic() + 12)
+    trainer.fit()
+    assert 0 < trainer.step < trainer.total
+    assert len(list_checkpoints(trainer.files.checkpoints)) == 1
+
+
+def test_no_time_left_means_no_training_but_a_generator(tiny, small_data):
+    trainer = Trainer(tiny(max_minutes=0.01), small_data, time.monotonic(), images_to_paint=1000)
+    trainer.fit()
+    assert trainer.step == 0
+    assert np.asarray(trainer.paint(trainer.photos)).shape == (8, 256, 256, 3)

@@ -1,0 +1,213 @@
+"""Measures the README's figures, each beside its peer in one run: `make bench`, or python tools/bench.py [ROW …].
+
+A row is measured in pairs, ours and the peer's in turn, so that a machine that slows down slows both; its ratio is the
+median over the pairs, with the lowest and the highest. Writes bench.json beside the table.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from find_data import default_data
+from PIL import Image
+
+from monet.config import UserError, make_config, near_names
+from monet.presets import resolve_config
+
+PAIRS = 5
+GENERATED = 32  # images a measurement of `generate`: the tutorial's network paints two to four a second on two cores
+ZIPPED = 480  # images a measurement of encoding and zipping
+INPUT_SECONDS = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim as measured: `ours` and `peer` in `unit`, a value a pair, and what the claim is."""
+
+    name: str
+    claim: str
+    unit: str
+    ours: list[float]
+    peer_name: str = ""
+    peer: tuple[float, ...] = ()
+
+    def ratios(self) -> list[float]:
+        """Ours over the peer's, pair by pair."""
+        return [ours / peer for ours, peer in zip(self.ours, self.peer, strict=True)]
+
+    def line(self) -> str:
+        """The row of the printed table."""
+        ours = f"{statistics.median(self.ours):,.2f} {self.unit}"
+        if not self.peer:
+            return f"| {self.name} | {self.claim} | {ours} | | |"
+        ratios = self.ratios()
+        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        return (f"| {self.name} | {self.claim} | {ours} | {self.peer_name}: {statistics.median(self.peer):,.2f} "
+                f"| {spread} |")
+
+
+def rate_of(dataset, images_each: int) -> float:
+    """Images a second that an endless dataset of batches gives, measured over `INPUT_SECONDS` once it runs."""
+    batches = iter(dataset)
+    next(batches)
+    count, started = 0, time.monotonic()
+    while time.monotonic() - started < INPUT_SECONDS:
+        next(batches)
+        count += images_each
+    return count / (time.monotonic() - started)
+
+
+def tutorial_input(data):
+    """The tutorials' input: one image at a time, cached decoded, jittered by resizing, cropping and mirroring."""
+    import tensorflow as tf
+
+    from monet.records import decode_image, read_examples
+
+    def jitter(image):
+        image = tf.image.resize(image, [286, 286], method=tf.image.ResizeMethod.NEAREST_NEIGHBOR)
+        return tf.image.random_flip_left_right(tf.image.random_crop(image, [256, 256, 3]))
+
+    def side(image_set):
+        images = read_examples(image_set).map(lambda example: example["image"])
+        scaled = images.map(lambda image: tf.cast(decode_image(image), tf.float32) / 127.5 - 1)
+        return scaled.cache().map(jitter).shuffle(1000).batch(1).repeat()
+
+    return tf.data.Dataset.zip((side(data.photo), side(data.monet)))
+
+
+def input_row(data) -> Row:
+    """Training images a second out of the input pipeline, at the tutorial's settings but batch 4."""
+    from monet.pipeline import training_pairs
+
+    config = make_config(batch_size=4)
+    ours, peer = [], []
+    for _ in range(PAIRS):
+        ours.append(rate_of(training_pairs(data, config), 2 * config.batch_size))
+        peer.append(rate_of(tutorial_input(data), 2))
+    return Row("input", "at least 1,000 training images a second", "images/s", ours, "the tutorial's", tuple(peer))
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    """How long `action` takes."""
+    started = time.monotonic()
+    action()
+    return time.monotonic() - started
+
+
+def make_network(config):
+    """A `photo_to_monet` of the config with random weights: the arithmetic is that of a trained one."""
+    from monet.networks import build_generator
+    from monet.trainer import make_painter
+
+    generator = build_generator(config, "photo_to_monet")
+    return generator, make_painter(generator)
+
+
+def zip_row(data) -> Row:
+    """What decoding, encoding and zipping add, an image, to the time that the network takes for itself."""
+    import tensorflow as tf
+
+    from monet.submission import PAINT_BATCH, generate_submission
+
+    _, paint = make_network(resolve_config({"preset": "cpu"}))
+    batch = tf.random.stateless_uniform([PAINT_BATCH, 256, 256, 3], [0, 0], -1, 1)
+    config = make_config(num_images=ZIPPED)
+    added = []
+    with tempfile.TemporaryDirectory() as folder:
+        np.asarray(paint(batch))
+        for _ in range(PAIRS):
+            alone = seconds_of(lambda: [np.asarray(paint(batch)) for _ in range(ZIPPED // PAINT_BATCH)])
+            whole = seconds_of(lambda: generate_submission(paint, data.photo, f"{folder}/images.zip", config))
+            added.append(1000 * (whole - alone) / ZIPPED)
+    return Row("zip", "encode and zip at most 2 ms an image beside the network (500 a second)", "ms/image", added)
+
+
+def tutorial_generate(generator, data, count: int, folder: Path) -> None:
+    """The tutorial's loop: a photo at a time through the network, a PIL file each, then one archive."""
+    import tensorflow as tf
+
+    from monet.pipeline import scaled
+    from monet.records import decode_image, read_examples
+
+    images = folder / "images"
+    images.mkdir()
+    photos = read_examples(data.photo).map(lambda example: scaled(decode_image(example["image"]))).batch(1)
+    for number, photo in enumerate(photos.take(count), start=1):
+        painted = generator([photo, tf.zeros([2], tf.int32)], training=False)[0].numpy()
+        Image.fromarray((painted * 127.5 + 127.5).astype(np.uint8)).save(images / f"{number}.jpg")
+    shutil.make_archive(str(folder / "images"), "zip", images)
+
+
+def generate_row(data) -> Row:
+    """Images a second from photos to the zip with the tutorial's network."""
+    from monet.submission import generate_submission
+
+    generator, paint = make_network(make_config())
+    config = make_config(num_images=GENERATED)
+    ours, peer = [], []
+    for pair in range(-1, PAIRS):  # the first pair, in which the network is traced, does not count
+        with tempfile.TemporaryDirectory() as folder:
+            mine = seconds_of(lambda f=folder: generate_submission(paint, data.photo, f"{f}/ours.zip", config))
+            theirs = seconds_of(lambda f=folder: tutorial_generate(generator, data, GENERATED, Path(f)))
+        if pair >= 0:
+            ours.append(GENERATED / mine)
+            peer.append(GENERATED / theirs)
+    return Row("generate", "at least 1.6 x the tutorial's loop", "images/s", ours, "the tutorial's loop", tuple(peer))
+
+
+def local_train_rows(data) -> list[Row]:
+    """Minutes and memory of the whole of `make local-train` after the install."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "monet", "run", "--preset", "cpu", "--data", data.root, "--out", folder]
+        seconds = seconds_of(lambda: subprocess.run(command, check=True))
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    return [Row("local-train", "7,000 images in under 15 minutes", "min", [seconds / 60]),
+            Row("local-train memory", "at most 4 GiB", "GiB", [peak])]
+
+
+ROWS = {"input": input_row, "zip": zip_row, "generate": generate_row, "local-train": local_train_rows}
+
+
+def main() -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of {', '.join(ROWS)} (default: all)")
+    parser.add_argument("--data", default="", help="folder or gs:// address (default: what make local-train takes)")
+    options = parser.parse_args()
+    try:
+        for name in options.rows:
+            if name not in ROWS:
+                raise UserError(f"There is no row {name}. {near_names(name, ROWS)}")
+        root = default_data(options.data)
+        from monet.records import find_data  # here, because TensorFlow takes seconds to load
+
+        data = find_data(root)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {data.describe()}\n")
+    print("| row | claim | ours | peer | ratio, median (lowest to highest) |\n|---|---|---|---|---|", flush=True)
+    measured = []
+    for name in options.rows or ROWS:
+        found = ROWS[name](data)
+        for row in found if isinstance(found, list) else [found]:
+            measured.append(row)
+            print(row.line(), flush=True)
+    Path("bench.json").write_text(json.dumps([asdict(row) for row in measured], indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
