@@ -59,3 +59,20 @@ def test_several_devices_share_the_batch():
                             timeout=120, check=True).stdout
     assert output.splitlines()[0] == "2"
     assert "--batch-size 3 cannot be shared by 2 devices: give a multiple of 2." in output
+
+
+def test_a_run_on_several_devices_trains_and_paints(small_root, tmp_path):
+    code = f"""
+        import sys
+        import tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        from monet.cli import main
+        sys.exit(main("run --accelerator cpu --batch-size 2 --generator-filters 2 --generator-levels 3 --image-size 64 "
+                      "--jitter-size 0 --discriminator-filters 2 --epochs 1 --steps-per-epoch 3 --num-images 20 "
+                      "--tensorboard false".split() + ["--data", {small_root!r}, "--out", {str(tmp_path)!r}]))
+        """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "with 2 device(s) in float32: from step 0 to 3" in run.stderr
+    assert "images.zip with 20 images" in run.stderr

@@ -5,11 +5,12 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from monet.checkpoint import list_checkpoints, system_variables, value_of
 from monet.config import UserError
-from monet.trainer import READ_EVERY, Trainer
+from monet.trainer import READ_EVERY, Trainer, make_painter
 
 
 def weights_of(trainer):
@@ -104,6 +105,17 @@ def test_training_ends_when_the_rest_of_the_time_is_for_painting(tiny, small_dat
     trainer.fit()
     assert 0 < trainer.step < trainer.total
     assert len(list_checkpoints(trainer.files.checkpoints)) == 1
+
+
+def test_the_margin_is_cut_off_and_changes_only_what_it_touches():
+    """A network that adds up 3x3 pixels sees zeros past the edge without a margin, and mirrored pixels with one."""
+    image, seed = tf.keras.Input((None, None, 3)), tf.keras.Input((), batch_size=2, dtype="int32")
+    layer = tf.keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer="ones", use_bias=False)
+    network = tf.keras.Model([image, seed], layer(image))
+    ones = tf.ones([1, 8, 8, 3])
+    plain, wide = make_painter(network)(ones).numpy(), make_painter(network, 2)(ones).numpy()
+    assert (plain[0, 0, 0, 0], plain[0, 0, 4, 0], plain[0, 4, 4, 0]) == (4, 6, 9)
+    np.testing.assert_array_equal(wide, np.full([1, 8, 8, 3], 9.0))
 
 
 def test_no_time_left_means_no_training_but_a_generator(tiny, small_data):

@@ -112,7 +112,7 @@ def make_network(config):
     from monet.trainer import make_painter
 
     generator = build_generator(config, "photo_to_monet")
-    return generator, make_painter(generator)
+    return generator, make_painter(generator, config.paint_margin)
 
 
 def zip_row(data) -> Row:

@@ -104,10 +104,11 @@ def main() -> int:
     try:
         print(required_download() if options.download else default_data(options.data))
     except UserError as error:
-        say(str(error))
+        say(f"error: {error}")
         return 2
     except OSError as error:
-        say(f"{error.filename}: {error.strerror}. The data is kept in {FOLDER}: make it writable, or give DATA=FOLDER.")
+        say(f"error: {error.filename}: {error.strerror}. The data is kept in {FOLDER}: make it writable, or give "
+            "DATA=FOLDER.")
         return 2
     except KeyboardInterrupt:
         say("Stopped. What was downloaded is kept; the next run goes on from there.")

@@ -96,11 +96,13 @@ def trained_generator(config: Config, weights: str) -> keras.Model:
 
 def generate_command(config: Config, arguments: argparse.Namespace) -> int:
     """`generate`: the submission of a trained run, or any pictures painted."""
-    paint = make_painter(trained_generator(config, arguments.weights))
+    paint = make_painter(trained_generator(config, arguments.weights), config.paint_margin)
     if not arguments.images:
         return hand_in(paint, open_data(config), config)
     folder = os.path.join(config.out, "painted")
-    painted = paint_files(paint, arguments.images, folder, config, size_multiple(config))
+    multiple = size_multiple(config)
+    multiple *= 1 + config.paint_margin // multiple  # mirroring needs a picture larger than the margin
+    painted = paint_files(paint, arguments.images, folder, config, multiple)
     LOG.info("Wrote %d picture(s) to %s", len(painted), folder)
     return 0
 

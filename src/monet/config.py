@@ -55,8 +55,6 @@ class Config:
     generator_levels: int = knob(8, "times the generator halves the image (tutorial: 8, down to 1x1)", low=1)
     upsample: str = knob("transpose", "how the generator doubles the image: transposed convolution (tutorial), or "
                          "resize and convolve, which leaves no checkerboard", choices=("transpose", "resize"))
-    learn_residual: bool = knob(False, "the generator paints a change of its input, starting from none, instead of "
-                                "the whole picture")
     dropout: float = knob(0.5, "share dropped in the generator's first three up-blocks (tutorial: 0.5)",
                           low=0.0, high=0.95)
     discriminator: str = knob("patch", "discriminator network")
@@ -80,6 +78,8 @@ class Config:
 
     num_images: int = knob(0, "images in images.zip; 0: every photo once, filled up with variants to 7,000",
                            low=0, high=MOST_IMAGES)
+    paint_margin: int = knob(0, "pixels mirrored around a picture before it is painted, and cut off after: without "
+                             "them a network trained on crops paints frames", low=0, high=SUBMISSION_SIZE // 2)
     image_names: str = knob("number", "names in images.zip: 0001.jpg…, or the photo's own image_name",
                             choices=("number", "image_name"))
     jpeg_quality: int = knob(95, "JPEG quality of the painted images (PIL's own default of 75 costs score)",
@@ -90,8 +90,7 @@ class Config:
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
 # A checkpoint fits a run only if these agree.
-ARCHITECTURE_FIELDS = ("system", "generator", "generator_filters", "generator_levels", "upsample",
-                       "learn_residual", "discriminator",
+ARCHITECTURE_FIELDS = ("system", "generator", "generator_filters", "generator_levels", "upsample", "discriminator",
                        "discriminator_filters", "norm")
 
 

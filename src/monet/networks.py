@@ -16,31 +16,6 @@ def generator_inputs() -> tuple:
             keras.Input((), batch_size=2, dtype="int32", name="seed"))
 
 
-class ResidualTanh(keras.layers.Layer):
-    """tanh(change + artanh(image)): the image itself where the change is 0, and in (-1, 1) whatever it is.
-
-    The image is held within ±`LIMIT` first, for artanh is infinite at ±1.
-    """
-
-    LIMIT = 0.98
-
-    def call(self, inputs):
-        """From `[change, image]`, both `[batch, height, width, 3]`, the image in [-1, 1], to the changed image."""
-        change, image = inputs
-        return tf.tanh(change + tf.atanh(tf.clip_by_value(image, -self.LIMIT, self.LIMIT)))
-
-    def compute_output_shape(self, input_shape):
-        """The shape of the image."""
-        return input_shape[1]
-
-
-def finished(x, image, config: Config):
-    """A generator's picture in (-1, 1) from its last feature map `[batch, height, width, 3]` and its input."""
-    if config.learn_residual:
-        return ResidualTanh(dtype="float32", name="image_residual")([x, image])
-    return keras.layers.Activation("tanh", dtype="float32", name="image_tanh")(x)
-
-
 def unet_generator(config: Config, name: str) -> keras.Model:
     """The tutorials' U-Net (pix2pix, Isola et al. 2017): halve, then double, with a skip at every size.
 
@@ -65,8 +40,8 @@ def unet_generator(config: Config, name: str) -> keras.Model:
             x = SeededDropout(config.dropout, salt=block, name=f"up{block}_dropout")(x, seed=seed)
         x = keras.layers.ReLU(name=f"up{block}_relu")(x)
         x = keras.layers.Concatenate(name=f"up{block}_skip")([x, skip])
-    x = doubled(x, 3, config, "image", dtype="float32")
-    return keras.Model([image, seed], finished(x, image, config), name=name)
+    x = doubled(x, 3, config, "image", activation="tanh", dtype="float32")
+    return keras.Model([image, seed], x, name=name)
 
 
 def patch_discriminator(config: Config, name: str) -> keras.Model:
@@ -101,10 +76,13 @@ def size_multiple(config: Config) -> int:
 
 def check_sizes(config: Config) -> None:
     """Raises UserError if the generator cannot halve the training or the submission's images often enough."""
-    for size, option in ((config.image_size, "--image-size"), (SUBMISSION_SIZE, "the submission's size")):
-        if size % size_multiple(config):
-            raise UserError(f"--generator-levels {config.generator_levels} halves the picture too often for {option} "
-                            f"{size}: give fewer levels, or a size that {size_multiple(config)} divides.")
+    multiple = size_multiple(config)
+    painted = SUBMISSION_SIZE + 2 * config.paint_margin
+    for size, what in ((config.image_size, f"--image-size {config.image_size}"),
+                       (painted, f"pictures of {SUBMISSION_SIZE} with --paint-margin {config.paint_margin}")):
+        if size % multiple:
+            raise UserError(f"--generator-levels {config.generator_levels} halves the picture too often for {what}: "
+                            f"give fewer levels, or a size that {multiple} divides.")
 
 
 def build_generator(config: Config, name: str) -> keras.Model:

@@ -24,7 +24,7 @@ from monet.checkpoint import (
 from monet.config import LOG, SUBMISSION_SIZE, Config, UserError, pick, write_config
 from monet.cyclegan import CycleGan
 from monet.pipeline import first_images, training_pairs
-from monet.records import Data
+from monet.records import Data, explained
 from monet.reporting import Every, History, RunFiles, open_run, write_preview
 
 SYSTEMS = {"cyclegan": CycleGan}
@@ -40,13 +40,19 @@ class Interrupted(Exception):
     """Ctrl-C during training, after everything was saved."""
 
 
-def make_painter(generator: keras.Model):
-    """A function from images `[batch, height, width, 3]` in [-1, 1] to the same painted, traced once for each shape."""
+def make_painter(generator: keras.Model, margin: int = 0):
+    """A function that paints images `[batch, height, width, 3]` in [-1, 1], traced once for each shape.
+
+    `margin` pixels are mirrored around them before, and cut off after.
+    """
     seed = tf.zeros([2], tf.int32)  # no dropout without training: the seed is unused
 
     @tf.function(autograph=False)
     def paint(images):
-        return generator([images, seed], training=False)
+        height, width = images.shape[1:3]
+        around = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
+        painted = generator([tf.pad(images, around, "REFLECT"), seed], training=False)
+        return painted[:, margin:margin + height, margin:margin + width]
 
     return lambda images: paint(tf.convert_to_tensor(images))
 
@@ -128,7 +134,7 @@ class Trainer:
             self.step = restore(self.files.checkpoints, self.system)
         write_config(config, self.files.config)
         self.total = config.epochs * config.steps_per_epoch
-        self.paint = make_painter(self.system.networks["photo_to_monet"])
+        self.paint = make_painter(self.system.networks["photo_to_monet"], config.paint_margin)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
         self.history = History(self.files, self.step, config.tensorboard)
         self.unread, self.read_at = [], time.monotonic()
@@ -154,7 +160,9 @@ class Trainer:
                 training_pairs(self.data, self.config, self.step)))
             self.read_at = time.monotonic()
             while self.step < self.total and not interrupted and not self.out_of_time():
-                self.unread.append(step_function(*next(batches), tf.constant(self.step)))
+                with explained(self.data.root):
+                    batch = next(batches)
+                self.unread.append(step_function(*batch, tf.constant(self.step)))
                 self.step += 1
                 bar.update()
                 if self.step % READ_EVERY == 0:

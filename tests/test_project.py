@@ -1,0 +1,97 @@
+"""The project as a whole: what the architecture, the Makefile and the README promise of each other."""
+
+import ast
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# From the ground floor up: a module imports only from those before it.
+ORDER = [
+    "config", "presets", "kaggle_machine", "accelerator", "records", "pipeline", "layers", "networks", "losses",
+    "cyclegan", "checkpoint", "reporting", "painting", "trainer", "submission", "cli",
+]
+PACKAGE = ROOT / "src" / "monet"
+MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("[a-z]*.py")}
+
+
+def own_imports(tree):
+    return [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module.startswith("monet")]
+
+
+def test_every_module_has_its_place():
+    assert set(MODULES) == set(ORDER)
+
+
+def test_modules_import_only_from_those_below_them():
+    for name, tree in MODULES.items():
+        below = {f"monet.{other}" for other in ORDER[:ORDER.index(name)]}
+        imported = {node.module for node in own_imports(tree)}
+        assert imported <= below, f"{name} imports {imported - below}"
+
+
+def test_imports_of_the_package_are_plain_and_at_the_top():
+    """`from monet.x import name` and nothing else: the bundle is a concatenation without them."""
+    for name, tree in MODULES.items():
+        inner = own_imports(tree)
+        assert all(node in tree.body and all(alias.asname is None for alias in node.names) for node in inner), name
+        assert not any(alias.name.startswith("monet") for node in ast.walk(tree) if isinstance(node, ast.Import)
+                       for alias in node.names), name
+
+
+def top_level_names(tree):
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                yield from (part.id for part in ast.walk(target) if isinstance(part, ast.Name))
+
+
+def test_no_two_modules_define_one_name():
+    names = Counter(name for tree in MODULES.values() for name in set(top_level_names(tree)))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def make_targets():
+    output = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return dict(re.split(r"\s{2,}", line, maxsplit=1) for line in output.stdout.splitlines())
+
+
+def test_make_alone_lists_every_target_with_a_line():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = set(" ".join(re.findall(r"^\.PHONY: (.*)$", makefile, re.M)).split())
+    targets = make_targets()
+    assert set(targets) == phony
+    assert {"setup", "local-train", "test", "lint", "data", "bench"} <= phony
+    assert all(targets.values())
+
+
+def test_the_readme_names_only_targets_and_files_that_exist():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) < 150
+    assert set(re.findall(r"\bmake ([a-z][a-z-]*)", readme)) <= set(make_targets())
+    for path in re.findall(r"`((?:src|tools|tests)/[\w./-]+)`", readme):
+        assert (ROOT / path).exists(), path
+
+
+def test_an_unsupported_python_is_refused_by_name(tmp_path):
+    """The check reads the version that the interpreter says, so that a stand-in proves it anywhere."""
+    old = tmp_path / "python"
+    old.write_text("#!/bin/sh\necho 3.10\n")
+    old.chmod(0o755)
+    refused = subprocess.run(["bash", "tools/setup.sh", str(tmp_path / "venv")], cwd=ROOT, capture_output=True,
+                             text=True, env={"PATH": "/usr/bin:/bin", "PYTHON": str(old)})
+    assert refused.returncode == 2
+    assert "is Python 3.10. This kit runs on Python 3.11, 3.12 and 3.13" in refused.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_the_lock_holds_what_both_tensorflows_need_and_no_address():
+    lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    for line in ("tensorflow==2.15.1 ; python_full_version < '3.12'", "tensorflow-addons==0.23.0 ;",
+                 "tensorflow==2.20.0 ; python_full_version >= '3.12'", "kaggle==", "six==", "numpy==1.26"):
+        assert line in lock
+    assert "://" not in lock
+    assert "index" not in lock
