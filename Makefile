@@ -9,7 +9,6 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -18,27 +17,28 @@ STAMP := $(VENV)/installed-$(subst /,_,$(PYTHON))-$(EXTRAS)
 OUT ?= submission
 DATA ?=
 ARGS ?=
+PRESET ?= cpu
+# A --config in ARGS says every setting itself.
+PRESET_OPTION = $(if $(findstring --config,$(ARGS)),,--preset $(PRESET))
 
 .PHONY: help setup local-train test lint bench data check describe lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## build .venv from requirements.txt (again only when that changes)
 
 $(STAMP): requirements.txt
-	PYTHON="$(PYTHON)" bash tools/setup.sh "$(VENV)" "$(EXTRAS)"
-	touch "$@"
+	@PYTHON="$(PYTHON)" bash tools/setup.sh "$(VENV)" "$(EXTRAS)"
+	@touch "$@"
 
-local-train: PRESET ?= cpu
 local-train: setup  ## train here, then write submission/images.zip and submission/preview.jpg
-	data=$$($(BIN)/python tools/find_data.py "$(DATA)"); \
-	$(BIN)/python -m monet run --preset $(PRESET) --data "$$data" --out "$(OUT)" $(ARGS)
+	@data=$$("$(BIN)/python" tools/find_data.py "$(DATA)") && \
+	"$(BIN)/python" -m monet run $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(ARGS)
 
-describe: PRESET ?= cpu
 describe: setup  ## show the settings, the networks' sizes, the device and the data
-	data=$$($(BIN)/python tools/find_data.py "$(DATA)"); \
-	$(BIN)/python -m monet describe --preset $(PRESET) --data "$$data" --out "$(OUT)" $(ARGS)
+	@data=$$("$(BIN)/python" tools/find_data.py "$(DATA)") && \
+	"$(BIN)/python" -m monet describe $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(ARGS)
 
 check: setup  ## say what Kaggle would refuse about submission/images.zip
 	$(BIN)/python -m monet check "$(OUT)"
@@ -53,12 +53,12 @@ lint: setup  ## check the code's style
 	$(BIN)/ruff check .
 
 bench: setup  ## measure the README's figures (minutes; ARGS="ROW …" chooses)
-	$(BIN)/python tools/bench.py $(ARGS)
+	"$(BIN)/python" tools/bench.py --data "$(DATA)" $(ARGS)
 
 lock: setup  ## compile requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate \
 		--no-emit-index-url --upgrade pyproject.toml -o requirements.txt
 
 clean:  ## remove .venv and caches (never data, submission or kernel)
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* .pytest_cache .ruff_cache
 	find src tools tests -name __pycache__ -prune -exec rm -rf {} +

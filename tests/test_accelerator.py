@@ -47,11 +47,13 @@ def test_several_devices_share_the_batch():
         import tensorflow as tf
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        from monet.accelerator import choose_strategy
+        from monet.accelerator import check_batch, choose_strategy
         from monet.config import UserError, make_config
-        print(choose_strategy(make_config(accelerator="cpu", batch_size=4)).num_replicas_in_sync)
+        strategy = choose_strategy(make_config(accelerator="cpu", batch_size=4))
+        print(strategy.num_replicas_in_sync)
+        check_batch(make_config(batch_size=4), strategy)
         try:
-            choose_strategy(make_config(accelerator="cpu", batch_size=3))
+            check_batch(make_config(batch_size=3), strategy)
         except UserError as error:
             print(error)
         """

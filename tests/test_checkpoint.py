@@ -24,7 +24,6 @@ from monet.checkpoint import (
     restore,
     restore_network,
     save_checkpoint,
-    set_aside,
     system_variables,
     value_of,
     write_arrays,
@@ -131,15 +130,6 @@ def test_other_data_is_refused(tmp_path):
     save_checkpoint(str(tmp_path), tiny_system(), meta(1), keep=5)
     with pytest.raises(UserError, match="saw other data"):
         check_unchanged(str(tmp_path), make_config(), {"monet": 300, "photo": 7038})
-
-
-def test_setting_aside_deletes_nothing(tmp_path):
-    folder = tmp_path / "checkpoints"
-    for _ in range(2):
-        save_checkpoint(str(folder), tiny_system(), meta(1), keep=5)
-        set_aside(str(folder))
-    assert sorted(os.listdir(tmp_path)) == ["checkpoints-1", "checkpoints-2"]
-    set_aside(str(folder))
 
 
 def test_the_earlier_file_survives_a_failure_while_writing(tmp_path):

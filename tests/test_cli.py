@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import zipfile
 
@@ -53,14 +55,45 @@ def test_generate_paints_the_submission_of_a_run(run_folder, small_root):
     assert (run_folder / "images.zip").read_bytes() == first
 
 
-def test_generate_falls_back_to_the_checkpoint(run_folder):
+def test_generate_falls_back_to_the_exported_generator(run_folder):
     first = (run_folder / "images.zip").read_bytes()
-    (run_folder / "photo_to_monet.npz").rename(run_folder / "kept.npz")
+    (run_folder / "checkpoints").rename(run_folder / "kept")
     try:
         assert monet("generate", "--out", run_folder) == 0
         assert (run_folder / "images.zip").read_bytes() == first
     finally:
-        (run_folder / "kept.npz").rename(run_folder / "photo_to_monet.npz")
+        (run_folder / "kept").rename(run_folder / "checkpoints")
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(run_folder, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(run_folder, out)
+    newest = out / "checkpoints" / "step-00000002.npz"
+    shutil.copy(newest, out / "checkpoints" / "step-00000003.npz")
+    os.truncate(out / "checkpoints" / "step-00000003.npz", 1000)
+    assert monet("train", "--config", out / "config.json", "--out", out, "--steps-per-epoch", "4") == 0
+    log = (out / "run.log").read_text()
+    assert "step-00000003.npz cannot be read" in log
+    assert "Resuming from step 2" in log
+    assert (out / "checkpoints" / "step-00000004.npz").exists()
+
+
+def test_a_full_disk_ends_a_run_with_a_sentence(small_root, tmp_path):
+    """Past 20 kB the system refuses a file to this process, as it does when the disk is full."""
+    code = """
+        import resource, signal, sys
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        from monet.cli import main
+        sys.exit(main(sys.argv[1:]))
+        """
+    out = tmp_path / "out"
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code), "run", "--data", small_root, "--out", str(out),
+                          *TINY], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 2, run.stderr
+    assert "error: The disk is full" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not list(out.rglob("*.part"))
 
 
 def test_generate_paints_any_pictures(run_folder, tmp_path):
@@ -93,7 +126,7 @@ def test_config_json_repeats_a_run(run_folder, tmp_path):
     (["run", "--epochs"], "expected one argument"),
     (["run", "--epochs", "0"], "--epochs 0: must be at least 1"),
     (["run", "--preset", "tutorail"], "Did you mean tutorial?"),
-    (["run", "photos"], "photos: expected --option value"),
+    (["run", "photos"], "photos is not understood here"),
     (["paint"], "invalid choice: 'paint'"),
     ([], "required: command"),
     (["run", "--data", "nowhere"], "nowhere"),

@@ -13,8 +13,8 @@ from monet.config import (
     make_config,
     parse_field,
     read_config_values,
-    write_config,
 )
+from monet.files import write_config
 from monet.presets import PRESETS, resolve_config
 
 
@@ -88,6 +88,9 @@ def test_a_config_file_that_is_none_is_refused(tmp_path, text, said):
 def test_a_config_file_with_an_unknown_name_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"epoch": 3}))
     with pytest.raises(UserError, match="Did you mean epochs"):
+        resolve_config({}, str(tmp_path / "config.json"))
+    (tmp_path / "config.json").write_text(json.dumps({"preset": ["cpu"]}))
+    with pytest.raises(UserError, match="expected str, got list"):
         resolve_config({}, str(tmp_path / "config.json"))
 
 

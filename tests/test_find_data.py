@@ -121,7 +121,7 @@ def test_stopped_download_goes_on_in_the_next_run(project, competition_zip):
         while not (zip_path.exists() and zip_path.stat().st_size == part) and time.monotonic() < until:
             time.sleep(0.05)
         os.killpg(first.pid, signal.SIGINT)  # what Ctrl-C does
-        assert "next run goes on" in first.communicate(timeout=100)[1] and first.returncode == 130
+        assert "goes on from there next time" in first.communicate(timeout=100)[1] and first.returncode == 130
         assert zip_path.stat().st_size == part
         status, out, err = find(project, environment, "--download")
         ranges = [call.headers.get("Range") for call in kaggle.called("/bundle/archive.zip")]

@@ -11,7 +11,7 @@ from monet import pipeline
 from monet.config import make_config
 from monet.records import find_data, write_records
 
-PLAIN = {"image_size": 16, "jitter_size": 0, "mirror": False}
+PLAIN = {"image_size": 32, "jitter_size": 0, "mirror": False}
 
 
 def jpeg(picture):
@@ -20,7 +20,7 @@ def jpeg(picture):
     return buffer.getvalue()
 
 
-def write_greys(root, num_monet, num_photo, size=16):
+def write_greys(root, num_monet, num_photo, size=32):
     """Images of one grey each, so that an image tells which it is: monet k has the level 10 k, photo k 10 k + 5."""
     for side, count, first in (("monet", num_monet, 0), ("photo", num_photo, 5)):
         (root / f"{side}_tfrec").mkdir(parents=True)

@@ -1,16 +1,18 @@
 """The project as a whole: what the architecture, the Makefile and the README promise of each other."""
 
 import ast
+import os
 import re
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # From the ground floor up: a module imports only from those before it.
 ORDER = [
-    "config", "presets", "kaggle_machine", "accelerator", "records", "pipeline", "layers", "networks", "losses",
-    "cyclegan", "checkpoint", "reporting", "painting", "trainer", "submission", "cli",
+    "config", "files", "presets", "kaggle_machine", "accelerator", "records", "pipeline", "layers", "networks",
+    "losses", "cyclegan", "checkpoint", "reporting", "painting", "trainer", "submission", "cli",
 ]
 PACKAGE = ROOT / "src" / "monet"
 MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("[a-z]*.py")}
@@ -74,6 +76,40 @@ def test_the_readme_names_only_targets_and_files_that_exist():
     assert set(re.findall(r"\bmake ([a-z][a-z-]*)", readme)) <= set(make_targets())
     for path in re.findall(r"`((?:src|tools|tests)/[\w./-]+)`", readme):
         assert (ROOT / path).exists(), path
+
+
+def make_with(venv, *words):
+    """What a target does where the environment is installed already, and runs this interpreter."""
+    (venv / "bin").mkdir(parents=True)
+    python = venv / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (venv / "installed--").touch()
+    return subprocess.run(["make", "--no-print-directory", f"VENV={venv}", *words], cwd=ROOT, capture_output=True,
+                          text=True, timeout=120)
+
+
+def test_a_mistyped_data_folder_ends_make_local_train(tmp_path):
+    made = make_with(tmp_path / "venv", "local-train", "DATA=no such folder", f"OUT={tmp_path / 'out'}")
+    assert made.returncode == 2
+    assert "error: DATA=no such folder is not a folder" in made.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_config_file_takes_the_place_of_the_preset(small_root, tmp_path):
+    (tmp_path / "config.json").write_text('{"epochs": 3, "generator_filters": 2, "discriminator_filters": 2}')
+    made = make_with(tmp_path / "venv", "describe", f"DATA={small_root}", f"ARGS=--config {tmp_path}/config.json")
+    assert made.returncode == 0, made.stderr
+    assert re.search(r"\* epochs +3 ", made.stdout)
+
+
+def test_setup_is_done_again_only_when_the_lock_changes(tmp_path):
+    """By make's own account of what it would do."""
+    fresh = make_with(tmp_path / "venv", "--question", "setup")
+    assert fresh.returncode == 0, fresh.stdout
+    os.utime(tmp_path / "venv" / "installed--", (0, 0))
+    again = subprocess.run(["make", "--question", f"VENV={tmp_path / 'venv'}", "setup"], cwd=ROOT, capture_output=True)
+    assert again.returncode == 1
 
 
 def test_an_unsupported_python_is_refused_by_name(tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from monet.checkpoint import list_checkpoints, system_variables, value_of
 from monet.config import UserError
+from monet.networks import generator_inputs, generator_model
 from monet.trainer import READ_EVERY, Trainer, make_painter
 
 
@@ -17,13 +18,17 @@ def weights_of(trainer):
     return {name: value_of(variable) for name, variable in system_variables(trainer.system).items()}
 
 
+def new_trainer(config, data, **options):
+    return Trainer(config, data, tf.distribute.get_strategy(), **options)
+
+
 def rows_of(trainer):
     with open(trainer.files.history, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def trained(config, data, **options):
-    trainer = Trainer(config, data, **options)
+def trained(config, data):
+    trainer = new_trainer(config, data)
     trainer.fit()
     return trainer
 
@@ -55,7 +60,7 @@ def test_a_run_in_two_parts_ends_where_an_unbroken_one_does(tiny, small_data, tm
     unbroken = weights_of(trained(tiny(out=str(tmp_path / "a"), epochs=4, **settings), small_data))
     half = trained(tiny(out=str(tmp_path / "b"), epochs=2, **settings), small_data)
     assert half.step == 6
-    resumed = Trainer(tiny(out=str(tmp_path / "b"), epochs=4, **settings), small_data)
+    resumed = new_trainer(tiny(out=str(tmp_path / "b"), epochs=4, **settings), small_data)
     assert resumed.step == 6
     resumed.fit()
     found = weights_of(resumed)
@@ -73,14 +78,18 @@ def test_a_finished_run_is_not_trained_again(tiny, small_data):
 
 def test_resume_false_starts_anew_and_keeps_the_old(tiny, small_data, tmp_path):
     trained(tiny(), small_data)
-    assert Trainer(tiny(resume=False), small_data).step == 0
-    assert len(list_checkpoints(str(tmp_path / "out" / "checkpoints-1"))) == 1
+    for number in (1, 2):
+        trainer = new_trainer(tiny(resume=False), small_data)
+        assert trainer.step == 0
+        kept = {path.name for path in (tmp_path / "out" / f"previous-{number}").iterdir()}
+        assert {"config.json", "history.csv"} <= kept
+    assert len(list_checkpoints(str(tmp_path / "out" / "previous-1" / "checkpoints"))) == 1
 
 
 def test_a_changed_architecture_is_refused_before_anything_is_built(tiny, small_data):
     trained(tiny(), small_data)
     with pytest.raises(UserError, match="generator_filters was 2, now 4"):
-        Trainer(tiny(generator_filters=4), small_data)
+        new_trainer(tiny(generator_filters=4), small_data)
 
 
 def test_an_infinite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tiny, small_data):
@@ -88,6 +97,32 @@ def test_an_infinite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tiny,
     with pytest.raises(UserError, match=r"The loss \w+ became (inf|nan) before step 9.*step-00000006.npz.*Try a lower"):
         trained(tiny(epochs=3, steps_per_epoch=3, cycle_weight=3e38), small_data)
     assert [path[-12:] for path in list_checkpoints(good.files.checkpoints)] == ["00000006.npz"]
+
+
+def test_swapped_sides_are_other_data(tiny, small_data):
+    trained(tiny(), small_data)
+    with pytest.raises(UserError, match="saw other data"):
+        new_trainer(tiny(swap_sides=True), small_data)
+
+
+def test_broken_weights_are_never_saved(tiny, small_data):
+    """A finite loss can leave weights that are not: the loss is that of before the update."""
+    trainer = trained(tiny(checkpoint_minutes=1000.0), small_data)
+    again = new_trainer(tiny(epochs=3), small_data)
+    kernel = again.system.networks["monet_discriminator"].trainable_variables[0]
+    kernel.assign(np.full(kernel.shape, np.nan))
+    again.step += 1
+    with pytest.raises(UserError, match="monet_discriminator/down1_conv/kernel has become NaN"):
+        again.save()
+    assert [path[-12:] for path in list_checkpoints(trainer.files.checkpoints)] == ["00000006.npz"]
+    assert new_trainer(tiny(epochs=3), small_data).step == 6
+
+
+def test_a_damaged_history_does_not_stop_a_run(tiny, small_data):
+    trainer = trained(tiny(), small_data)
+    with open(trainer.files.history, "ab") as file:
+        file.write(b"25,1\n\xff\x00garbage,,,\n,,\n")
+    trained(tiny(epochs=3), small_data)
 
 
 def test_an_infinite_loss_without_a_checkpoint_says_so(tiny, small_data):
@@ -101,7 +136,7 @@ def test_checkpoints_are_written_as_it_goes(tiny, small_data):
 
 
 def test_training_ends_when_the_rest_of_the_time_is_for_painting(tiny, small_data):
-    trainer = Trainer(tiny(epochs=10_000, max_minutes=0.2), small_data, time.monotonic() + 12)
+    trainer = new_trainer(tiny(epochs=10_000, max_minutes=0.2), small_data, deadline=time.monotonic() + 12)
     trainer.fit()
     assert 0 < trainer.step < trainer.total
     assert len(list_checkpoints(trainer.files.checkpoints)) == 1
@@ -109,9 +144,9 @@ def test_training_ends_when_the_rest_of_the_time_is_for_painting(tiny, small_dat
 
 def test_the_margin_is_cut_off_and_changes_only_what_it_touches():
     """A network that adds up 3x3 pixels sees zeros past the edge without a margin, and mirrored pixels with one."""
-    image, seed = tf.keras.Input((None, None, 3)), tf.keras.Input((), batch_size=2, dtype="int32")
+    image, seed = generator_inputs()
     layer = tf.keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer="ones", use_bias=False)
-    network = tf.keras.Model([image, seed], layer(image))
+    network = generator_model(image, seed, layer(image), "sum")
     ones = tf.ones([1, 8, 8, 3])
     plain, wide = make_painter(network)(ones).numpy(), make_painter(network, 2)(ones).numpy()
     assert (plain[0, 0, 0, 0], plain[0, 0, 4, 0], plain[0, 4, 4, 0]) == (4, 6, 9)
@@ -119,7 +154,7 @@ def test_the_margin_is_cut_off_and_changes_only_what_it_touches():
 
 
 def test_no_time_left_means_no_training_but_a_generator(tiny, small_data):
-    trainer = Trainer(tiny(max_minutes=0.01), small_data, time.monotonic(), images_to_paint=1000)
+    trainer = new_trainer(tiny(max_minutes=0.01), small_data, deadline=time.monotonic(), images_to_paint=1000)
     trainer.fit()
     assert trainer.step == 0
     assert np.asarray(trainer.paint(trainer.photos)).shape == (8, 256, 256, 3)

@@ -111,7 +111,7 @@ def main() -> int:
             "DATA=FOLDER.")
         return 2
     except KeyboardInterrupt:
-        say("Stopped. What was downloaded is kept; the next run goes on from there.")
+        say("Stopped. A download goes on from there next time.")
         return 130
     return 0
 

@@ -13,6 +13,7 @@ import itertools
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -55,7 +56,8 @@ def draw_pictures(counts: dict[str, int], seed: int) -> Iterator[tuple[str, byte
     sides, indices = zip(*((side, index) for side, count in counts.items() for index in range(count)), strict=True)
     # Not forked: this process may hold TensorFlow, whose threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), context) as pool:
+    quiet = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for these
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), context, signal.signal, quiet) as pool:
         pictures = pool.map(partial(draw_picture, seed), sides, indices, chunksize=4)
         yield from tqdm(pictures, desc="drawing the sample", total=len(sides), unit="picture", disable=None)
 

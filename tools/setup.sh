@@ -24,9 +24,16 @@ else
 fi
 
 installed=$(version_of "$venv/bin/python") || installed=""
-if [[ $installed != "$version" ]]; then
+if [[ $installed != "$version" ]] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+	if [[ -e $venv && ! -e $venv/pyvenv.cfg ]]; then
+		refuse "$venv is there and is no virtual environment, so nothing was done to it."
+	fi
 	rm -rf "$venv"
-	"$PYTHON" -m venv "$venv"
+	"$PYTHON" -m venv "$venv" || {
+		rm -rf "$venv"
+		echo "error: $PYTHON cannot make a virtual environment. Install its venv module (Debian: python3-venv)." >&2
+		exit 2
+	}
 fi
 echo "Setting up $venv with Python $version; the first time takes a minute or two and 2 GB" >&2
 pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check install)

@@ -2,5 +2,6 @@
 
 import os
 
-# TensorFlow announces every library that it looks for; errors still show. Read when TensorFlow is first imported.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# TensorFlow's C++ side announces, some of it as errors, every library that it looks for and does not need; what goes
+# wrong reaches Python as an exception. Read when TensorFlow is first imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -52,25 +52,28 @@ def strategy_over(kind: str) -> tf.distribute.Strategy:
 def choose_strategy(config: Config) -> tf.distribute.Strategy:
     """The strategy for `config.accelerator`; `auto` takes a TPU before GPUs before the CPU.
 
+    To be called before TensorFlow computes anything: a TPU cannot be started, and GPUs not be left alone, after that.
+
     Raises:
-        UserError: for a device that is not there or does not start, or a batch that its replicas do not divide.
+        UserError: for a device that is not there or does not start.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if config.accelerator == "tpu" or (config.accelerator == "auto" and tpu_expected()):
-        strategy = connect_tpu()
-    elif config.accelerator == "gpu" and not gpus:
+        return connect_tpu()
+    if config.accelerator == "gpu" and not gpus:
         raise UserError(f"--accelerator gpu: there is no GPU here that TensorFlow can use (found: {devices_found()}). "
                         "Give --accelerator cpu or auto, or install the CUDA libraries: make setup EXTRAS=and-cuda.")
-    elif config.accelerator == "cpu" or not gpus:
+    if config.accelerator == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
-        strategy = strategy_over("CPU")
-    else:
-        strategy = strategy_over("GPU")
+    return strategy_over("CPU" if config.accelerator == "cpu" or not gpus else "GPU")
+
+
+def check_batch(config: Config, strategy: tf.distribute.Strategy) -> None:
+    """Raises UserError if the strategy's replicas do not divide the global batch."""
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
         raise UserError(f"--batch-size {config.batch_size} cannot be shared by {replicas} devices: "
                         f"give a multiple of {replicas}.")
-    return strategy
 
 
 def set_precision(config: Config, strategy: tf.distribute.Strategy) -> str:

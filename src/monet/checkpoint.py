@@ -5,11 +5,10 @@ the project's own (`photo_to_monet/down1_conv/kernel`), so that a file outlives 
 """
 
 import dataclasses
-import errno
+import glob
 import json
 import os
 import re
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.config import ARCHITECTURE_FIELDS, LOG, Config, UserError
+from monet.files import whole_file
 
 META_NAME = "meta"  # the array that holds step, config and data as JSON
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -55,34 +55,20 @@ def system_variables(system) -> dict:
     return found
 
 
-def out_of_space(error: OSError) -> bool:
-    """Whether the error says that the disk, or the user's share of it, is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
 def write_arrays(path: str, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
     """Writes named arrays to the .npz file `path`, one at a time, whole or not at all.
 
     Raises:
-        UserError: if the disk is full; an earlier file of that name stays as it was.
+        UserError: if it cannot be written, or an array holds NaN or infinity: what is broken replaces nothing.
     """
-    temporary = f"{path}.part"
-    try:
-        with open(temporary, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, array in arrays:
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        if isinstance(error, OSError) and out_of_space(error):
-            raise UserError(f"The disk is full: {path} could not be written, and what was there before is untouched. "
-                            "Free some space, or give another --out, and start again.") from error
-        raise
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays:
+            array = np.asarray(array)
+            if not np.isfinite(array).all():
+                raise UserError(f"{path} is not written, because {name} has become NaN or infinite. Go on from an "
+                                "earlier checkpoint with a lower --learning-rate or --precision float32.")
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read_arrays(path: str, prefix: str = "") -> dict[str, np.ndarray]:
@@ -136,7 +122,7 @@ def import_network(network: keras.Model, path: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """What a checkpoint says of its run: steps done, the config's fields, and the data's counts."""
+    """What a checkpoint says of its run: steps done, the config's fields, and the data: counts and sides."""
 
     step: int
     config: dict
@@ -149,7 +135,8 @@ def save_checkpoint(folder: str, system, meta: Meta, keep: int) -> str:
     Raises:
         UserError: if the disk is full; earlier checkpoints stay.
     """
-    os.makedirs(folder, exist_ok=True)
+    for killed in glob.glob(os.path.join(glob.escape(folder), "step-*.part")):
+        os.remove(killed)
     path = os.path.join(folder, f"step-{meta.step:08d}.npz")
     text = np.frombuffer(json.dumps(dataclasses.asdict(meta)).encode(), np.uint8)
     variables = system_variables(system)
@@ -180,8 +167,8 @@ def meta_of(array: np.ndarray) -> Meta:
     return Meta(**json.loads(array.tobytes()))
 
 
-def load_newest(folder: str) -> tuple[Meta, dict[str, np.ndarray]] | None:
-    """The newest checkpoint in `folder` that can be read, or None if there is none.
+def load_newest(folder: str, prefix: str = "") -> tuple[Meta, dict[str, np.ndarray]] | None:
+    """The newest checkpoint in `folder` whose arrays named `prefix…` can be read, or None if there is no checkpoint.
 
     Unreadable ones are passed over, saying so, and stay where they are.
 
@@ -191,8 +178,8 @@ def load_newest(folder: str) -> tuple[Meta, dict[str, np.ndarray]] | None:
     paths = list_checkpoints(folder)
     for path in paths:
         try:
-            arrays = read_arrays(path)
-            return meta_of(arrays.pop(META_NAME)), arrays
+            meta = meta_of(read_arrays(path, META_NAME)[""])
+            return meta, read_arrays(path, prefix)
         except UNREADABLE as error:
             LOG.warning("%s cannot be read (%s): going back to the checkpoint before it", path, error)
     if paths:
@@ -207,7 +194,8 @@ def check_unchanged(folder: str, config: Config, data: dict) -> None:
     Raises:
         UserError: naming what differs, if that checkpoint is of another architecture or other data.
     """
-    advice = "Give another --out, or --resume false, which sets the earlier run aside."
+    advice = ("Give another --out (OUT=FOLDER with make), or --resume false (ARGS=\"--resume false\"), which sets the "
+              "earlier run aside.")
     now = dataclasses.asdict(config)
     for path in list_checkpoints(folder):
         try:
@@ -236,6 +224,7 @@ def restore(folder: str, system) -> int:
     if newest is None:
         return 0
     meta, arrays = newest
+    arrays.pop(META_NAME)
     assign_arrays(system_variables(system), arrays, folder)
     LOG.info("Resuming from step %d of %s", meta.step, folder)
     return meta.step
@@ -247,23 +236,12 @@ def restore_network(folder: str, network: keras.Model) -> None:
     Raises:
         UserError: if there is no checkpoint that can be read, or it does not fit.
     """
-    newest = load_newest(folder)
+    prefix = f"{network.name}/"
+    newest = load_newest(folder, prefix)
     if newest is None:
         raise UserError(f"There is no trained generator: {folder} holds no checkpoint. Train first (python -m monet "
                         "train), name the run's folder with --out, or give --weights FILE.")
     meta, arrays = newest
-    prefix = f"{network.name}/"
-    own = {name.removeprefix(prefix): array for name, array in arrays.items()
-           if name.startswith(prefix) and not name.startswith(f"{prefix}adam/")}
+    own = {name: array for name, array in arrays.items() if not name.startswith("adam/")}
     assign_arrays(variable_names(network), own, folder)
     LOG.info("Painting with step %d of %s", meta.step, folder)
-
-
-def set_aside(folder: str) -> None:
-    """Renames `folder`, if it is there, to the first free of `folder-1`, `folder-2`, …: no checkpoint is deleted."""
-    if os.path.isdir(folder):
-        number = 1
-        while os.path.exists(f"{folder}-{number}"):
-            number += 1
-        shutil.move(folder, f"{folder}-{number}")
-        LOG.info("The earlier run's checkpoints are now in %s-%d", folder, number)

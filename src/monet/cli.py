@@ -7,11 +7,12 @@ import os
 import sys
 import time
 
+import tensorflow as tf
 from tensorflow import keras
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from monet.accelerator import choose_strategy, devices_found, set_precision
-from monet.checkpoint import import_network, restore_network
+from monet.checkpoint import import_network, list_checkpoints, restore_network
 from monet.config import FEWEST_IMAGES, FIELDS, LOG, VERSION, Config, UserError, check_field_name, parse_field, pick
 from monet.kaggle_machine import find_kaggle_mount
 from monet.networks import build_generator, parameter_count, size_multiple
@@ -60,8 +61,10 @@ def hand_in(paint, data: Data, config: Config) -> int:
 
 def run_command(config: Config, arguments: argparse.Namespace) -> int:
     """`run`: train, generate, check."""
+    strategy = choose_strategy(config)
     data = open_data(config)
-    trainer = Trainer(config, data, deadline_of(config, arguments.started), number_of_images(data.photo, config))
+    trainer = Trainer(config, data, strategy, deadline_of(config, arguments.started),
+                      number_of_images(data.photo, config))
     trainer.fit()
     status = hand_in(trainer.paint, data, config)
     LOG.info("Photos beside their paintings: %s", trainer.files.preview)
@@ -70,14 +73,16 @@ def run_command(config: Config, arguments: argparse.Namespace) -> int:
 
 def train_command(config: Config, arguments: argparse.Namespace) -> int:
     """`train`: checkpoints, history, preview and the exported generator, no submission."""
-    trainer = Trainer(config, open_data(config), deadline_of(config, arguments.started))
+    strategy = choose_strategy(config)
+    trainer = Trainer(config, open_data(config), strategy, deadline_of(config, arguments.started))
     trainer.fit()
     LOG.info("Wrote %s and %s", trainer.files.generator, trainer.files.preview)
     return 0
 
 
 def trained_generator(config: Config, weights: str) -> keras.Model:
-    """The photo_to_monet generator with the weights of the file `weights`, or else of the run in `config.out`.
+    """The photo_to_monet generator with the weights of the file `weights`; of the newest checkpoint of the run in
+    `config.out`, if no file is named; or of that run's exported generator, if there are no checkpoints.
 
     Raises:
         UserError: if there is no such file or run, or it does not fit the config.
@@ -85,12 +90,11 @@ def trained_generator(config: Config, weights: str) -> keras.Model:
     set_precision(config, choose_strategy(config))
     generator = build_generator(config, "photo_to_monet")
     files = RunFiles(config.out)
-    exported = weights or (files.generator if os.path.exists(files.generator) else "")
-    if exported:
-        import_network(generator, exported)
-        LOG.info("Painting with %s", exported)
-    else:
+    if not weights and (list_checkpoints(files.checkpoints) or not os.path.exists(files.generator)):
         restore_network(files.checkpoints, generator)
+        return generator
+    import_network(generator, weights or files.generator)
+    LOG.info("Painting with %s", weights or files.generator)
     return generator
 
 
@@ -151,7 +155,7 @@ class PoliteParser(argparse.ArgumentParser):
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every command; each field of Config is an option of the commands that have a config."""
-    parser = PoliteParser(prog="monet", description=__doc__, allow_abbrev=False)
+    parser = PoliteParser(prog="python -m monet", description=__doc__, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"monet {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=PoliteParser)
     for name, command in COMMANDS.items():
@@ -178,9 +182,9 @@ def parse_command_line(argv: list[str]) -> tuple[argparse.Namespace, Config]:
     """
     arguments, unknown = make_parser().parse_known_args(argv)
     for option in unknown:
-        if option.startswith("--"):
+        if option.startswith("--") and arguments.command != "check":
             check_field_name(option[2:].split("=")[0].replace("-", "_"))
-        raise UserError(f"{option}: expected --option value. See python -m monet {arguments.command} --help.")
+        raise UserError(f"{option} is not understood here. See python -m monet {arguments.command} --help.")
     overrides = {name: parse_field(name, text) for name, text in vars(arguments).items() if name in FIELDS}
     config_file = getattr(arguments, "config", "")
     if arguments.command == "generate" and not config_file and "preset" not in overrides:
@@ -197,11 +201,21 @@ def start_logging(arguments: argparse.Namespace, config: Config) -> None:
     """
     LOG.setLevel(logging.INFO)
     LOG.handlers.clear()
+    logging.raiseExceptions = False  # a full disk ends the run with a sentence, not with tracebacks of the log
     LOG.addHandler(logging.StreamHandler())
     if arguments.command in ("run", "train", "generate"):
         to_file = logging.FileHandler(open_run(config.out).log, encoding="utf-8")
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         LOG.addHandler(to_file)
+
+
+def ended(message: str, status: int) -> int:
+    """Says how the command ended, in the run's log too if it has one, and returns its exit status."""
+    if LOG.handlers:
+        LOG.error("%s", message)
+    else:
+        print(message, file=sys.stderr)
+    return status
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -211,6 +225,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit status: 0 done, 2 a mistake that the user can mend (said on standard error), 130 interrupted.
     """
     started = time.monotonic()
+    LOG.handlers.clear()
     try:
         arguments, config = parse_command_line(sys.argv[1:] if argv is None else argv)
         arguments.started = started
@@ -218,11 +233,13 @@ def main(argv: list[str] | None = None) -> int:
         with logging_redirect_tqdm([LOG]):
             return COMMANDS[arguments.command](config, arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return ended(f"error: {error}", 2)
+    except tf.errors.ResourceExhaustedError:
+        return ended("error: The device's memory is full. Give a smaller --batch-size or fewer --generator-filters.", 2)
+    except OSError as error:
+        return ended(f"error: {error.filename or 'The system'}: {error.strerror or error}. Free some space or give a "
+                     "folder that can be used, then start again: it goes on from the newest checkpoint.", 2)
     except Interrupted:
-        print("Stopped and saved: the same command goes on from there.", file=sys.stderr)
-        return 130
+        return ended("Stopped and saved: the same command goes on from there.", 130)
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
+        return ended("Interrupted.", 130)

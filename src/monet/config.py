@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import json
 import logging
-import os
 from collections.abc import Iterable, Mapping
 
 VERSION = "0.1.0"
@@ -42,7 +41,7 @@ class Config:
     precision: str = knob("auto", "number format of the networks' arithmetic; auto: bfloat16 on a TPU, else float32",
                           choices=("auto", "float32", "bfloat16"))
 
-    image_size: int = knob(256, "pixels a side of the training images (competition: 256)", low=16)
+    image_size: int = knob(256, "pixels a side of the training images (competition: 256)", low=32)
     jitter_size: int = knob(286, "pixels a side before the random crop to image_size (paper: 286); 0: no crop", low=0)
     mirror: bool = knob(True, "mirror every second training image at random (paper)")
     batch_size: int = knob(1, "images of each set a step, over all devices (tutorial: 1)", low=1)
@@ -166,15 +165,6 @@ def make_config(**values) -> Config:
         raise UserError(f"--jitter-size {config.jitter_size} is smaller than --image-size {config.image_size}: "
                         "a crop needs a larger picture. Give 0 for no crop, or a larger size.")
     return config
-
-
-def write_config(config: Config, path: str) -> None:
-    """Writes the config as JSON to `path`, a local file, whole or not at all."""
-    temporary = f"{path}.part"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(config), file, indent=2)
-        file.write("\n")
-    os.replace(temporary, path)
 
 
 def read_config_values(path: str) -> dict:

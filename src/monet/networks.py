@@ -16,6 +16,11 @@ def generator_inputs() -> tuple:
             keras.Input((), batch_size=2, dtype="int32", name="seed"))
 
 
+def generator_model(image, seed, painted, name: str) -> keras.Model:
+    """The model from `generator_inputs` to `painted`; Keras 3 wants every input used, and not all networks drop out."""
+    return keras.Model([image, seed], SeededDropout(0.0, salt=0, name="seed_used")(painted, seed=seed), name=name)
+
+
 def unet_generator(config: Config, name: str) -> keras.Model:
     """The tutorials' U-Net (pix2pix, Isola et al. 2017): halve, then double, with a skip at every size.
 
@@ -41,7 +46,7 @@ def unet_generator(config: Config, name: str) -> keras.Model:
         x = keras.layers.ReLU(name=f"up{block}_relu")(x)
         x = keras.layers.Concatenate(name=f"up{block}_skip")([x, skip])
     x = doubled(x, 3, config, "image", activation="tanh", dtype="float32")
-    return keras.Model([image, seed], x, name=name)
+    return generator_model(image, seed, x, name)
 
 
 def patch_discriminator(config: Config, name: str) -> keras.Model:

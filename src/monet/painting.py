@@ -8,13 +8,13 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from monet.config import LOG, Config, UserError
+from monet.files import whole_file
 from monet.reporting import Every, picture_of
 
 MAX_SIDE = 1024  # pixels: a larger picture is shrunk to this on its longer side before it is painted
@@ -64,36 +64,6 @@ def unique_name(base: str, taken: dict[str, int]) -> str:
     taken[base.lower()] = number  # where the next search begins: thousands of equal names stay quick
     taken.setdefault(name.lower(), 1)
     return name
-
-
-@contextlib.contextmanager
-def whole_file(path: str) -> Iterator[BinaryIO]:
-    """A binary file to write that takes the name `path` when the block ends, and is removed if the block fails.
-
-    Raises:
-        OSError: if it cannot be written; an earlier file at `path` then stays as it was.
-    """
-    temporary = f"{path}.part"
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        raise
-
-
-@contextlib.contextmanager
-def explained_writing(path: str) -> Iterator[None]:
-    """Turns an OSError of writing `path`, raised inside the block, into a UserError."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}). Free some space or give another "
-                        "--out; an earlier file is untouched.") from error
 
 
 @contextlib.contextmanager
@@ -213,10 +183,8 @@ def paint_files(paint, source: str, folder: str, config: Config, multiple: int) 
                 continue
             encoded = encode_jpeg(paint_picture(paint, picture, multiple), config)
             target = os.path.join(folder, f"{name}.jpg")
-            with explained_writing(target):
-                os.makedirs(folder, exist_ok=True)
-                with whole_file(target) as file:
-                    file.write(encoded)
+            with whole_file(target) as temporary, open(temporary, "wb") as file:
+                file.write(encoded)
             written.append(target)
     if not written:
         raise UserError(problems[0] if len(problems) == 1 else f"None of {source}'s {len(problems)} pictures can be "

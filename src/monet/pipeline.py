@@ -16,9 +16,10 @@ def scaled(image: tf.Tensor) -> tf.Tensor:
 
 def resized(image: tf.Tensor, size: int) -> tf.Tensor:
     """`[height, width, 3]` to float32 `[size, size, 3]` in the same range: bilinear, antialiased where it shrinks."""
-    fits = tf.reduce_all(tf.shape(image)[:2] == size)
-    image = tf.cond(fits, lambda: tf.cast(image, tf.float32),
-                    lambda: tf.image.resize(image, [size, size], antialias=True))
+    sides = tf.shape(image)[:2]
+    image = tf.case([(tf.reduce_all(sides == size), lambda: tf.cast(image, tf.float32)),
+                     (tf.reduce_all(sides <= size), lambda: tf.image.resize(image, [size, size]))],
+                    default=lambda: tf.image.resize(image, [size, size], antialias=True))  # several times as slow
     return tf.ensure_shape(image, [size, size, 3])
 
 
@@ -39,7 +40,7 @@ def jittered(image: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
     size, room = config.image_size, config.jitter_size - config.image_size
     if room <= 0:
         return scaled(resized(image, size))
-    larger = tf.image.resize(image, [config.jitter_size, config.jitter_size])
+    larger = resized(image, config.jitter_size)
     corner = tf.cast(tf.stack([top, left, 0.0]) * (room + 1), tf.int32)
     return scaled(tf.slice(larger, corner, [size, size, 3]))
 

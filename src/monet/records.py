@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from monet.config import LOG, UserError
+from monet.files import whole_file
 
 # What reading needs; the competition's records also hold a `target`, the same word in every record.
 IMAGE_FEATURES = {
@@ -303,16 +304,9 @@ def write_records(path: str, rows: Iterable[tuple[str, bytes]], target: str) -> 
         rows: Pairs of image_name and encoded picture.
         target: What every record's `target` says ("monet" or "photo" in the competition).
     """
-    temporary = f"{path}.part"
-    try:
-        with tf.io.TFRecordWriter(temporary) as writer:
-            for name, image in rows:
-                texts = {"image_name": name.encode(), "image": image, "target": target.encode()}
-                features = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text]))
-                            for key, text in texts.items()}
-                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-        raise
+    with whole_file(path) as temporary, tf.io.TFRecordWriter(temporary) as writer:
+        for name, image in rows:
+            texts = {"image_name": name.encode(), "image": image, "target": target.encode()}
+            features = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text]))
+                        for key, text in texts.items()}
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())

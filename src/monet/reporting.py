@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from monet.config import UserError
+from monet.config import LOG, UserError
+from monet.files import whole_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,11 @@ class RunFiles:
         return os.path.join(self.out, "images.zip")
 
     @property
+    def tensorboard(self) -> str:
+        """Folder of TensorBoard's events."""
+        return os.path.join(self.out, "tensorboard")
+
+    @property
     def log(self) -> str:
         """What the run said."""
         return os.path.join(self.out, "run.log")
@@ -70,6 +76,26 @@ def open_run(out: str) -> RunFiles:
     return files
 
 
+def set_aside(files: RunFiles) -> None:
+    """Moves what an earlier run left to the first free of the folders previous-1, previous-2, …: nothing is deleted.
+
+    The log stays: it tells of all the runs.
+    """
+    left = [files.checkpoints, files.history, files.config, files.generator, files.preview, files.zip,
+            files.tensorboard]
+    left = [path for path in left if os.path.exists(path)]
+    if not left:
+        return
+    number = 1
+    while os.path.exists(os.path.join(files.out, f"previous-{number}")):
+        number += 1
+    folder = os.path.join(files.out, f"previous-{number}")
+    os.makedirs(folder)
+    for path in left:
+        os.rename(path, os.path.join(folder, os.path.basename(path)))
+    LOG.info("The earlier run is now in %s", folder)
+
+
 def picture_of(images) -> np.ndarray:
     """float [-1, 1] to uint8 0..255, rounded."""
     return np.clip(np.rint((np.asarray(images) + 1.0) * 127.5), 0, 255).astype(np.uint8)
@@ -83,9 +109,18 @@ def write_preview(photos, painted, path: str) -> np.ndarray:
     tallest = max(len(column) for column in columns)
     columns = [np.pad(column, ((0, tallest - len(column)), (0, 0), (0, 0))) for column in columns]
     sheet = np.concatenate(columns, axis=1)
-    Image.fromarray(sheet).save(f"{path}.part", "JPEG", quality=92)
-    os.replace(f"{path}.part", path)
+    with whole_file(path) as temporary:
+        Image.fromarray(sheet).save(temporary, "JPEG", quality=92)
     return sheet
+
+
+def kept_rows(path: str, last_step: int) -> list[dict]:
+    """The rows of a history.csv up to `last_step`; damaged ones, and a file that is not there, give none."""
+    if not os.path.exists(path):
+        return []
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if (row.get("step") or "").isdigit() and int(row["step"]) <= last_step]
 
 
 class History:
@@ -93,25 +128,24 @@ class History:
 
     def __init__(self, files: RunFiles, first_step: int, tensorboard: bool):
         """Opens the history; rows past `first_step`, which a resumed run repeats, are dropped."""
-        rows = []
-        if first_step and os.path.exists(files.history):
-            with open(files.history, newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= first_step]
-        self.path, self.columns = files.history, []
-        with open(self.path, "w", newline="", encoding="utf-8"):
-            pass
-        for row in rows:
-            self.write_row(row)
-        folder = os.path.join(files.out, "tensorboard")
-        self.board = tf.summary.create_file_writer(folder) if tensorboard else tf.summary.create_noop_writer()
+        self.path, self.empty = files.history, True
+        rows = kept_rows(self.path, first_step)
+        with whole_file(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            if rows:
+                writer = csv.DictWriter(file, fieldnames=list(rows[0]), extrasaction="ignore")
+                writer.writeheader()
+                writer.writerows(rows)
+                self.empty = False
+        self.board = (tf.summary.create_file_writer(files.tensorboard) if tensorboard
+                      else tf.summary.create_noop_writer())
 
     def write_row(self, row: dict) -> None:
         """Appends one row, and the header before the first."""
         with open(self.path, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(row))
-            if not self.columns:
+            if self.empty:
                 writer.writeheader()
-                self.columns = list(row)
+                self.empty = False
             writer.writerow(row)
 
     def add(self, step: int, epoch: int, seconds: float, losses: dict) -> None:

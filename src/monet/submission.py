@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from monet.checkpoint import out_of_space
 from monet.config import FEWEST_IMAGES, LOG, MOST_IMAGES, SUBMISSION_SIZE, Config, UserError
-from monet.painting import encode_jpeg, explained_writing, progress, safe_name, unique_name, whole_file
+from monet.files import out_of_space, whole_file
+from monet.painting import encode_jpeg, progress, safe_name, unique_name
 from monet.pipeline import resized, scaled
 from monet.records import ImageSet, decode_image, explained, read_examples
 
@@ -158,11 +158,10 @@ def generate_submission(paint, photos: ImageSet, path: str, config: Config) -> i
     LOG.info("Painting %d images: %d photos and %d variants of them", wanted, min(wanted, photos.count),
              max(0, wanted - photos.count))
     try:
-        with explained_writing(path):
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            with whole_file(path) as file, zipfile.ZipFile(file, "w") as archive, progress("Painting", wanted) as show:
-                filler = ZipFiller(archive, wanted, config.image_names)
-                fill(filler, paint, photos, config, show)
+        with (whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive,
+              progress("Painting", wanted) as show):
+            filler = ZipFiller(archive, wanted, config.image_names)
+            fill(filler, paint, photos, config, show)
     except UserError as error:
         if isinstance(error.__cause__, OSError) and out_of_space(error.__cause__):
             raise full_disk(path, archive, wanted) from error.__cause__
@@ -285,7 +284,11 @@ def check(path: str, fewest: int = FEWEST_IMAGES) -> list[str]:
     path = inner if os.path.isfile(inner) else path
     try:
         if os.path.isdir(path):
-            return problems_of(list(folder_entries(path)), fewest)
+            entries = list(folder_entries(path))
+            if not any(is_jpg_name(entry.name) for entry in entries):
+                raise UserError(f"{path} holds no {ZIP_NAME} and no pictures. `make local-train` writes one; or name "
+                                "the zip or folder to check.")
+            return problems_of(entries, fewest)
         with zipfile.ZipFile(path) as archive:
             return problems_of(list(zip_entries(archive)), fewest)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import signal
 import sys
 import time
@@ -11,7 +12,7 @@ import tensorflow as tf
 from tensorflow import keras
 from tqdm import tqdm
 
-from monet.accelerator import choose_strategy, set_precision
+from monet.accelerator import check_batch, set_precision
 from monet.checkpoint import (
     Meta,
     check_unchanged,
@@ -19,13 +20,13 @@ from monet.checkpoint import (
     list_checkpoints,
     restore,
     save_checkpoint,
-    set_aside,
 )
-from monet.config import LOG, SUBMISSION_SIZE, Config, UserError, pick, write_config
+from monet.config import LOG, SUBMISSION_SIZE, Config, UserError, pick
 from monet.cyclegan import CycleGan
+from monet.files import write_config
 from monet.pipeline import first_images, training_pairs
 from monet.records import Data, explained
-from monet.reporting import Every, History, RunFiles, open_run, write_preview
+from monet.reporting import Every, History, RunFiles, open_run, set_aside, write_preview
 
 SYSTEMS = {"cyclegan": CycleGan}
 
@@ -90,9 +91,9 @@ def ctrl_c_noted():
         signal.signal(signal.SIGINT, previous)
 
 
-def counts_of(data: Data) -> dict:
+def identity_of(data: Data, config: Config) -> dict:
     """What a checkpoint remembers of the data it saw: the same data in another folder is no other data."""
-    return {"monet": data.monet.count, "photo": data.photo.count}
+    return {"monet": data.monet.count, "photo": data.photo.count, "swap_sides": config.swap_sides}
 
 
 def prepare_out(config: Config, data: Data) -> RunFiles:
@@ -103,31 +104,33 @@ def prepare_out(config: Config, data: Data) -> RunFiles:
     """
     files = open_run(config.out)
     if config.resume:
-        check_unchanged(files.checkpoints, config, counts_of(data))
+        check_unchanged(files.checkpoints, config, identity_of(data, config))
     else:
-        set_aside(files.checkpoints)
+        set_aside(files)
     return files
 
 
 class Trainer:
     """One run of training, from what `config.out` holds to its last step or an earlier end."""
 
-    def __init__(self, config: Config, data: Data, deadline: float | None = None, images_to_paint: int = 0):
-        """Builds the system on the chosen devices and restores the newest checkpoint.
+    def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy, deadline: float | None = None,
+                 images_to_paint: int = 0):
+        """Builds the system on the strategy's devices and restores the newest checkpoint.
 
         Args:
             config: the run.
             data: its two sets.
+            strategy: from `choose_strategy`.
             deadline: `time.monotonic()` by which painting, too, must be over; None for no limit.
             images_to_paint: how many images are painted after training, for the time to keep.
 
         Raises:
-            UserError: for a device, folder, checkpoint or setting that cannot be used.
+            UserError: for a folder, batch, checkpoint or setting that cannot be used.
         """
         self.config, self.data, self.deadline, self.images_to_paint = config, data, deadline, images_to_paint
-        self.files = prepare_out(config, data)
-        self.strategy = choose_strategy(config)
-        precision = set_precision(config, self.strategy)
+        check_batch(config, strategy)
+        self.strategy, self.files = strategy, prepare_out(config, data)
+        precision = set_precision(config, strategy)
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             self.system = pick(SYSTEMS, config.system, "system")(config)
@@ -165,14 +168,16 @@ class Trainer:
                 self.unread.append(step_function(*batch, tf.constant(self.step)))
                 self.step += 1
                 bar.update()
-                if self.step % READ_EVERY == 0:
+                save_now = checkpoint_due.due()
+                if save_now or self.step % READ_EVERY == 0:
                     self.read_losses(bar, log_due)
-                if checkpoint_due.due():
-                    self.save(bar, log_due)
+                if save_now:
+                    self.save()
                 if preview_due.due():
                     self.preview()
+            self.read_losses(bar, log_due)
             if self.step > first_step:
-                self.save(bar, log_due)
+                self.save()
         self.preview()
         export_network(self.system.networks["photo_to_monet"], self.files.generator)
         if interrupted:
@@ -204,10 +209,13 @@ class Trainer:
             LOG.info("epoch %d, step %d of %d, %.2f s a step, %.0f min left: %s",
                      epoch, self.step, self.total, seconds, left, text)
 
-    def save(self, bar: tqdm, log_due: Every) -> None:
-        """Writes a checkpoint of this step, after a last look at the losses."""
-        self.read_losses(bar, log_due)
-        meta = Meta(self.step, dataclasses.asdict(self.config), counts_of(self.data))
+    def save(self) -> None:
+        """Writes a checkpoint of this step; the losses up to it must have been read, and so found finite.
+
+        Raises:
+            UserError: if it cannot be written, or a weight is not finite.
+        """
+        meta = Meta(self.step, dataclasses.asdict(self.config), identity_of(self.data, self.config))
         path = save_checkpoint(self.files.checkpoints, self.system, meta, self.config.keep_checkpoints)
         LOG.debug("Saved %s", path)
         self.read_at = time.monotonic()
@@ -229,6 +237,7 @@ class Trainer:
         reserve = PAINT_RESERVE * self.images_to_paint * self.seconds_per_image
         over = time.monotonic() + reserve + SPARE * 60 * self.config.max_minutes > self.deadline
         if over:
-            LOG.info("Stopping at step %d of %d: the rest of the %g minutes is for painting",
-                     self.step, self.total, self.config.max_minutes)
+            LOG.log(logging.INFO if self.step else logging.WARNING, "Stopping at step %d of %d, so that the run ends "
+                    "within %g minutes; --max-minutes sets another time", self.step, self.total,
+                    self.config.max_minutes)
         return over
