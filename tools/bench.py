@@ -167,6 +167,15 @@ def generate_row(data) -> Row:
     return Row("generate", "at least 1.6 x the tutorial's loop", "images/s", ours, "the tutorial's loop", tuple(peer))
 
 
+def sample_row(data) -> Row:
+    """Seconds to draw the built-in sample, which the first `make local-train` without data does."""
+    from sample_data import write_sample
+
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = seconds_of(lambda: write_sample(Path(folder) / "sample"))
+    return Row("sample", "drawn in under a minute", "s", [seconds])
+
+
 def local_train_rows(data) -> list[Row]:
     """Minutes and memory of the whole of `make local-train` after the install."""
     with tempfile.TemporaryDirectory() as folder:
@@ -177,7 +186,8 @@ def local_train_rows(data) -> list[Row]:
             Row("local-train memory", "at most 4 GiB", "GiB", [peak])]
 
 
-ROWS = {"input": input_row, "zip": zip_row, "generate": generate_row, "local-train": local_train_rows}
+ROWS = {"input": input_row, "zip": zip_row, "generate": generate_row, "sample": sample_row,
+        "local-train": local_train_rows}
 
 
 def main() -> int:
