@@ -98,7 +98,8 @@ def set_aside(files: RunFiles) -> None:
 
 def picture_of(images) -> np.ndarray:
     """float [-1, 1] to uint8 0..255, rounded."""
-    return np.clip(np.rint((np.asarray(images) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+    levels = (np.asarray(images) + 1.0) * 127.5
+    return np.clip(np.rint(levels, out=levels), 0, 255, out=levels).astype(np.uint8)
 
 
 def write_preview(photos, painted, path: str) -> np.ndarray:
