@@ -1,7 +1,6 @@
 """What a run leaves for people to look at: where its files are, history.csv, TensorBoard, previews."""
 
 import csv
-import dataclasses
 import os
 import time
 
@@ -13,51 +12,19 @@ from monet.config import LOG, UserError
 from monet.files import whole_file
 
 
-@dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """Where a run keeps what it writes, all below its `out` folder."""
+    """Where a run keeps what it writes, all below its folder `out`."""
 
-    out: str
-
-    @property
-    def checkpoints(self) -> str:
-        """Folder of the checkpoints."""
-        return os.path.join(self.out, "checkpoints")
-
-    @property
-    def history(self) -> str:
-        """CSV of the losses."""
-        return os.path.join(self.out, "history.csv")
-
-    @property
-    def config(self) -> str:
-        """The resolved config as JSON."""
-        return os.path.join(self.out, "config.json")
-
-    @property
-    def generator(self) -> str:
-        """The exported photo_to_monet generator."""
-        return os.path.join(self.out, "photo_to_monet.npz")
-
-    @property
-    def preview(self) -> str:
-        """The newest preview picture."""
-        return os.path.join(self.out, "preview.jpg")
-
-    @property
-    def zip(self) -> str:
-        """The submission."""
-        return os.path.join(self.out, "images.zip")
-
-    @property
-    def tensorboard(self) -> str:
-        """Folder of TensorBoard's events."""
-        return os.path.join(self.out, "tensorboard")
-
-    @property
-    def log(self) -> str:
-        """What the run said."""
-        return os.path.join(self.out, "run.log")
+    def __init__(self, out: str):
+        self.out = out
+        self.checkpoints = os.path.join(out, "checkpoints")  # folder
+        self.tensorboard = os.path.join(out, "tensorboard")  # folder
+        self.config = os.path.join(out, "config.json")  # as resolved
+        self.generator = os.path.join(out, "photo_to_monet.npz")  # the exported generator
+        self.history = os.path.join(out, "history.csv")
+        self.preview = os.path.join(out, "preview.jpg")  # the newest
+        self.zip = os.path.join(out, "images.zip")
+        self.log = os.path.join(out, "run.log")
 
 
 def open_run(out: str) -> RunFiles:
