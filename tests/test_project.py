@@ -56,9 +56,16 @@ def test_no_two_modules_define_one_name():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def make(*words):
+    """Runs make as from a fresh shell: `make test` hands its own variables on to the makes below it."""
+    own = ("MAKE", "MFLAGS", "PYTHON", "VENV", "EXTRAS", "PRESET", "DATA", "OUT", "ARGS")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, capture_output=True, text=True,
+                          timeout=120, env=environment)
+
+
 def make_targets():
-    output = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return dict(re.split(r"\s{2,}", line, maxsplit=1) for line in output.stdout.splitlines())
+    return dict(re.split(r"\s{2,}", line, maxsplit=1) for line in make().stdout.splitlines())
 
 
 def test_make_alone_lists_every_target_with_a_line():
@@ -85,8 +92,7 @@ def make_with(venv, *words):
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
     (venv / "installed--").touch()
-    return subprocess.run(["make", "--no-print-directory", f"VENV={venv}", *words], cwd=ROOT, capture_output=True,
-                          text=True, timeout=120)
+    return make(f"VENV={venv}", *words)
 
 
 def test_a_mistyped_data_folder_ends_make_local_train(tmp_path):
@@ -108,8 +114,7 @@ def test_setup_is_done_again_only_when_the_lock_changes(tmp_path):
     fresh = make_with(tmp_path / "venv", "--question", "setup")
     assert fresh.returncode == 0, fresh.stdout
     os.utime(tmp_path / "venv" / "installed--", (0, 0))
-    again = subprocess.run(["make", "--question", f"VENV={tmp_path / 'venv'}", "setup"], cwd=ROOT, capture_output=True)
-    assert again.returncode == 1
+    assert make(f"VENV={tmp_path / 'venv'}", "--question", "setup").returncode == 1
 
 
 def test_an_unsupported_python_is_refused_by_name(tmp_path):
