@@ -216,8 +216,7 @@ class Trainer:
             UserError: if it cannot be written, or a weight is not finite.
         """
         meta = Meta(self.step, dataclasses.asdict(self.config), identity_of(self.data, self.config))
-        path = save_checkpoint(self.files.checkpoints, self.system, meta, self.config.keep_checkpoints)
-        LOG.debug("Saved %s", path)
+        save_checkpoint(self.files.checkpoints, self.system, meta, self.config.keep_checkpoints)
         self.read_at = time.monotonic()
 
     def preview(self) -> None:
