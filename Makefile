@@ -3,7 +3,7 @@
 #   PYTHON=python3.12   the interpreter that `make setup` builds .venv with (default: the first supported one found)
 #   EXTRAS=and-cuda     optional dependencies to install as well
 #   PRESET=tutorial     named configuration to train (default: cpu)
-#   DATA=FOLDER         images to train on: a folder or gs:// (default: what tools/find_data.py finds)
+#   DATA=FOLDER         images to train on: a folder, gs:// or tfds:NAME (default: what tools/find_data.py finds)
 #   OUT=FOLDER          where a run writes (default: submission)
 #   ARGS="--epochs 5"   any other settings, passed on to python -m monet
 
@@ -21,7 +21,7 @@ PRESET ?= cpu
 # A --config in ARGS says every setting itself.
 PRESET_OPTION = $(if $(findstring --config,$(ARGS)),,--preset $(PRESET))
 
-.PHONY: help setup local-train test lint bench data check describe lock clean
+.PHONY: help setup local-train test lint bench compare data check describe lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ lint: setup  ## check the code's style
 
 bench: setup  ## measure the README's figures (minutes; ARGS="ROW …" chooses)
 	"$(BIN)/python" tools/bench.py --data "$(DATA)" $(ARGS)
+
+compare: setup  ## train the presets side by side, a minute each, into runs/compare (ARGS="PRESET … --maps")
+	"$(BIN)/python" tools/compare.py --data "$(DATA)" $(ARGS)
 
 lock: setup  ## compile requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate \

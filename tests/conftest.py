@@ -13,7 +13,7 @@ REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "gan-getti
 NUM_MONET, NUM_PHOTO = 10, 16
 
 TINY = {"generator_filters": 2, "generator_levels": 3, "discriminator_filters": 2, "image_size": 64,
-        "jitter_size": 72, "batch_size": 2, "epochs": 2, "steps_per_epoch": 3, "tensorboard": False}
+        "jitter": 72, "batch_size": 2, "epochs": 2, "steps_per_epoch": 3, "tensorboard": False}
 
 
 @pytest.fixture(scope="session")

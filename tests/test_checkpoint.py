@@ -70,6 +70,71 @@ def test_everything_comes_back(tmp_path):
     assert np.abs(found["photo_to_monet/adam/m/down1_conv/kernel"]).max() > 0
 
 
+def saved_by(folder, **values):
+    """A system as `tiny_system`, one step old, and its checkpoint in `folder`."""
+    system = tiny_system(image_size=32, jitter=0, **values)
+    images = tf.random.stateless_uniform([1, 32, 32, 3], [0, 0], -1, 1)
+    system.train_step(images, images, SEED)
+    save_checkpoint(str(folder), system, meta(1), keep=1)
+    return system
+
+
+def restored_to(folder, **values):
+    system = tiny_system(image_size=32, jitter=0, **values)
+    assert restore(str(folder), system) == 1
+    return state_of(system)
+
+
+def test_an_average_and_a_pool_that_were_not_kept_begin_anew(tmp_path):
+    weights = state_of(saved_by(tmp_path))
+    found = restored_to(tmp_path, ema_decay=0.9, image_pool=2)
+    for name in ("photo_to_monet/down1_conv/kernel", "monet_to_photo/image_conv/bias"):
+        network, _, rest = name.partition("/")
+        np.testing.assert_array_equal(found[f"{network}/average/{rest}"], weights[name])
+    assert found["monet_discriminator/pool/count"] == 0
+
+
+def test_an_average_and_a_pool_that_are_no_longer_wanted_are_left_out(tmp_path):
+    expected = state_of(saved_by(tmp_path, ema_decay=0.9, image_pool=2))
+    found = restored_to(tmp_path)
+    for name in found:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_a_pool_of_another_size_begins_empty(tmp_path):
+    expected = state_of(saved_by(tmp_path, image_pool=2))
+    assert expected["photo_discriminator/pool/count"] == 1
+    np.testing.assert_array_equal(restored_to(tmp_path, image_pool=2)["photo_discriminator/pool/images"],
+                                  expected["photo_discriminator/pool/images"])
+    found = restored_to(tmp_path, image_pool=3)
+    assert found["photo_discriminator/pool/count"] == 0
+    assert not found["photo_discriminator/pool/images"].any()
+
+
+def test_a_checkpoint_of_an_earlier_version_fits(tmp_path):
+    """It says nothing of the fields that came later: they stood at their defaults."""
+    old = {name: value for name, value in vars(make_config()).items()
+           if name not in ("residual_blocks", "norm_affine", "discriminator_levels", "generator_leak")}
+    save_checkpoint(str(tmp_path), tiny_system(), Meta(3, old, COUNTS), keep=1)
+    check_unchanged(str(tmp_path), make_config(), COUNTS)
+    with pytest.raises(UserError, match=r"norm_affine was True, now False"):
+        check_unchanged(str(tmp_path), make_config(norm_affine=False), COUNTS)
+
+
+def test_a_checkpoint_of_another_system_is_refused(tmp_path):
+    save_checkpoint(str(tmp_path), tiny_system(), meta(1), keep=1)
+    with pytest.raises(UserError, match=r"another architecture \(system was 'cyclegan', now 'cut'"):
+        check_unchanged(str(tmp_path), make_config(system="cut", cycle_weight=0.0, identity_weight=0.0), COUNTS)
+
+
+def test_what_paints_out_of_a_checkpoint_is_the_average(tmp_path):
+    expected = state_of(saved_by(tmp_path, ema_decay=0.9))
+    generator = build_generator(make_config(generator_filters=2, generator_levels=3), "monet_to_photo")
+    restore_network(str(tmp_path), generator)
+    np.testing.assert_array_equal(generator.get_layer("down1_conv").get_weights()[0],
+                                  expected["monet_to_photo/average/down1_conv/kernel"])
+
+
 def test_nothing_to_restore_is_step_0(tmp_path):
     assert restore(str(tmp_path / "none"), tiny_system()) == 0
 

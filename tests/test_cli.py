@@ -14,10 +14,13 @@ import pytest
 from PIL import Image
 
 from monet import cli
+from monet.checkpoint import export_network
+from monet.networks import build_generator
+from monet.presets import PRESETS, resolve_config
 from monet.records import write_records
 
 TINY = ["--generator-filters", "2", "--generator-levels", "3", "--discriminator-filters", "2", "--image-size", "64",
-        "--jitter-size", "72", "--epochs", "1", "--steps-per-epoch", "2", "--tensorboard", "false"]
+        "--jitter", "72", "--epochs", "1", "--steps-per-epoch", "2", "--tensorboard", "false"]
 
 
 def monet(*arguments):
@@ -107,6 +110,34 @@ def test_generate_paints_any_pictures(run_folder, tmp_path):
         "red.jpg": (100, 37), "grey.jpg": (300, 200)}
 
 
+def test_generate_paints_the_other_way_too(run_folder, small_root, tmp_path):
+    assert monet("generate", "--out", run_folder, "--direction", "monet_to_photo") == 0
+    with zipfile.ZipFile(run_folder / "photos.zip") as archive:
+        assert len(archive.namelist()) == 10  # every painting once
+    (run_folder / "photos.zip").unlink()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_generate_works_for_every_preset_and_direction(preset, small_root, tmp_path, capsys):
+    small = ["--generator-filters", "2", "--data", small_root, "--out", tmp_path / "out", "--num-images", "16"]
+    config = resolve_config({"preset": preset, "generator_filters": 2})
+    Image.new("RGB", (70, 50), "red").save(tmp_path / "red.png")
+    for direction in ("photo_to_monet", "monet_to_photo"):
+        export_network(build_generator(config, direction), str(tmp_path / "weights.npz"))
+        command = ["generate", "--preset", preset, *small, "--weights", tmp_path / "weights.npz",
+                   "--direction", direction]
+        if preset == "cut" and direction == "monet_to_photo":
+            assert monet(*command) == 2
+            assert "--system cut learns only the way from photos to paintings" in capsys.readouterr().err
+            continue
+        assert monet(*command, "--images", tmp_path / "red.png") == 0
+        assert Image.open(tmp_path / "out" / "painted" / "red.jpg").size == (70, 50)
+        assert monet(*command) == 0
+        name, count = ("images.zip", 16) if direction == "photo_to_monet" else ("photos.zip", 10)
+        with zipfile.ZipFile(tmp_path / "out" / name) as archive:
+            assert len(archive.namelist()) == count
+
+
 def test_describe_shows_settings_networks_device_and_data(run_folder, capsys):
     assert monet("describe", "--config", run_folder / "config.json") == 0
     printed = capsys.readouterr().out
@@ -125,7 +156,7 @@ def test_config_json_repeats_a_run(run_folder, tmp_path):
     (["run", "--epoch", "3"], "There is no setting named 'epoch'. Did you mean epochs?"),
     (["run", "--epochs"], "expected one argument"),
     (["run", "--epochs", "0"], "--epochs 0: must be at least 1"),
-    (["run", "--preset", "tutorail"], "Did you mean tutorial?"),
+    (["run", "--preset", "tutorail"], "Did you mean tutorial or tf-tutorial?"),
     (["run", "photos"], "photos is not understood here"),
     (["paint"], "invalid choice: 'paint'"),
     ([], "required: command"),
@@ -133,6 +164,10 @@ def test_config_json_repeats_a_run(run_folder, tmp_path):
     (["check", "nowhere.zip"], "nowhere.zip"),
     (["describe", "--system", "cyclgan"], "Did you mean cyclegan?"),
     (["run", "--config", "nowhere.json"], "nowhere.json cannot be read"),
+    (["describe", "--diffaugment", "colour"], "--diffaugment colour: there is no such diffaugment. Did you mean color"),
+    (["describe", "--cycle-loss", "l3"], "--cycle-loss l3: there is no such cycle_loss."),
+    (["describe", "--discriminator-loss", "wgan"], "--discriminator-loss wgan: there is no such discriminator_loss."),
+    (["generate", "--direction", "back"], "Argument --direction: invalid choice: 'back'"),
 ])
 def test_mistakes_are_said_in_a_sentence_with_status_2(arguments, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -28,7 +28,13 @@ def test_every_field_is_explained_and_survives_the_command_line(name):
 
 @pytest.mark.parametrize(("values", "said"), [
     ({"epochs": 0}, "--epochs 0: must be at least 1"),
-    ({"steps_per_epoch": 0}, "--steps-per-epoch 0: must be at least 1"),
+    ({"steps_per_epoch": -1}, "--steps-per-epoch -1: must be at least 0"),
+    ({"generator_filters": 0}, "--generator-filters 0: must be at least 1"),
+    ({"generator_levels": 0}, "--generator-levels 0: must be at least 1"),
+    ({"discriminator_filters": -2}, "--discriminator-filters -2: must be at least 1"),
+    ({"discriminator_levels": 0}, "--discriminator-levels 0: must be at least 1"),
+    ({"residual_blocks": -1}, "--residual-blocks -1: must be at least 0"),
+    ({"ema_decay": 1.0}, "--ema-decay 1.0: must be at least 0.0 and at most 0.99999"),
     ({"batch_size": -1}, "--batch-size -1: must be at least 1"),
     ({"epochs": "5"}, "expected int, got str"),
     ({"epochs": True}, "expected int, got bool"),
@@ -37,9 +43,13 @@ def test_every_field_is_explained_and_survives_the_command_line(name):
     ({"num_images": 10001}, "at most 10000"),
     ({"learning_rate": float("nan")}, "--learning-rate nan"),
     ({"gamma_mean": float("inf")}, "must be a finite number"),
-    ({"upsample": "nearest"}, "choose one of transpose, resize"),
-    ({"jitter_size": 200}, "smaller than --image-size 256"),
+    ({"upsample": "bicubic"}, "choose one of transpose, resize, nearest"),
+    ({"jitter": 200}, "smaller than --image-size 256"),
     ({"batchsize": 4}, "Did you mean batch_size?"),
+    ({"system": "cut"}, "--system cut has no way back, so that --cycle-weight 10"),
+    ({"residual_blocks": 3}, "--residual-blocks 3: --generator unet has none"),
+    ({"cycle_weight": 0.0, "cycle_fall": 0.5}, "--cycle-weight 0 leaves nothing for --cycle-fall"),
+    ({"discriminator": "two_objective", "discriminator_loss": "bce"}, "--discriminator-loss bce: the heads"),
 ])
 def test_impossible_values_are_refused_with_what_is_allowed(values, said):
     with pytest.raises(UserError) as refusal:
@@ -66,6 +76,13 @@ def test_a_whole_number_will_do_for_a_fraction_and_becomes_one():
 def test_config_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().epochs = 3
+
+
+def test_a_config_json_of_an_earlier_version_is_read(tmp_path):
+    """It has none of the newer fields, and calls `jitter` by its former name."""
+    (tmp_path / "config.json").write_text(json.dumps({"preset": "cpu", "jitter_size": 300, "epochs": 7}))
+    config = resolve_config({}, str(tmp_path / "config.json"))
+    assert (config.jitter, config.epochs) == (300, 7)
 
 
 def test_config_json_gives_the_same_config_back(tmp_path):

@@ -248,6 +248,7 @@ def test_order_of_the_places(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == f"Data: {own}.\n"
 
     assert default_data("gs://bucket/data", folder) == "gs://bucket/data"
+    assert default_data("tfds:cycle_gan/horse2zebra", folder) == "tfds:cycle_gan/horse2zebra"
     assert default_data(str(mount), folder) == str(mount)
     assert "as asked for" in capsys.readouterr().err
     with pytest.raises(UserError, match="not a folder"):

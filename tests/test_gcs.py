@@ -49,6 +49,7 @@ def client() -> None:
     answers = {name: attempt(f"gs://{name}") for name in ("good", "missing", *FAULTS)}
     answers["folder"] = attempt("gs://good/nowhere")
     answers["pictures"] = attempt("gs://good/pictures")
+    answers["arrays"] = attempt("gs://good/arrays")
     answers["glob"] = tf.io.gfile.glob("gs://good/monet_tfrec/*.tfrec")
     os.environ["https_proxy"] = NOWHERE
     answers["offline"] = attempt("gs://good")
@@ -58,6 +59,9 @@ def client() -> None:
 def write_bucket(root) -> None:
     """Two TFRecord files a side, four noise JPEGs each; below pictures/, the same as image files."""
     random = np.random.default_rng(0)
+    (root / "arrays").mkdir(parents=True)
+    for side in ("monet", "photo"):
+        np.save(root / "arrays" / f"{side}.npy", random.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8))
     for side, folder in (("monet", "trainA"), ("photo", "trainB")):
         (root / f"{side}_tfrec").mkdir(parents=True)
         (root / "pictures" / folder).mkdir(parents=True)
@@ -90,6 +94,10 @@ def test_reads_the_same_bytes_as_from_disk(gcs):
 
 def test_reads_image_folders(gcs):
     assert gcs.answers["pictures"]["data"] == summary(f"{gcs.bucket}/pictures")
+
+
+def test_reads_arrays(gcs):
+    assert gcs.answers["arrays"]["data"] == summary(f"{gcs.bucket}/arrays")
 
 
 def test_globs_over_several_pages_of_a_list(gcs):

@@ -31,7 +31,7 @@ def test_python_3_11_takes_tensorflow_addons_and_later_ones_keras():
 @pytest.mark.parametrize("make", MAKERS)
 def test_instance_normalization_follows_its_formula(make):
     x, gamma, beta = images(0), images(1, (5,)), images(2, (5,))
-    layer = built(make(layers.normal_initializer(), "norm"), gamma, beta)
+    layer = built(make(epsilon=1e-3), gamma, beta)
     mean, variance = x.mean((1, 2), keepdims=True), x.var((1, 2), keepdims=True)
     expected = (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
@@ -42,6 +42,25 @@ def test_both_libraries_name_shape_and_start_their_weights_alike():
     layer.build((None, None, None, 5))
     assert [weight.name.split("/")[-1].split(":")[0] for weight in layer.weights] == ["gamma", "beta"]
     np.testing.assert_array_equal(layer.get_weights(), [np.ones(5), np.zeros(5)])
+
+
+@pytest.mark.parametrize("norm", layers.NORMS)
+def test_normalization_without_scale_and_shift_has_nothing_to_learn(norm):
+    layer = layers.norm_layer(make_config(norm=norm, norm_affine=False, norm_epsilon=1e-5), "norm")
+    x = images(0)
+    values = layer(x, training=True).numpy()
+    assert layer.trainable_weights == []
+    axes = (1, 2) if norm == "instance" else (0, 1, 2)
+    np.testing.assert_allclose(values.mean(axes), 0.0, atol=1e-5)
+    np.testing.assert_allclose(values.std(axes), 1.0, atol=1e-4)
+
+
+def test_batch_normalization_paints_with_the_statistics_of_training():
+    layer = layers.norm_layer(make_config(norm="batch", gamma_stddev=0.0, gamma_mean=1.0), "norm")
+    x = images(0)
+    for _ in range(100):
+        layer(x, training=True)
+    np.testing.assert_allclose(layer(x[:1]), layer(x, training=True)[:1], atol=1e-3)
 
 
 def test_gamma_starts_as_the_config_says():
@@ -70,7 +89,27 @@ def test_dropout_does_nothing_outside_training():
     np.testing.assert_array_equal(layers.SeededDropout(0.5, salt=1)(x, seed=tf.constant([1, 2])), x)
 
 
-@pytest.mark.parametrize("upsample", ["transpose", "resize"])
+def test_reflection_padding_mirrors_at_the_edge():
+    x = images(0)
+    expected = np.pad(x, [(0, 0), (2, 2), (2, 2), (0, 0)], "reflect")
+    np.testing.assert_array_equal(layers.ReflectionPadding(2)(x), expected)
+
+
+def test_a_residual_block_adds_to_what_comes_in():
+    """With a scale of 0 nothing is added."""
+    config = make_config(gamma_mean=0.0, gamma_stddev=0.0)
+    image = tf.keras.Input((9, 7, 5))
+    block = tf.keras.Model(image, layers.residual_block(image, (1, 3, 1), config, "block"))
+    x = images(0)
+    np.testing.assert_array_equal(block(x), x)
+    block.get_layer("block_3_norm").set_weights([np.ones(5), np.zeros(5)])
+    assert np.abs(block(x) - x).max() == 0  # the first two are still 0
+    for part in (1, 2):
+        block.get_layer(f"block_{part}_norm").set_weights([np.ones(5), np.zeros(5)])
+    assert np.abs(block(x) - x).max() > 0.1
+
+
+@pytest.mark.parametrize("upsample", ["transpose", "resize", "nearest"])
 def test_doubling_doubles(upsample):
     x = layers.doubled(tf.zeros([1, 5, 6, 4]), 7, make_config(upsample=upsample), "up")
     assert x.shape == (1, 10, 12, 7)

@@ -11,7 +11,7 @@ from monet import pipeline
 from monet.config import make_config
 from monet.records import find_data, write_records
 
-PLAIN = {"image_size": 32, "jitter_size": 0, "mirror": False}
+PLAIN = {"image_size": 32, "jitter": 0, "mirror": False}
 
 
 def jpeg(picture):
@@ -59,7 +59,7 @@ def test_the_seed_decides_the_order(tmp_path):
 
 @pytest.mark.parametrize("joined_at", [1, 5, 17])
 def test_joining_at_a_step_gives_the_batches_of_an_unbroken_run(small_data, joined_at):
-    config = make_config(image_size=32, jitter_size=40, batch_size=2)
+    config = make_config(image_size=32, jitter=40, batch_size=2)
     unbroken = list(pipeline.training_pairs(small_data, config).take(joined_at + 3))[joined_at:]
     joined = list(pipeline.training_pairs(small_data, config, joined_at).take(3))
     for expected, found in zip(unbroken, joined, strict=True):
@@ -92,7 +92,7 @@ def ramp(size=64):
 
 
 def test_jitter_crops_a_larger_picture_and_mirrors_every_second():
-    config = make_config(image_size=64, jitter_size=72)
+    config = make_config(image_size=64, jitter=72)
     crops = [np.asarray(pipeline.jittered(tf.constant(ramp()), tf.constant([0, k]), config)) for k in range(60)]
     rising = [crop for crop in crops if crop[0, -1, 0] > crop[0, 0, 0]]
     assert 15 < len(rising) < 45
@@ -107,7 +107,7 @@ def test_jitter_crops_a_larger_picture_and_mirrors_every_second():
 
 
 def test_mirror_off_never_mirrors():
-    config = make_config(image_size=64, jitter_size=0, mirror=False)
+    config = make_config(image_size=64, jitter=0, mirror=False)
     for k in range(10):
         np.testing.assert_array_equal(pipeline.jittered(tf.constant(ramp()), tf.constant([0, k]), config),
                                       pipeline.scaled(ramp()))

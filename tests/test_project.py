@@ -11,8 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # From the ground floor up: a module imports only from those before it.
 ORDER = [
-    "config", "files", "presets", "kaggle_machine", "accelerator", "records", "pipeline", "layers", "networks",
-    "losses", "cyclegan", "checkpoint", "reporting", "painting", "trainer", "submission", "cli",
+    "config", "files", "presets", "kaggle_machine", "accelerator", "arrays", "catalogue", "layouts", "records",
+    "pipeline", "augment", "layers", "networks", "losses", "players", "cyclegan", "cut", "checkpoint",
+    "reporting", "painting", "trainer", "submission", "cli",
 ]
 PACKAGE = ROOT / "src" / "monet"
 MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("[a-z]*.py")}
@@ -132,7 +133,8 @@ def test_an_unsupported_python_is_refused_by_name(tmp_path):
 def test_the_lock_holds_what_both_tensorflows_need_and_no_address():
     lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     for line in ("tensorflow==2.15.1 ; python_full_version < '3.12'", "tensorflow-addons==0.23.0 ;",
-                 "tensorflow==2.20.0 ; python_full_version >= '3.12'", "kaggle==", "six==", "numpy==1.26"):
+                 "tensorflow==2.20.0 ; python_full_version >= '3.12'", "kaggle==", "six==", "numpy==1.26",
+                 "tensorflow-datasets==", "tensorflow-metadata==1.17", "importlib-resources=="):
         assert line in lock
     assert "://" not in lock
     assert "index" not in lock

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from monet.checkpoint import list_checkpoints, system_variables, value_of
+from monet.checkpoint import list_checkpoints, read_arrays, system_variables, value_of, variable_names
 from monet.config import UserError
 from monet.networks import generator_inputs, generator_model
 from monet.trainer import READ_EVERY, Trainer, make_painter
@@ -54,19 +54,59 @@ def test_the_same_seed_gives_the_same_run(tiny, small_data, tmp_path):
     assert np.abs(first["photo_to_monet/down1_conv/kernel"] - other["photo_to_monet/down1_conv/kernel"]).max() > 1e-3
 
 
-def test_a_run_in_two_parts_ends_where_an_unbroken_one_does(tiny, small_data, tmp_path):
-    """The second part restores networks and optimizers, and joins the data and the dropout where the first ended."""
-    settings = {"dropout": 0.5, "gamma_mean": 1.0}
-    unbroken = weights_of(trained(tiny(out=str(tmp_path / "a"), epochs=4, **settings), small_data))
-    half = trained(tiny(out=str(tmp_path / "b"), epochs=2, **settings), small_data)
-    assert half.step == 6
-    resumed = new_trainer(tiny(out=str(tmp_path / "b"), epochs=4, **settings), small_data)
-    assert resumed.step == 6
+@pytest.mark.parametrize("settings", [
+    {"dropout": 0.5, "gamma_mean": 1.0},
+    {"image_pool": 4, "decay_start": 0.25, "ema_decay": 0.9, "cycle_fall": 0.9, "feature_cycle": 0.9,
+     "discriminator": "two_objective", "adversarial_loss": "hinge", "diffaugment": "color,translation,cutout"},
+    {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0, "norm": "batch", "image_pool": 4},
+])
+def test_a_run_in_two_parts_ends_where_an_unbroken_one_does(tiny, small_data, tmp_path, settings):
+    """The second part restores networks, averages, pools and optimizers, and goes on with the data, the random numbers
+    and every schedule where the first ended."""
+    settings = {"gamma_mean": 1.0, "epochs": 3, "steps_per_epoch": 4, **settings}
+    unbroken = weights_of(trained(tiny(out=str(tmp_path / "a"), **settings), small_data))
+    first = new_trainer(tiny(out=str(tmp_path / "b"), **settings), small_data)
+    first.total = 7
+    first.fit()
+    resumed = new_trainer(tiny(out=str(tmp_path / "b"), **settings), small_data)
+    assert resumed.step == 7
     resumed.fit()
     found = weights_of(resumed)
     assert found["photo_to_monet/adam/iterations"] == 12
     for name, expected in unbroken.items():
         np.testing.assert_allclose(found[name], expected, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("system", [{}, {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0},
+                                    {"norm": "batch", "diffaugment": "color,translation,cutout", "image_pool": 4}])
+def test_a_run_in_bfloat16_trains_and_paints(tiny, small_data, system):
+    trainer = trained(tiny(precision="bfloat16", gamma_mean=1.0, **system), small_data)
+    assert all(np.isfinite(value).all() for value in weights_of(trainer).values())
+    painted = np.asarray(trainer.paint(trainer.photos))
+    assert painted.dtype == np.float32
+    assert painted.std() > 0
+
+
+def test_an_epoch_can_be_the_larger_set_once(tiny, small_data):
+    trainer = new_trainer(tiny(steps_per_epoch=0, batch_size=3), small_data)
+    assert trainer.total == 2 * 6  # 16 photos in threes
+    assert trainer.config.steps_per_epoch == 6
+
+
+def test_checkpoints_can_be_counted_in_epochs(tiny, small_data):
+    trainer = trained(tiny(epochs=5, steps_per_epoch=2, checkpoint_epochs=2, keep_checkpoints=9), small_data)
+    steps = [path.rpartition("-")[2] for path in list_checkpoints(trainer.files.checkpoints)]
+    assert steps == ["00000010.npz", "00000008.npz", "00000004.npz"]
+
+
+def test_the_average_paints_and_is_what_is_exported(tiny, small_data):
+    trainer = trained(tiny(ema_decay=0.9), small_data)
+    names = variable_names(trainer.system.networks["photo_to_monet"])
+    exported, everything = read_arrays(trainer.files.generator), weights_of(trainer)
+    for name in names:
+        np.testing.assert_array_equal(exported[name], everything[f"photo_to_monet/average/{name}"], err_msg=name)
+    live = everything["photo_to_monet/down1_conv/kernel"]
+    assert np.abs(exported["down1_conv/kernel"] - live).max() > 1e-6
 
 
 def test_a_finished_run_is_not_trained_again(tiny, small_data):

@@ -196,7 +196,7 @@ def main() -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of {', '.join(ROWS)} (default: all)")
-    parser.add_argument("--data", default="", help="folder or gs:// address (default: what make local-train takes)")
+    parser.add_argument("--data", default="", help="as in make local-train DATA=… (default: what that takes)")
     options = parser.parse_args()
     try:
         for name in options.rows:

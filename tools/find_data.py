@@ -4,7 +4,7 @@
                                              a download, if there are credentials; the sample, drawn once
     python tools/find_data.py --download     download the competition's data; any failure is an error
 
-Prints the folder (or gs:// address) on stdout, and what it is on stderr.
+Prints the folder (or gs:// address, or tfds:NAME) on stdout, and what it is on stderr.
 """
 
 import argparse
@@ -26,9 +26,9 @@ def given_data(data: str) -> str:
     Raises:
         UserError: if it is a local folder that does not exist.
     """
-    if not data.startswith("gs://") and not os.path.isdir(os.path.expanduser(data)):
-        raise UserError(f"DATA={data} is not a folder. Give a folder of images or TFRecords, a gs:// address, or no "
-                        "DATA at all for the built-in sample.")
+    if not data.startswith(("gs://", "tfds:")) and not os.path.isdir(os.path.expanduser(data)):
+        raise UserError(f"DATA={data} is not a folder. Give a folder of images or TFRecords, a gs:// address, "
+                        "tfds:NAME, or no DATA at all for the built-in sample.")
     say(f"Data: {data}, as asked for.")
     return data
 
@@ -57,7 +57,7 @@ def built_in_sample(folder: Path) -> str:
 
 
 def default_data(data: str = "", folder: Path = FOLDER) -> str:
-    """The folder or gs:// address to train from; `folder` holds what was downloaded and drawn.
+    """The folder, gs:// address or tfds:NAME to train from; `folder` holds what was downloaded and drawn.
 
     Raises:
         UserError: if `data` is given and is no folder.
@@ -98,7 +98,7 @@ def main() -> int:
     """The command line; returns the exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parser = argparse.ArgumentParser(description="Say where the training data lies; get it if it is not there.")
-    parser.add_argument("data", nargs="?", default="", help="a folder or gs:// address to take instead of looking")
+    parser.add_argument("data", nargs="?", default="", help="a folder, gs:// address or tfds:NAME to take instead")
     parser.add_argument("--download", action="store_true", help="download the competition's data; no sample instead")
     options = parser.parse_args()
     try:

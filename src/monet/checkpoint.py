@@ -17,9 +17,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.config import ARCHITECTURE_FIELDS, LOG, Config, UserError
+from monet.config import ARCHITECTURE_FIELDS, FIELDS, LOG, Config, UserError
 from monet.files import whole_file
+from monet.players import averages
 
+AVERAGE = "average/"  # of the moving averages' names, within their network's
 META_NAME = "meta"  # the array that holds step, config and data as JSON
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -49,9 +51,13 @@ def system_variables(system) -> dict:
     """Every variable of a system (`monet.cyclegan.CycleGan`) that its training needs to go on, by name."""
     found = {}
     for name, network in system.networks.items():
-        found |= {f"{name}/{key}": variable for key, variable in variable_names(network).items()}
-        found |= {f"{name}/adam/{key}": variable
-                  for key, variable in adam_variables(network, system.optimizers[name]).items()}
+        optimizer, names = system.optimizers[name], variable_names(network)
+        found |= {f"{name}/{key}": variable for key, variable in names.items()}
+        found |= {f"{name}/adam/{key}": variable for key, variable in adam_variables(network, optimizer).items()}
+        own = {id(variable): key for key, variable in names.items()}
+        found |= {f"{name}/{AVERAGE}{own[id(variable)]}": mean for variable, mean in averages(network, optimizer)}
+    for name, pool in system.pools.items():
+        found |= {f"{name}/pool/images": pool.images, f"{name}/pool/count": pool.count}
     return found
 
 
@@ -202,13 +208,32 @@ def check_unchanged(folder: str, config: Config, data: dict) -> None:
             meta = meta_of(read_arrays(path, META_NAME)[""])
         except UNREADABLE:
             continue  # load_newest speaks of it
-        changed = [f"{name} was {meta.config.get(name)!r}, now {now[name]!r}"
-                   for name in ARCHITECTURE_FIELDS if meta.config.get(name) != now[name]]
+        # A field that an earlier version did not have stood, as it were, at its default.
+        before = {name: meta.config.get(name, FIELDS[name].default) for name in ARCHITECTURE_FIELDS}
+        changed = [f"{name} was {value!r}, now {now[name]!r}" for name, value in before.items() if value != now[name]]
         if changed:
             raise UserError(f"The run in {config.out} has another architecture ({'; '.join(changed)}). {advice}")
         if meta.data != data:
             raise UserError(f"The run in {config.out} saw other data ({meta.data}, now {data}). {advice}")
         return
+
+
+def carried_over(variables: dict, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint for a system that may keep an average, or a pool, that the checkpoint's did not.
+
+    An average begins with the weights, a pool empty or, if its size has changed, anew; what the system has no use for
+    is left out.
+    """
+    found = {name: array for name, array in arrays.items()
+             if name in variables or not re.search(rf"/(?:{AVERAGE}|pool/)", name)}
+    for name, variable in variables.items():
+        if f"/{AVERAGE}" in name:
+            found.setdefault(name, arrays.get(name.replace(f"/{AVERAGE}", "/")))
+        elif "/pool/" in name:
+            images = f"{name.rpartition('/')[0]}/images"
+            fits = images in arrays and arrays[images].shape == tuple(variables[images].shape)
+            found[name] = arrays[name] if fits else np.zeros(variable.shape, variable.dtype.as_numpy_dtype)
+    return found
 
 
 def restore(folder: str, system) -> int:
@@ -225,7 +250,8 @@ def restore(folder: str, system) -> int:
         return 0
     meta, arrays = newest
     arrays.pop(META_NAME)
-    assign_arrays(system_variables(system), arrays, folder)
+    variables = system_variables(system)
+    assign_arrays(variables, carried_over(variables, arrays), folder)
     LOG.info("Resuming from step %d of %s", meta.step, folder)
     return meta.step
 
@@ -242,6 +268,7 @@ def restore_network(folder: str, network: keras.Model) -> None:
         raise UserError(f"There is no trained generator: {folder} holds no checkpoint. Train first (python -m monet "
                         "train), name the run's folder with --out, or give --weights FILE.")
     meta, arrays = newest
-    own = {name: array for name, array in arrays.items() if not name.startswith("adam/")}
-    assign_arrays(variable_names(network), own, folder)
+    averaged = {name.removeprefix(AVERAGE): array for name, array in arrays.items() if name.startswith(AVERAGE)}
+    own = {name: array for name, array in arrays.items() if not name.startswith(("adam/", AVERAGE))}
+    assign_arrays(variable_names(network), own | averaged, folder)
     LOG.info("Painting with step %d of %s", meta.step, folder)

@@ -13,7 +13,18 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from monet.accelerator import choose_strategy, devices_found, set_precision
 from monet.checkpoint import import_network, list_checkpoints, restore_network
-from monet.config import FEWEST_IMAGES, FIELDS, LOG, VERSION, Config, UserError, check_field_name, parse_field, pick
+from monet.config import (
+    FEWEST_IMAGES,
+    FIELDS,
+    LOG,
+    MOST_IMAGES,
+    VERSION,
+    Config,
+    UserError,
+    check_field_name,
+    parse_field,
+    pick,
+)
 from monet.kaggle_machine import find_kaggle_mount
 from monet.networks import build_generator, parameter_count, size_multiple
 from monet.painting import paint_files
@@ -23,6 +34,7 @@ from monet.reporting import RunFiles, open_run
 from monet.submission import check, generate_submission, number_of_images
 from monet.trainer import SYSTEMS, Interrupted, Trainer, make_painter
 
+DIRECTIONS = ("photo_to_monet", "monet_to_photo")
 LOCAL_DATA = os.path.join("data", "gan-getting-started")
 
 
@@ -80,29 +92,42 @@ def train_command(config: Config, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def trained_generator(config: Config, weights: str) -> keras.Model:
-    """The photo_to_monet generator with the weights of the file `weights`; of the newest checkpoint of the run in
+def trained_generator(config: Config, weights: str, direction: str) -> keras.Model:
+    """The generator `direction` with the weights of the file `weights`; of the newest checkpoint of the run in
     `config.out`, if no file is named; or of that run's exported generator, if there are no checkpoints.
 
     Raises:
-        UserError: if there is no such file or run, or it does not fit the config.
+        UserError: if there is no such generator, file or run, or it does not fit the config.
     """
+    if config.system == "cut" and direction != DIRECTIONS[0]:
+        raise UserError(f"--direction {direction}: --system cut learns only the way from photos to paintings. Train "
+                        "another --preset for the way back.")
     set_precision(config, choose_strategy(config))
-    generator = build_generator(config, "photo_to_monet")
+    generator = build_generator(config, direction)
     files = RunFiles(config.out)
-    if not weights and (list_checkpoints(files.checkpoints) or not os.path.exists(files.generator)):
+    exported = files.generator if direction == DIRECTIONS[0] and os.path.exists(files.generator) else ""
+    if not weights and (list_checkpoints(files.checkpoints) or not exported):
         restore_network(files.checkpoints, generator)
         return generator
-    import_network(generator, weights or files.generator)
-    LOG.info("Painting with %s", weights or files.generator)
+    import_network(generator, weights or exported)
+    LOG.info("Painting with %s", weights or exported)
     return generator
+
+
+def paint_back(paint, data: Data, config: Config) -> int:
+    """Makes a photo of every painting, into photos.zip, and returns the exit status."""
+    path, count = RunFiles(config.out).photos, min(data.monet.count, MOST_IMAGES)
+    generate_submission(paint, data.monet, path, dataclasses.replace(config, num_images=count))
+    LOG.info("Wrote %s with %d images", path, count)
+    return 0
 
 
 def generate_command(config: Config, arguments: argparse.Namespace) -> int:
     """`generate`: the submission of a trained run, or any pictures painted."""
-    paint = make_painter(trained_generator(config, arguments.weights), config.paint_margin)
+    paint = make_painter(trained_generator(config, arguments.weights, arguments.direction), config.paint_margin)
     if not arguments.images:
-        return hand_in(paint, open_data(config), config)
+        use = hand_in if arguments.direction == DIRECTIONS[0] else paint_back
+        return use(paint, open_data(config), config)
     folder = os.path.join(config.out, "painted")
     multiple = size_multiple(config)
     multiple *= 1 + config.paint_margin // multiple  # mirroring needs a picture larger than the margin
@@ -168,6 +193,8 @@ def make_parser() -> argparse.ArgumentParser:
         if name == "generate":
             sub.add_argument("--images", default="", metavar="PATH", help="a picture or a folder of pictures to paint")
             sub.add_argument("--weights", default="", metavar="FILE", help="exported generator (photo_to_monet.npz)")
+            sub.add_argument("--direction", default=DIRECTIONS[0], choices=DIRECTIONS,
+                             help="which generator paints (default: %(default)s); monet_to_photo writes photos.zip")
         for field, knob_field in FIELDS.items():
             sub.add_argument(f"--{field.replace('_', '-')}", dest=field, default=argparse.SUPPRESS, metavar="VALUE",
                              help=knob_field.metadata["help"].replace("%", "%%"))

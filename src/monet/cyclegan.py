@@ -1,11 +1,11 @@
 """CycleGAN (Zhu et al. 2017): two generators, two discriminators, their optimizers, and one training step."""
 
 import tensorflow as tf
-from tensorflow import keras
 
 from monet.config import Config, pick
-from monet.losses import ADVERSARIAL_LOSSES, mean_absolute
-from monet.networks import build_discriminator, build_generator
+from monet.losses import DISTANCES
+from monet.networks import build_generator
+from monet.players import Discriminator, apply_apart, apply_gradients, make_optimizer
 
 
 class CycleGan:
@@ -16,6 +16,7 @@ class CycleGan:
     Attributes:
         networks: models by name; `photo_to_monet` is the one that paints.
         optimizers: one for each network, by the same name, with all its variables built.
+        pools: the discriminators' `ImagePool`s by the discriminator's name, if the config has any.
     """
 
     def __init__(self, config: Config):
@@ -25,30 +26,30 @@ class CycleGan:
             UserError: for names or sizes that no network has.
         """
         self.config = config
-        self.adversarial = pick(ADVERSARIAL_LOSSES, config.adversarial_loss, "adversarial_loss")
-        self.networks = {
-            "photo_to_monet": build_generator(config, "photo_to_monet"),
-            "monet_to_photo": build_generator(config, "monet_to_photo"),
-            "monet_discriminator": build_discriminator(config, "monet_discriminator"),
-            "photo_discriminator": build_discriminator(config, "photo_discriminator"),
-        }
-        self.optimizers = {}
-        for name, network in self.networks.items():
-            self.optimizers[name] = keras.optimizers.Adam(config.learning_rate, beta_1=config.beta_1)
-            self.optimizers[name].build(network.trainable_variables)
+        self.distance = pick(DISTANCES, config.cycle_loss, "cycle_loss")
+        generators = {name: build_generator(config, name) for name in ("photo_to_monet", "monet_to_photo")}
+        self.discriminators = {side: Discriminator(config, f"{side}_discriminator") for side in ("monet", "photo")}
+        self.networks = generators | {f"{side}_discriminator": discriminator.network
+                                      for side, discriminator in self.discriminators.items()}
+        self.optimizers = {name: make_optimizer(config, network, average=name in generators)
+                           for name, network in self.networks.items()}
+        self.pools = {f"{side}_discriminator": discriminator.pool
+                      for side, discriminator in self.discriminators.items() if discriminator.pool}
 
-    def losses_and_gradients(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, share: float = 1.0):
+    def losses_and_gradients(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0,
+                             share: float = 1.0):
         """Losses of all players on one batch, and their gradients.
 
         One tape serves both generators: neither's own losses depend on the other's weights except through the cycle,
         which is in both sums, so the gradient of the total is each one's own. Pictures that meet the same weights go
-        through them in one call, which halves the graph; instance normalization keeps them apart. A test compares
-        all this with the straightforward form.
+        through them in one call where normalization keeps them apart. A test compares all this with the
+        straightforward form.
 
         Args:
             photo: float32 `[batch, height, width, 3]` in [-1, 1].
             monet: the same for paintings.
-            seed: int32 `[2]`, for dropout.
+            seed: int32 `[2]`, of all that is random.
+            progress: the part of the run that is over, 0 to 1.
             share: what the gradients are scaled by: this batch's share of the global one.
 
         Returns:
@@ -56,52 +57,53 @@ class CycleGan:
             order of its trainable variables.
         """
         to_monet, to_photo = self.networks["photo_to_monet"], self.networks["monet_to_photo"]
-        seeds = iter([tf.random.experimental.stateless_fold_in(seed, call) for call in range(4)])
+        seeds = iter([tf.random.experimental.stateless_fold_in(seed, call) for call in range(10)])
 
         def paint(generator, *batches):
-            return tf.split(generator([tf.concat(batches, 0), next(seeds)], training=True), len(batches))
+            return apply_apart(lambda images: generator([images, next(seeds)], training=True), batches, self.config)
 
         with tf.GradientTape() as tape:
             fake_monet, same_monet = paint(to_monet, photo, monet)
             fake_photo, same_photo = paint(to_photo, monet, photo)
             [cycled_photo], [cycled_monet] = paint(to_photo, fake_monet), paint(to_monet, fake_photo)
+            weight = 1.0 - self.config.cycle_fall * progress
             losses = {
-                "cycle": self.config.cycle_weight * (mean_absolute(photo, cycled_photo)
-                                                     + mean_absolute(monet, cycled_monet)),
-                "identity": self.config.identity_weight * (mean_absolute(photo, same_photo)
-                                                           + mean_absolute(monet, same_monet)),
-                "photo_to_monet": self.fooling_loss("monet_discriminator", fake_monet),
-                "monet_to_photo": self.fooling_loss("photo_discriminator", fake_photo),
+                "cycle": self.config.cycle_weight * weight * (
+                    self.cycle_distance("photo", photo, cycled_photo, progress)
+                    + self.cycle_distance("monet", monet, cycled_monet, progress)),
+                "identity": self.config.identity_weight * weight * (self.distance(photo, same_photo)
+                                                                    + self.distance(monet, same_monet)),
+                "photo_to_monet": self.discriminators["monet"].fooling_loss(fake_monet, next(seeds)),
+                "monet_to_photo": self.discriminators["photo"].fooling_loss(fake_photo, next(seeds)),
             }
             total = share * tf.add_n(list(losses.values()))
         generators = tape.gradient(total, [to_monet.trainable_variables, to_photo.trainable_variables])
         gradients = dict(zip(("photo_to_monet", "monet_to_photo"), generators, strict=True))
         for side, real, fake in (("monet", monet, fake_monet), ("photo", photo, fake_photo)):
             name = f"{side}_discriminator"
-            losses[name], gradients[name] = self.discriminator_gradients(name, real, tf.stop_gradient(fake), share)
+            losses[name], gradients[name] = self.discriminators[side].loss_and_gradients(real, fake, next(seeds), share)
         return losses, gradients
 
-    def fooling_loss(self, name: str, fake: tf.Tensor) -> tf.Tensor:
-        """The generator's adversarial loss on `fake` images, judged by discriminator `name`."""
-        return self.adversarial.generator(self.networks[name](fake, training=True))
+    def cycle_distance(self, side: str, images: tf.Tensor, cycled: tf.Tensor, progress: float) -> tf.Tensor:
+        """How far images are from what came back of them, the later the more in the eyes of their discriminator.
 
-    def discriminator_gradients(self, name: str, real: tf.Tensor, fake: tf.Tensor, share: float):
-        """Loss of discriminator `name` on two batches of images, and `share` times its gradients."""
-        network = self.networks[name]
-        with tf.GradientTape() as tape:
-            logits = network(tf.concat([real, fake], 0), training=True)
-            loss = self.adversarial.discriminator(*tf.split(logits, 2))
-            scaled = share * loss
-        return loss, tape.gradient(scaled, network.trainable_variables)
+        By features as in Wang & Lin, "CycleGAN with Better Cycles" (2018).
+        """
+        pixels = self.distance(images, cycled)
+        if not self.config.feature_cycle:
+            return pixels
+        features = self.discriminators[side].features
+        part = self.config.feature_cycle * progress
+        seen = self.distance(tf.cast(features(images, training=True), tf.float32),
+                             tf.cast(features(cycled, training=True), tf.float32))
+        return (1.0 - part) * pixels + part * seen
 
-    def train_step(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor) -> dict:
+    def train_step(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0) -> dict:
         """One step of all players on this replica's part of the global batch; the optimizers sum over replicas.
 
         Returns:
             The losses by name, each this replica's share of the global mean: their sum over replicas is the mean.
         """
         share = 1.0 / tf.distribute.get_replica_context().num_replicas_in_sync
-        losses, gradients = self.losses_and_gradients(photo, monet, seed, share)
-        for name, optimizer in self.optimizers.items():
-            optimizer.apply_gradients(zip(gradients[name], self.networks[name].trainable_variables, strict=True))
-        return {name: share * loss for name, loss in losses.items()}
+        losses, gradients = self.losses_and_gradients(photo, monet, seed, progress, share)
+        return apply_gradients(self, losses, gradients, share)

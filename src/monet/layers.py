@@ -1,4 +1,4 @@
-"""The layers that networks are built from: instance normalization, dropout without hidden state, down and up blocks."""
+"""The layers that networks are built from: normalization, dropout without hidden state, and blocks."""
 
 import warnings
 
@@ -14,7 +14,7 @@ try:
 except ImportError:  # Python 3.12 and later, and Kaggle's images since 2024
     tfa = None
 
-NORM_EPSILON = 1e-3  # the default of tensorflow-addons and of Keras, which the tutorials kept
+BATCH_MOMENTUM = 0.9  # of the statistics that painting uses: Keras's 0.99 would lag behind in a run of minutes
 
 
 def normal_initializer(stddev: float = 0.02, mean: float = 0.0) -> keras.initializers.Initializer:
@@ -22,22 +22,26 @@ def normal_initializer(stddev: float = 0.02, mean: float = 0.0) -> keras.initial
     return keras.initializers.RandomNormal(mean=mean, stddev=stddev)
 
 
-def addons_instance_norm(gamma_initializer, name: str) -> keras.layers.Layer:
+def addons_instance_norm(**options) -> keras.layers.Layer:
     """Instance normalization by tensorflow-addons."""
-    return tfa.layers.InstanceNormalization(
-        epsilon=NORM_EPSILON, gamma_initializer=gamma_initializer, name=name, dtype="float32")
+    return tfa.layers.InstanceNormalization(**options)
 
 
-def keras_instance_norm(gamma_initializer, name: str) -> keras.layers.Layer:
+def keras_instance_norm(**options) -> keras.layers.Layer:
     """Instance normalization as Keras's group normalization with one channel a group: the same numbers."""
-    return keras.layers.GroupNormalization(
-        groups=-1, epsilon=NORM_EPSILON, gamma_initializer=gamma_initializer, name=name, dtype="float32")
+    return keras.layers.GroupNormalization(groups=-1, **options)
 
 
 # The one place that decides between them.
 instance_norm = keras_instance_norm if tfa is None else addons_instance_norm
 
-NORMS = {"instance": instance_norm}
+
+def batch_norm(**options) -> keras.layers.Layer:
+    """Batch normalization over the images of one device."""
+    return keras.layers.BatchNormalization(momentum=BATCH_MOMENTUM, **options)
+
+
+NORMS = {"instance": instance_norm, "batch": batch_norm}
 
 
 def norm_layer(config: Config, name: str) -> keras.layers.Layer:
@@ -46,7 +50,10 @@ def norm_layer(config: Config, name: str) -> keras.layers.Layer:
     Raises:
         UserError: for an unknown `config.norm`.
     """
-    return pick(NORMS, config.norm, "norm")(normal_initializer(config.gamma_stddev, config.gamma_mean), name)
+    gamma = normal_initializer(config.gamma_stddev, config.gamma_mean)
+    return pick(NORMS, config.norm, "norm")(
+        epsilon=config.norm_epsilon, center=config.norm_affine, scale=config.norm_affine, gamma_initializer=gamma,
+        name=name, dtype="float32")
 
 
 class SeededDropout(keras.layers.Layer):
@@ -77,25 +84,74 @@ class SeededDropout(keras.layers.Layer):
         return input_shape
 
 
-def down_block(x, filters: int, config: Config, name: str, normalize: bool = True):
-    """Halves `[batch, h, w, c]` to `[batch, h/2, w/2, filters]`: 4x4 convolution, normalization, leaky ReLU (0.3)."""
+class ReflectionPadding(keras.layers.Layer):
+    """Pads height and width by their own mirror image, `margin` pixels on each side: no border to learn (paper)."""
+
+    def __init__(self, margin: int, **kwargs):
+        super().__init__(**kwargs)
+        self.margin = margin
+
+    def call(self, inputs):
+        """`[batch, h, w, c]` to `[batch, h + 2 margin, w + 2 margin, c]`; height and width exceed the margin."""
+        around = [self.margin, self.margin]
+        return tf.pad(inputs, [[0, 0], around, around, [0, 0]], "REFLECT")
+
+    def compute_output_shape(self, input_shape, *_):
+        """The shape of `inputs`, padded."""
+        sides = [side and side + 2 * self.margin for side in input_shape[1:3]]
+        return (input_shape[0], *sides, input_shape[3])
+
+
+def leaky_relu(leak: float, name: str) -> keras.layers.Layer:
+    """ReLU with a slope of `leak` below zero."""
+    return keras.layers.LeakyReLU(leak, name=name) if leak else keras.layers.ReLU(name=name)
+
+
+def down_block(x, filters: int, config: Config, name: str, leak: float, normalize: bool = True):
+    """Halves `[batch, h, w, c]` to `[batch, h/2, w/2, filters]`: 4x4 convolution, normalization, leaky ReLU."""
     x = keras.layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False,
                             kernel_initializer=normal_initializer(), name=f"{name}_conv")(x)
     if normalize:
         x = norm_layer(config, f"{name}_norm")(x)
-    return keras.layers.LeakyReLU(0.3, name=f"{name}_relu")(x)
+    return leaky_relu(leak, f"{name}_relu")(x)
 
 
-def doubled(x, filters: int, config: Config, name: str, **conv):
-    """`[batch, h, w, c]` to `[batch, 2h, 2w, filters]` by transposed convolution, or by resizing and convolving."""
-    kernel = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", "padding": "same", **conv}
+def doubled(x, filters: int, config: Config, name: str, kernel_size: int = 4, **conv):
+    """`[batch, h, w, c]` to `[batch, 2h, 2w, filters]`, in the way that `config.upsample` names.
+
+    `kernel_size` is that of the transposed convolution.
+    """
+    options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", "padding": "same", **conv}
     if config.upsample == "transpose":
-        return keras.layers.Conv2DTranspose(filters, 4, strides=2, **kernel)(x)
-    x = keras.layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_resize")(x)
-    return keras.layers.Conv2D(filters, 3, **kernel)(x)
+        return keras.layers.Conv2DTranspose(filters, kernel_size, strides=2, **options)(x)
+    interpolation, size = {"resize": ("bilinear", 3), "nearest": ("nearest", 4)}[config.upsample]
+    x = keras.layers.UpSampling2D(2, interpolation=interpolation, name=f"{name}_resize")(x)
+    return keras.layers.Conv2D(filters, size, **options)(x)
 
 
-def up_block(x, filters: int, config: Config, name: str):
+def up_block(x, filters: int, config: Config, name: str, kernel_size: int = 4):
     """Doubles `[batch, h, w, c]` to `[batch, 2h, 2w, filters]`: `doubled`, then normalization."""
-    x = doubled(x, filters, config, name, use_bias=False)
+    x = doubled(x, filters, config, name, kernel_size, use_bias=False)
     return norm_layer(config, f"{name}_norm")(x)
+
+
+def reflected_conv(x, filters: int, kernel_size: int, name: str, **conv):
+    """A convolution that keeps height and width, padded by reflection: `[batch, h, w, c]` to `[batch, h, w, filters]`.
+
+    Height and width must exceed half the kernel's size.
+    """
+    if kernel_size > 1:
+        x = ReflectionPadding(kernel_size // 2, name=f"{name}_pad")(x)
+    return keras.layers.Conv2D(filters, kernel_size, kernel_initializer=normal_initializer(), name=f"{name}_conv",
+                               **conv)(x)
+
+
+def residual_block(x, kernel_sizes: tuple[int, ...], config: Config, name: str):
+    """`x` plus what convolutions of `kernel_sizes`, each normalized, all but the last with ReLU, make of it."""
+    before = x
+    for part, kernel_size in enumerate(kernel_sizes, start=1):
+        x = reflected_conv(x, before.shape[-1], kernel_size, f"{name}_{part}", use_bias=False)
+        x = norm_layer(config, f"{name}_{part}_norm")(x)
+        if part < len(kernel_sizes):
+            x = keras.layers.ReLU(name=f"{name}_{part}_relu")(x)
+    return keras.layers.Add(name=name)([before, x])

@@ -1,4 +1,4 @@
-"""The losses of the game between generators and discriminators, by name."""
+"""The losses of the game between generators and discriminators, of the way back, and of contrastive learning."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -30,13 +30,62 @@ def bce_generator(fake_logits: tf.Tensor) -> tf.Tensor:
 
 
 def bce_discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
-    """Cross-entropy of telling reals from fakes, halved so that the discriminator learns slower (Zhu et al. 2017)."""
-    return 0.5 * (cross_entropy(real_logits, 1.0) + cross_entropy(fake_logits, 0.0))
+    """Cross-entropy of telling reals from fakes."""
+    return cross_entropy(real_logits, 1.0) + cross_entropy(fake_logits, 0.0)
 
 
-ADVERSARIAL_LOSSES = {"bce": AdversarialLoss(bce_generator, bce_discriminator)}
+def lsgan_generator(fake_logits: tf.Tensor) -> tf.Tensor:
+    """Least squares (Mao et al. 2017): fakes should be given 1."""
+    return tf.reduce_mean(tf.square(fake_logits - 1.0))
+
+
+def lsgan_discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+    """Least squares: reals should be given 1, fakes 0."""
+    return tf.reduce_mean(tf.square(real_logits - 1.0)) + tf.reduce_mean(tf.square(fake_logits))
+
+
+def hinge_generator(fake_logits: tf.Tensor) -> tf.Tensor:
+    """Hinge loss (Lim & Ye 2017): the higher fakes are rated the better, without bound."""
+    return -tf.reduce_mean(fake_logits)
+
+
+def hinge_discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+    """Hinge loss: reals should be rated above 1, fakes below -1; beyond that nothing is gained."""
+    return tf.reduce_mean(tf.nn.relu(1.0 - real_logits)) + tf.reduce_mean(tf.nn.relu(1.0 + fake_logits))
+
+
+ADVERSARIAL_LOSSES = {
+    "bce": AdversarialLoss(bce_generator, bce_discriminator),
+    "lsgan": AdversarialLoss(lsgan_generator, lsgan_discriminator),
+    "hinge": AdversarialLoss(hinge_generator, hinge_discriminator),
+}
 
 
 def mean_absolute(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Mean absolute difference of two equally shaped tensors: the cycle and the identity loss before weighting."""
+    """Mean absolute difference of two equally shaped tensors."""
     return tf.reduce_mean(tf.abs(a - b))
+
+
+def mean_squared(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Mean squared difference of two equally shaped tensors."""
+    return tf.reduce_mean(tf.square(a - b))
+
+
+# Of the cycle and the identity loss, before weighting.
+DISTANCES = {"l1": mean_absolute, "l2": mean_squared}
+
+
+def patch_nce(queries: tf.Tensor, keys: tf.Tensor, temperature: float) -> tf.Tensor:
+    """PatchNCE (Park et al. 2020, equation 3): each query must find the key of its own place among its image's others.
+
+    Args:
+        queries: `[batch, places, features]` of unit length, from what was painted.
+        keys: the same from the source; no gradient flows into them.
+        temperature: what the similarities are divided by.
+
+    Returns:
+        The mean cross-entropy, a float32 scalar; log(places) if all look alike.
+    """
+    similarities = tf.matmul(queries, tf.stop_gradient(keys), transpose_b=True) / temperature
+    places = tf.broadcast_to(tf.range(tf.shape(queries)[1]), tf.shape(queries)[:2])
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=places, logits=similarities))

@@ -29,7 +29,7 @@ def jittered(image: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
     Args:
         image: uint8 `[height, width, 3]`.
         seed: int32 `[2]`; the same seed gives the same crop and mirroring.
-        config: gives image_size, jitter_size and mirror.
+        config: gives image_size, jitter and mirror.
 
     Returns:
         float32 `[image_size, image_size, 3]` in [-1, 1].
@@ -37,10 +37,10 @@ def jittered(image: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
     top, left, mirrored = tf.unstack(tf.random.stateless_uniform([3], seed))
     if config.mirror:  # as uint8, which TensorFlow reverses by rows; floats it reverses one by one
         image = tf.cond(mirrored < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
-    size, room = config.image_size, config.jitter_size - config.image_size
+    size, room = config.image_size, config.jitter - config.image_size
     if room <= 0:
         return scaled(resized(image, size))
-    larger = resized(image, config.jitter_size)
+    larger = resized(image, config.jitter)
     corner = tf.cast(tf.stack([top, left, 0.0]) * (room + 1), tf.int32)
     return scaled(tf.slice(larger, corner, [size, size, 3]))
 

@@ -1,4 +1,4 @@
-"""Find, check, count, read and write the images of both sides: TFRecords or image files, local or on gs://."""
+"""Find, check, count, read and write the images of both sides, in any of four forms, local or on gs://."""
 
 import contextlib
 import os
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from monet.arrays import array_pictures, read_header
 from monet.config import LOG, UserError
 from monet.files import whole_file
+from monet.layouts import find_layout
 
 # What reading needs; the competition's records also hold a `target`, the same word in every record.
 IMAGE_FEATURES = {
@@ -17,14 +19,8 @@ IMAGE_FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
 }
 
-# Kind of files, folder of the paintings, folder of the photos; the first complete one is taken.
-# The CycleGAN data sets (monet2photo, vangogh2photo) have the paintings in trainA.
-LAYOUTS = (
-    ("tfrec", "monet_tfrec", "photo_tfrec"),
-    ("images", "monet_jpg", "photo_jpg"),
-    ("images", "trainA", "trainB"),
-)
-SUFFIXES = {"tfrec": (".tfrec",), "images": (".jpg", ".jpeg", ".png")}  # compared in lower case
+# What files of each kind are called in messages.
+FORMS = {"tfrec": "TFRecords", "images": "image files", "tfds": "a TensorFlow dataset", "npy": ".npy arrays"}
 MOST_SKIPPED = 0.01  # share of a set that may be undecodable: beyond it, the data is broken and not just blemished
 
 
@@ -32,8 +28,8 @@ MOST_SKIPPED = 0.01  # share of a set that may be undecodable: beyond it, the da
 class ImageSet:
     """One side of the data: where its images lie and which of them can be used."""
 
-    files: tuple[str, ...]  # TFRecord files or image files, sorted
-    kind: str  # "tfrec" or "images"
+    files: tuple[str, ...]  # TFRecord files, image files or one .npy file, sorted
+    kind: str  # "tfrec" or "images", "tfds" (TFRecords of a TensorFlow dataset) or "npy"
     count: int  # usable images: those of `skipped` are not among them
     skipped: tuple[int, ...] = ()  # positions, in reading order, of the images that cannot be decoded
 
@@ -49,8 +45,10 @@ class Data:
 
     def describe(self) -> str:
         """One line for the log: how many images, in what form, and where."""
-        form = {"tfrec": "TFRecords", "images": "image files"}[self.monet.kind]
-        line = f"{self.monet.count:,} paintings and {self.photo.count:,} photos in {form} below {self.root}"
+        forms = [f" in {FORMS[side.kind]}" for side in (self.monet, self.photo)]
+        if forms[0] == forms[1]:
+            forms[0] = ""
+        line = f"{self.monet.count:,} paintings{forms[0]} and {self.photo.count:,} photos{forms[1]} below {self.root}"
         left_out = len(self.monet.skipped) + len(self.photo.skipped)
         if left_out:
             line += f", {left_out:,} that cannot be decoded left out"
@@ -70,25 +68,49 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def parse_example(record: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The features {"image_name", "image"} of one serialized tf.train.Example, scalar strings."""
+def parse_example(name: tf.Tensor, record: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The features {"image_name", "image"} of one serialized tf.train.Example, scalar strings; `name` is not used."""
     return tf.io.parse_single_example(record, IMAGE_FEATURES)
 
 
-def load_image_file(path: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The same features from an image file; the name is the file's, without folder and suffix."""
-    name = tf.strings.regex_replace(path, r"^.*/|\.[^./]*$", "")
+def parse_nameless(name: tf.Tensor, record: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The same features of a record that holds no name."""
+    return {"image_name": name, **tf.io.parse_single_example(record, {"image": IMAGE_FEATURES["image"]})}
+
+
+def load_image_file(name: tf.Tensor, path: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The same features from an image file."""
     return {"image_name": name, "image": tf.io.read_file(path)}
 
 
-LOADERS = {"tfrec": parse_example, "images": load_image_file}
+def take_picture(name: tf.Tensor, picture: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The same features of a picture that is in memory."""
+    return {"image_name": name, "image": picture}
+
+
+LOADERS = {"tfrec": parse_example, "images": load_image_file, "tfds": parse_nameless, "npy": take_picture}
+
+
+def numbered(path: tf.Tensor, rows: tf.data.Dataset) -> tf.data.Dataset:
+    """Pairs of a name and a row, for the rows of the file `path`: the name is the file's and the row's number."""
+    stem = tf.strings.regex_replace(path, r"^.*/|\.npy$|\.tfrecord", "")
+    return rows.enumerate().map(lambda number, row: (tf.strings.join([stem, tf.strings.as_string(number)], "-"), row))
 
 
 def list_rows(kind: str, files) -> tf.data.Dataset:
-    """What the `LOADERS` take, in order: the records in TFRecord `files`, or the paths of image `files`."""
+    """What the `LOADERS` take, in order: pairs of a name and a row, scalar strings.
+
+    The rows are the records in TFRecord `files`, the paths of image `files`, or the pictures in an .npy file. The name
+    of an image file is without folder and suffix; that of the competition's records is empty here, as they hold it.
+    """
+    if kind == "npy":
+        return numbered(files[0], array_pictures(files[0]))
+    if kind == "tfds":
+        paths = tf.data.Dataset.from_tensor_slices(files)
+        return paths.flat_map(lambda path: numbered(path, tf.data.TFRecordDataset(path)))
     if kind == "images":
-        return tf.data.Dataset.from_tensor_slices(files)
-    return tf.data.TFRecordDataset(files)
+        return tf.data.Dataset.from_tensor_slices((tf.strings.regex_replace(files, r"^.*/|\.[^./]*$", ""), files))
+    return tf.data.TFRecordDataset(files).map(lambda record: ("", record))
 
 
 def read_examples(image_set: ImageSet) -> tf.data.Dataset:
@@ -120,8 +142,8 @@ def check_rows(kind: str, files: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Te
     Returns:
         How many there are, the total length of the rows, and the positions and names of those not decodable.
     """
-    def check(row):
-        example = LOADERS[kind](row)
+    def check(name, row):
+        example = LOADERS[kind](name, row)
         return tf.strings.length(row), example["image_name"], is_decodable(example["image"])
 
     def add(state, numbered):
@@ -183,54 +205,6 @@ def damaged(path: str, why: str) -> UserError:
     return UserError(f"{path} is truncated or damaged ({why}). Copy or download it again.")
 
 
-def list_files(kind: str, folder: str) -> tuple[str, ...]:
-    """The files of `kind` in `folder`, sorted; hidden ones, and a folder that is not there, give none."""
-    pattern = tf.io.gfile.join(re.sub(r"([*?\[\\])", r"\\\1", folder), "*")
-    paths = sorted(tf.io.gfile.glob(pattern))
-    return tuple(path for path in paths
-                 if path.lower().endswith(SUFFIXES[kind]) and not os.path.basename(path).startswith("."))
-
-
-def layout_names() -> str:
-    """The known layouts in words, for messages."""
-    return " or ".join(f"{first}/ and {second}/" for _, first, second in LAYOUTS)
-
-
-def nothing_found(root: str) -> UserError:
-    """The reason why no layout was found below `root`, and what may have been meant."""
-    if not tf.io.gfile.exists(root):
-        return UserError(f"There is no folder {root}. Check the spelling of --data.")
-    if not tf.io.gfile.isdir(root):
-        return UserError(f"{root} is a file. Give --data the folder that holds {layout_names()}.")
-    folders = {folder for _, *pair in LAYOUTS for folder in pair}
-    if os.path.basename(root) in folders:
-        return UserError(f"{root} is one side of the data only. Give --data the folder above it.")
-    children = (tf.io.gfile.join(root, child.rstrip("/")) for child in sorted(tf.io.gfile.listdir(root)))
-    for child in children:
-        if any(tf.io.gfile.isdir(tf.io.gfile.join(child, folder)) for folder in folders):
-            return UserError(f"{root} holds no images itself, but {child} seems to. Give --data {child}.")
-    return UserError(f"{root} holds no images in a known layout. It must hold {layout_names()}, the first with "
-                     f"paintings, the second with photos, as .tfrec files or as .jpg, .jpeg or .png pictures.")
-
-
-def find_layout(root: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """The kind and both lists of files of the first complete layout in `root`.
-
-    Raises:
-        UserError: if there is none.
-    """
-    half = None
-    for kind, *folders in LAYOUTS:
-        sides = [list_files(kind, tf.io.gfile.join(root, folder)) for folder in folders]
-        if all(sides):
-            return kind, sides[0], sides[1]
-        if any(sides) and half is None:
-            there, missing = folders if sides[0] else reversed(folders)
-            half = UserError(f"{root} holds {there}/, but {missing}/ is missing or holds no "
-                             f"{' or '.join(SUFFIXES[kind])} file. Training needs both sides: add it.")
-    raise half or nothing_found(root)
-
-
 def check_group(kind: str, files: list[str]) -> tuple[int, list[int], list[str]]:
     """Reads and decodes all of `files` (one TFRecord, or image files).
 
@@ -240,12 +214,12 @@ def check_group(kind: str, files: list[str]) -> tuple[int, list[int], list[str]]
     Raises:
         UserError: for a file that is damaged, empty, unreadable, or holds a record without an image.
     """
-    path = files[0] if kind == "tfrec" else os.path.dirname(files[0])
+    path = os.path.dirname(files[0]) if kind == "images" else files[0]
     with explained(path), tf.device("/cpu:0"):
         count, length, positions, names = (part.numpy() for part in check_rows(kind, tf.constant(files)))
         # TensorFlow takes a file that breaks off inside a record's header (8 bytes of length, 4 of checksum) for one
         # that ends before it; what was read, with 4 more bytes of checksum a record, must be the whole file.
-        if kind == "tfrec" and length + 16 * count != tf.io.gfile.stat(path).length:
+        if kind != "images" and length + 16 * count != tf.io.gfile.stat(path).length:
             raise damaged(path, f"it breaks off after {count:,} records")
     if not count:
         raise UserError(f"{path} holds no records. Copy or download it again, or delete it if others hold them.")
@@ -258,8 +232,11 @@ def check_set(kind: str, files: tuple[str, ...], what: str) -> ImageSet:
     Raises:
         UserError: as `check_group`, and if more than `MOST_SKIPPED` of the images cannot be decoded.
     """
+    if kind == "npy":  # any bytes are pixels: the header says all that there is to check
+        with explained(files[0]):
+            return ImageSet(files, kind, read_header(files[0]).shape[0])
     # One TFRecord at a time, so that an error can name its file; image files at once, as their errors name them.
-    groups = [[file] for file in files] if kind == "tfrec" else [list(files)]
+    groups = [list(files)] if kind == "images" else [[file] for file in files]
     total, skipped, bad_names = 0, [], []
     for group in groups:
         count, positions, names = check_group(kind, group)
@@ -276,10 +253,11 @@ def check_set(kind: str, files: tuple[str, ...], what: str) -> ImageSet:
 
 
 def find_data(root: str, swap_sides: bool = False) -> Data:
-    """The images below `root`, a local folder or a gs:// address, every one of them decoded once as a check.
+    """The images that `root` names, every one of them decoded once as a check, but for the bare pixels of .npy files.
 
     Args:
-        root: Folder that holds one of `LAYOUTS`; it is not searched any deeper.
+        root: Local folder or gs:// address that holds one of the known layouts, and is not searched any deeper; or the
+            address of a TensorFlow dataset (tfds:NAME), which is downloaded if need be.
         swap_sides: Take the second side (photo_tfrec, photo_jpg, trainB) as the paintings.
 
     Raises:
@@ -290,11 +268,11 @@ def find_data(root: str, swap_sides: bool = False) -> Data:
     if root.startswith("gs://"):
         LOG.info("Reading every image of %s once. TensorFlow retries a broken connection for some minutes.", root)
     with explained(root):
-        kind, monet, photo = find_layout(root)
-        is_sample = tf.io.gfile.exists(tf.io.gfile.join(root, "SAMPLE"))
+        folder, monet, photo = find_layout(root)
+        is_sample = tf.io.gfile.exists(tf.io.gfile.join(folder, "SAMPLE"))
     if swap_sides:
         monet, photo = photo, monet
-    return Data(root, check_set(kind, monet, "paintings"), check_set(kind, photo, "photos"), is_sample)
+    return Data(folder, check_set(*monet, "paintings"), check_set(*photo, "photos"), is_sample)
 
 
 def write_records(path: str, rows: Iterable[tuple[str, bytes]], target: str) -> None:

@@ -24,6 +24,7 @@ class RunFiles:
         self.history = os.path.join(out, "history.csv")
         self.preview = os.path.join(out, "preview.jpg")  # the newest
         self.zip = os.path.join(out, "images.zip")
+        self.photos = os.path.join(out, "photos.zip")  # of `generate --direction monet_to_photo`
         self.log = os.path.join(out, "run.log")
 
 
@@ -49,7 +50,7 @@ def set_aside(files: RunFiles) -> None:
     The log stays: it tells of all the runs.
     """
     left = [files.checkpoints, files.history, files.config, files.generator, files.preview, files.zip,
-            files.tensorboard]
+            files.photos, files.tensorboard]
     left = [path for path in left if os.path.exists(path)]
     if not left:
         return

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import math
 import signal
 import sys
 import time
@@ -22,13 +23,16 @@ from monet.checkpoint import (
     save_checkpoint,
 )
 from monet.config import LOG, SUBMISSION_SIZE, Config, UserError, pick
+from monet.cut import Cut
 from monet.cyclegan import CycleGan
 from monet.files import write_config
+from monet.networks import build_generator
 from monet.pipeline import first_images, training_pairs
+from monet.players import copy_to_paint
 from monet.records import Data, explained
 from monet.reporting import Every, History, RunFiles, open_run, set_aside, write_preview
 
-SYSTEMS = {"cyclegan": CycleGan}
+SYSTEMS = {"cyclegan": CycleGan, "cut": Cut}
 
 READ_EVERY = 25  # steps between readings of the losses, which make the host wait for the device
 LOG_SECONDS = 30  # between log lines where there is no progress bar
@@ -64,7 +68,8 @@ def make_step(strategy: tf.distribute.Strategy, system, config: Config):
     def replica_step(photo, monet, step):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = tf.random.experimental.stateless_fold_in([config.seed, 2], step)
-        return system.train_step(photo, monet, tf.random.experimental.stateless_fold_in(seed, replica))
+        progress = tf.cast(step, tf.float32) / config.total_steps
+        return system.train_step(photo, monet, tf.random.experimental.stateless_fold_in(seed, replica), progress)
 
     @tf.function(autograph=False)
     def step_function(photo, monet, step):
@@ -94,6 +99,14 @@ def ctrl_c_noted():
 def identity_of(data: Data, config: Config) -> dict:
     """What a checkpoint remembers of the data it saw: the same data in another folder is no other data."""
     return {"monet": data.monet.count, "photo": data.photo.count, "swap_sides": config.swap_sides}
+
+
+def with_epoch_length(config: Config, data: Data) -> Config:
+    """The config with its steps an epoch counted, if it says 0: each image of the larger set once."""
+    if config.steps_per_epoch:
+        return config
+    steps = math.ceil(max(data.monet.count, data.photo.count) / config.batch_size)
+    return dataclasses.replace(config, steps_per_epoch=steps)
 
 
 def prepare_out(config: Config, data: Data) -> RunFiles:
@@ -127,7 +140,8 @@ class Trainer:
         Raises:
             UserError: for a folder, batch, checkpoint or setting that cannot be used.
         """
-        self.config, self.data, self.deadline, self.images_to_paint = config, data, deadline, images_to_paint
+        self.config = config = with_epoch_length(config, data)
+        self.data, self.deadline, self.images_to_paint = data, deadline, images_to_paint
         check_batch(config, strategy)
         self.strategy, self.files = strategy, prepare_out(config, data)
         precision = set_precision(config, strategy)
@@ -135,9 +149,10 @@ class Trainer:
         with self.strategy.scope():
             self.system = pick(SYSTEMS, config.system, "system")(config)
             self.step = restore(self.files.checkpoints, self.system)
+            self.painter = build_generator(config, "photo_to_monet")
         write_config(config, self.files.config)
-        self.total = config.epochs * config.steps_per_epoch
-        self.paint = make_painter(self.system.networks["photo_to_monet"], config.paint_margin)
+        self.total = config.total_steps
+        self.paint = make_painter(self.painter, config.paint_margin)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
         self.history = History(self.files, self.step, config.tensorboard)
         self.unread, self.read_at = [], time.monotonic()
@@ -154,6 +169,7 @@ class Trainer:
         """
         step_function = make_step(self.strategy, self.system, self.config)
         checkpoint_due = Every(60 * self.config.checkpoint_minutes)
+        every = self.config.checkpoint_epochs * self.config.steps_per_epoch
         preview_due, log_due = Every(60 * self.config.preview_minutes), Every(LOG_SECONDS)
         self.preview()
         first_step = self.step
@@ -168,7 +184,7 @@ class Trainer:
                 self.unread.append(step_function(*batch, tf.constant(self.step)))
                 self.step += 1
                 bar.update()
-                save_now = checkpoint_due.due()
+                save_now = self.step % every == 0 if every else checkpoint_due.due()
                 if save_now or self.step % READ_EVERY == 0:
                     self.read_losses(bar, log_due)
                 if save_now:
@@ -179,7 +195,7 @@ class Trainer:
             if self.step > first_step:
                 self.save()
         self.preview()
-        export_network(self.system.networks["photo_to_monet"], self.files.generator)
+        export_network(self.painter, self.files.generator)
         if interrupted:
             raise Interrupted
 
@@ -220,7 +236,8 @@ class Trainer:
         self.read_at = time.monotonic()
 
     def preview(self) -> None:
-        """Paints the preview's photos, writes the picture, and measures how long an image takes."""
+        """Paints the preview's photos with the weights so far, writes the picture, and measures the time an image."""
+        copy_to_paint(self.system.networks["photo_to_monet"], self.system.optimizers["photo_to_monet"], self.painter)
         self.paint(self.photos)  # traced, or the caches warmed, outside the measurement
         started = time.monotonic()
         painted = np.asarray(self.paint(self.photos))
