@@ -113,8 +113,17 @@ def test_generate_paints_any_pictures(run_folder, tmp_path):
 def test_generate_paints_the_other_way_too(run_folder, small_root, tmp_path):
     assert monet("generate", "--out", run_folder, "--direction", "monet_to_photo") == 0
     with zipfile.ZipFile(run_folder / "photos.zip") as archive:
+        assert len(archive.namelist()) == 40  # the run's --num-images
+    assert monet("generate", "--out", run_folder, "--direction", "monet_to_photo", "--num-images", "0") == 0
+    with zipfile.ZipFile(run_folder / "photos.zip") as archive:
         assert len(archive.namelist()) == 10  # every painting once
     (run_folder / "photos.zip").unlink()
+
+
+def test_generate_refuses_the_other_ways_generator(run_folder, capsys):
+    assert monet("generate", "--out", run_folder, "--direction", "monet_to_photo", "--weights",
+                 run_folder / "photo_to_monet.npz") == 2
+    assert "is by its name the generator photo_to_monet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -131,11 +140,12 @@ def test_generate_works_for_every_preset_and_direction(preset, small_root, tmp_p
             assert "--system cut learns only the way from photos to paintings" in capsys.readouterr().err
             continue
         assert monet(*command, "--images", tmp_path / "red.png") == 0
-        assert Image.open(tmp_path / "out" / "painted" / "red.jpg").size == (70, 50)
+        folder = tmp_path / "out" / ("painted" if direction == "photo_to_monet" else "painted-back")
+        assert Image.open(folder / "red.jpg").size == (70, 50)
         assert monet(*command) == 0
-        name, count = ("images.zip", 16) if direction == "photo_to_monet" else ("photos.zip", 10)
+        name = "images.zip" if direction == "photo_to_monet" else "photos.zip"
         with zipfile.ZipFile(tmp_path / "out" / name) as archive:
-            assert len(archive.namelist()) == count
+            assert len(archive.namelist()) == 16
 
 
 def test_describe_shows_settings_networks_device_and_data(run_folder, capsys):

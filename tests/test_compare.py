@@ -11,7 +11,6 @@ import tensorflow as tf
 from compare import Job, failure, job_config, make_jobs, make_parser, report
 from compare_one import judge, patch_maps, train
 from compare_sheet import CELL, GAP, HEADER, LABEL, draw_sheet, overlay, write_maps, write_pictures
-from find_data import FOLDER
 from PIL import Image
 
 from monet.config import UserError
@@ -90,7 +89,6 @@ def test_all_presets_are_compared_unless_some_are_named(small_root):
     assert [one.preset for one in jobs_of("cpu", "cpu", "--data", small_root)] == ["cpu"]
     [one] = jobs_of("cpu", "--data", small_root, "--out", "o", "--set", "cycle-weight=2", "--set", "mirror=no")
     assert (one.out, one.values) == ("o/cpu", {"cycle_weight": 2.0, "mirror": False})
-    assert FOLDER.name == "data"
 
 
 def test_a_comparison_leaves_what_it_should_and_outlives_a_preset_that_fails(small_root, tmp_path, capsys):

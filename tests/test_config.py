@@ -48,7 +48,10 @@ def test_every_field_is_explained_and_survives_the_command_line(name):
     ({"batchsize": 4}, "Did you mean batch_size?"),
     ({"system": "cut"}, "--system cut has no way back, so that --cycle-weight 10"),
     ({"residual_blocks": 3}, "--residual-blocks 3: --generator unet has none"),
-    ({"cycle_weight": 0.0, "cycle_fall": 0.5}, "--cycle-weight 0 leaves nothing for --cycle-fall"),
+    ({"cycle_weight": 0.0, "identity_weight": 0.0, "cycle_fall": 0.5}, "leave nothing for --cycle-fall 0.5"),
+    ({"cycle_weight": 0.0, "feature_cycle": 0.5}, "--cycle-weight 0 leaves nothing for --feature-cycle 0.5"),
+    ({"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0, "cycle_loss": "l2"}, "--cycle-loss mean nothing"),
+    ({"generator_levels": 1000000}, "--generator-levels 1000000: must be at least 1 and at most 16"),
     ({"discriminator": "two_objective", "discriminator_loss": "bce"}, "--discriminator-loss bce: the heads"),
 ])
 def test_impossible_values_are_refused_with_what_is_allowed(values, said):
@@ -79,10 +82,11 @@ def test_config_is_frozen():
 
 
 def test_a_config_json_of_an_earlier_version_is_read(tmp_path):
-    """It has none of the newer fields, and calls `jitter` by its former name."""
+    """It calls `jitter` by its former name, and has none of the fields that today's preset of its name sets."""
     (tmp_path / "config.json").write_text(json.dumps({"preset": "cpu", "jitter_size": 300, "epochs": 7}))
     config = resolve_config({}, str(tmp_path / "config.json"))
     assert (config.jitter, config.epochs) == (300, 7)
+    assert PRESETS["cpu"]["diffaugment"] and not config.diffaugment
 
 
 def test_config_json_gives_the_same_config_back(tmp_path):

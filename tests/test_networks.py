@@ -143,10 +143,18 @@ def test_pictures_must_be_multiples_of_what_the_levels_halve():
 def test_the_resnet_and_residual_blocks_need_room():
     assert size_multiple(make_config(generator="resnet")) == 8
     assert size_multiple(make_config(generator="residual_unet", generator_levels=4)) == 32
-    with pytest.raises(UserError, match="--generator resnet cannot take --image-size 100: give a size that 8 divides"):
+    with pytest.raises(UserError, match="--generator resnet cannot take --image-size 100: give sizes that 8 divides"):
         build_generator(make_config(generator="resnet", image_size=100, jitter=0), "g")
-    with pytest.raises(UserError, match="--generator-levels 8 halves the picture too often for --image-size 256"):
+    with pytest.raises(UserError, match="too often for --image-size 256: give at most 7, or sizes that 512 divides"):
         build_generator(make_config(generator="residual_unet"), "g")
+
+
+def test_networks_that_could_never_learn_are_refused():
+    """What normalization meets as a single pixel it makes 0; without a shift to learn, that stays so."""
+    with pytest.raises(UserError, match="--generator-levels 8 leaves a single pixel, .* --norm-affine false"):
+        build_generator(make_config(norm_affine=False), "g")
+    with pytest.raises(UserError, match="--discriminator-levels 6 leaves nothing to judge of --image-size 64"):
+        build_generator(make_config(**SMALL, image_size=64, discriminator="strided", discriminator_levels=6), "g")
 
 
 def test_a_discriminator_must_have_something_left_to_judge():

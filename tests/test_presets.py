@@ -87,8 +87,9 @@ def test_a_preset_has_its_parameters(preset):
 
 
 def test_the_books_resnet_has_its_parameters():
-    config = resolve_config({"preset": "unet-32", "generator": "resnet"})
-    assert parameter_count(build_generator(config, "g")) == resnet_count(32, 9, up=4)
+    for upsample, up in (("transpose", 3), ("nearest", 4)):
+        config = resolve_config({"preset": "unet-32", "generator": "resnet", "upsample": upsample})
+        assert parameter_count(build_generator(config, "g")) == resnet_count(32, 9, up)
 
 
 def test_the_papers_resnet_has_six_blocks_for_smaller_images():

@@ -279,7 +279,7 @@ def test_log_lines_without_a_terminal(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("monet.painting.SAY_SECONDS", 0)
     with caplog.at_level(logging.INFO):
         generate(tmp_path, scenes(tmp_path, 2), num_images=5)
-    assert "Painting 5 images: 2 photos and 3 variants of them" in caplog.text
+    assert "Painting 5 images: 2 pictures and 3 variants of them" in caplog.text
     assert "Painting: 4 of 5 images" in caplog.text
     assert "a second, 00:00 left" in caplog.text
 

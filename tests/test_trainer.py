@@ -93,6 +93,31 @@ def test_an_epoch_can_be_the_larger_set_once(tiny, small_data):
     assert trainer.config.steps_per_epoch == 6
 
 
+def test_the_residual_blocks_that_a_size_implies_are_remembered(tiny, small_data):
+    resnet = {"generator": "resnet", "generator_filters": 1, "steps_per_epoch": 1, "epochs": 1}
+    assert trained(tiny(**resnet), small_data).config.residual_blocks == 6
+    with pytest.raises(UserError, match="residual_blocks was 6, now 9"):
+        new_trainer(tiny(**resnet, image_size=256, jitter=0), small_data)
+
+
+def test_a_mistake_is_refused_before_an_earlier_run_is_set_aside(tiny, small_data, tmp_path):
+    trained(tiny(), small_data)
+    for mistake in ({"generator": "rsenet"}, {"generator_levels": 7}, {"adversarial_loss": "gan"}, {"norm": "layer"},
+                    {"diffaugment": "colour"}):
+        with pytest.raises(UserError):
+            new_trainer(tiny(resume=False, **mistake), small_data)
+    assert not (tmp_path / "out" / "previous-1").exists()
+
+
+def test_a_run_whose_losses_change_keeps_its_columns(tiny, small_data):
+    cut = {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0}
+    trained(tiny(**cut), small_data)
+    rows = rows_of(trained(tiny(**cut, nce_identity=False, epochs=3), small_data))
+    assert [row["step"] for row in rows] == ["6", "9"]
+    assert rows[0]["nce_identity"] and not rows[1]["nce_identity"]
+    assert None not in rows[1]
+
+
 def test_checkpoints_can_be_counted_in_epochs(tiny, small_data):
     trainer = trained(tiny(epochs=5, steps_per_epoch=2, checkpoint_epochs=2, keep_checkpoints=9), small_data)
     steps = [path.rpartition("-")[2] for path in list_checkpoints(trainer.files.checkpoints)]

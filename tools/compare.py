@@ -20,11 +20,13 @@ from pathlib import Path
 
 from compare_sheet import write_maps, write_pictures
 from find_data import default_data
+from health import COLLAPSED, FALLEN, GRIDDED, INVERTED, RISEN
 from tqdm import tqdm
 
 from monet.config import Config, UserError, parse_field, pick
 from monet.files import whole_file
 from monet.presets import PRESETS, resolve_config
+from monet.trainer import check_config
 
 ONE = Path(__file__).with_name("compare_one.py")
 SECONDS = 60.0
@@ -64,6 +66,7 @@ def job_config(job: Job, accelerated: bool) -> tuple[Config, list[str]]:
         reduced["precision"] = "float32"
     reduced = {name: value for name, value in reduced.items() if name not in job.values}
     config = resolve_config({**dataclasses.asdict(own), **reduced})
+    check_config(config)
     return config, [f"{name} {getattr(own, name)} to {value}" for name, value in reduced.items()]
 
 
@@ -129,9 +132,10 @@ def report(results: list[dict], head: str) -> str:
         head, "",
         "| preset | steps | seconds a step | to start, s | peak memory, GiB | losses, at the end | health | reduced |",
         "|---|---|---|---|---|---|---|---|", *map(result_line, results), "",
-        "| preset | shades: photo to painted (inverted below -0.2) | cycle error, end over begin "
-        "| identity error (rises above 1.1 while the other falls) | checkerboard: times the photos' (levels of 255) "
-        "| variety: share of the photos' (collapse below 0.3) |",
+        f"| preset | shades: photo to painted (inverted below {INVERTED}) | cycle error, end over begin "
+        f"| identity error (rises above {RISEN} while the other falls below {FALLEN}) "
+        f"| checkerboard: times the photos' (shows above {GRIDDED}), levels of 255 "
+        f"| variety: share of the photos' (collapse below {COLLAPSED}) |",
         "|---|---|---|---|---|---|", *(health_line(found) for found in results if "error" not in found), "",
         "Steps and seconds leave out the first step, in which the networks are traced. So short a run shows how a "
         "preset begins, not where it ends: grey pictures count as collapse, and what a preset plans for later in its "

@@ -18,7 +18,9 @@ from tqdm import tqdm
 from monet.accelerator import choose_strategy, devices_found
 from monet.config import SUBMISSION_SIZE, UserError
 from monet.files import whole_file
+from monet.networks import build_generator
 from monet.pipeline import first_images, training_pairs
+from monet.players import copy_to_paint
 from monet.records import find_data
 from monet.reporting import Every, kept_rows, picture_of
 from monet.trainer import READ_EVERY, Trainer, make_painter, make_step
@@ -123,8 +125,11 @@ def judge(trainer: Trainer, job: Job) -> tuple[dict, dict]:
     health = examine(np.asarray(photos), painted, rows)
     chosen = [index * len(photos) // SHOWN for index in range(SHOWN)]
     arrays = {"photos": picture_of(np.asarray(photos)[chosen]), "painted": picture_of(painted[chosen])}
-    back_network = trainer.system.networks.get("monet_to_photo")
-    back_paint = make_painter(back_network, trainer.config.paint_margin) if back_network else None
+    back_paint = None
+    if "monet_to_photo" in trainer.system.networks:
+        back = build_generator(trainer.config, "monet_to_photo")
+        copy_to_paint(trainer.system.networks[back.name], trainer.system.optimizers[back.name], back)
+        back_paint = make_painter(back, trainer.config.paint_margin)
     if back_paint:
         arrays["back"] = picture_of(in_parts(back_paint, painted[chosen]))
     if job.maps:

@@ -12,7 +12,7 @@ from monet.files import whole_file
 CELL = SUBMISSION_SIZE  # pixels a side, as painted: a smaller picture would hide a checkerboard, or make one
 LABEL, HEADER, GAP = 200, 34, 4  # pixels: width of the rows' labels, height of the header, space between cells
 LARGE, SMALL = 22, 16  # pixels of text
-QUALITY = 88  # JPEG: seven rows stay below 1 MB
+QUALITY = 85  # JPEG: nine rows stay below 1 MB
 INK, PAPER, BLANK = (20, 20, 20), (255, 255, 255), (236, 236, 236)
 # Of the maps, beside the mean of a row's two; the colour-blind can tell them apart, too.
 LESS_REAL, AVERAGE, MORE_REAL = np.array([[60, 90, 255], [235, 235, 235], [255, 150, 20]], np.float32)

@@ -21,7 +21,7 @@ def per_image(images: tf.Tensor, seed: tf.Tensor, low: float, high: float) -> tf
 
 
 def recolored(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Brightness by up to half of [0, 1] either way, saturation by 0 to 2, contrast by 0.5 to 1.5 (paper)."""
+    """Brightness plus -0.5 to 0.5, saturation times 0 to 2, contrast times 0.5 to 1.5 (paper)."""
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
     images += per_image(images, seeds[0], -0.5, 0.5)
     gray = tf.reduce_mean(images, 3, keepdims=True)

@@ -47,6 +47,12 @@ def adam_variables(network: keras.Model, optimizer: keras.optimizers.Optimizer) 
     return found
 
 
+def state_variables(system) -> dict:
+    """What the system's discriminators remember beside their weights, variables by name."""
+    return {f"{name}/{key}": variable
+            for name, state in system.states.items() for key, variable in state.items()}
+
+
 def system_variables(system) -> dict:
     """Every variable of a system (`monet.cyclegan.CycleGan`) that its training needs to go on, by name."""
     found = {}
@@ -56,9 +62,7 @@ def system_variables(system) -> dict:
         found |= {f"{name}/adam/{key}": variable for key, variable in adam_variables(network, optimizer).items()}
         own = {id(variable): key for key, variable in names.items()}
         found |= {f"{name}/{AVERAGE}{own[id(variable)]}": mean for variable, mean in averages(network, optimizer)}
-    for name, pool in system.pools.items():
-        found |= {f"{name}/pool/images": pool.images, f"{name}/pool/count": pool.count}
-    return found
+    return found | state_variables(system)
 
 
 def write_arrays(path: str, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
@@ -218,21 +222,20 @@ def check_unchanged(folder: str, config: Config, data: dict) -> None:
         return
 
 
-def carried_over(variables: dict, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint for a system that may keep an average, or a pool, that the checkpoint's did not.
+def carried_over(system, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint, for a system that may remember more or less than the one that wrote it.
 
-    An average begins with the weights, a pool empty or, if its size has changed, anew; what the system has no use for
-    is left out.
+    A moving average that is missing begins with the weights. What the discriminators remember begins anew if any of it
+    is missing or has another shape. What the system has no use for is left out.
     """
+    variables, states = system_variables(system), state_variables(system)
     found = {name: array for name, array in arrays.items()
              if name in variables or not re.search(rf"/(?:{AVERAGE}|pool/)", name)}
-    for name, variable in variables.items():
+    for name in variables:
         if f"/{AVERAGE}" in name:
             found.setdefault(name, arrays.get(name.replace(f"/{AVERAGE}", "/")))
-        elif "/pool/" in name:
-            images = f"{name.rpartition('/')[0]}/images"
-            fits = images in arrays and arrays[images].shape == tuple(variables[images].shape)
-            found[name] = arrays[name] if fits else np.zeros(variable.shape, variable.dtype.as_numpy_dtype)
+    if any(name not in arrays or arrays[name].shape != tuple(variable.shape) for name, variable in states.items()):
+        found |= {name: value_of(variable) for name, variable in states.items()}
     return found
 
 
@@ -250,8 +253,7 @@ def restore(folder: str, system) -> int:
         return 0
     meta, arrays = newest
     arrays.pop(META_NAME)
-    variables = system_variables(system)
-    assign_arrays(variables, carried_over(variables, arrays), folder)
+    assign_arrays(system_variables(system), carried_over(system, arrays), folder)
     LOG.info("Resuming from step %d of %s", meta.step, folder)
     return meta.step
 

@@ -23,7 +23,6 @@ from monet.config import (
     UserError,
     check_field_name,
     parse_field,
-    pick,
 )
 from monet.kaggle_machine import find_kaggle_mount
 from monet.networks import build_generator, parameter_count, size_multiple
@@ -32,7 +31,7 @@ from monet.presets import resolve_config
 from monet.records import Data, find_data
 from monet.reporting import RunFiles, open_run
 from monet.submission import check, generate_submission, number_of_images
-from monet.trainer import SYSTEMS, Interrupted, Trainer, make_painter
+from monet.trainer import SYSTEMS, Interrupted, Trainer, check_config, make_painter
 
 DIRECTIONS = ("photo_to_monet", "monet_to_photo")
 LOCAL_DATA = os.path.join("data", "gan-getting-started")
@@ -102,6 +101,10 @@ def trained_generator(config: Config, weights: str, direction: str) -> keras.Mod
     if config.system == "cut" and direction != DIRECTIONS[0]:
         raise UserError(f"--direction {direction}: --system cut learns only the way from photos to paintings. Train "
                         "another --preset for the way back.")
+    other = DIRECTIONS[direction == DIRECTIONS[0]]
+    if os.path.basename(weights).startswith(other):
+        raise UserError(f"--weights {weights} is by its name the generator {other}, but --direction says {direction}. "
+                        "Give the other file, or the other direction.")
     set_precision(config, choose_strategy(config))
     generator = build_generator(config, direction)
     files = RunFiles(config.out)
@@ -116,7 +119,8 @@ def trained_generator(config: Config, weights: str, direction: str) -> keras.Mod
 
 def paint_back(paint, data: Data, config: Config) -> int:
     """Makes a photo of every painting, into photos.zip, and returns the exit status."""
-    path, count = RunFiles(config.out).photos, min(data.monet.count, MOST_IMAGES)
+    path = RunFiles(config.out).photos
+    count = config.num_images or min(data.monet.count, MOST_IMAGES)
     generate_submission(paint, data.monet, path, dataclasses.replace(config, num_images=count))
     LOG.info("Wrote %s with %d images", path, count)
     return 0
@@ -128,7 +132,7 @@ def generate_command(config: Config, arguments: argparse.Namespace) -> int:
     if not arguments.images:
         use = hand_in if arguments.direction == DIRECTIONS[0] else paint_back
         return use(paint, open_data(config), config)
-    folder = os.path.join(config.out, "painted")
+    folder = os.path.join(config.out, "painted" if arguments.direction == DIRECTIONS[0] else "painted-back")
     multiple = size_multiple(config)
     multiple *= 1 + config.paint_margin // multiple  # mirroring needs a picture larger than the margin
     painted = paint_files(paint, arguments.images, folder, config, multiple)
@@ -154,7 +158,7 @@ def describe_command(config: Config, arguments: argparse.Namespace) -> int:
     print("(* not the tutorial's value)\n")
     strategy = choose_strategy(config)
     precision = set_precision(config, strategy)
-    for name, network in pick(SYSTEMS, config.system, "system")(config).networks.items():
+    for name, network in SYSTEMS[config.system](config).networks.items():
         print(f"{name:22} {parameter_count(network):>12,} parameters")
     print(f"device                 {strategy.num_replicas_in_sync} of {devices_found()}, {precision}")
     try:
@@ -217,7 +221,9 @@ def parse_command_line(argv: list[str]) -> tuple[argparse.Namespace, Config]:
     if arguments.command == "generate" and not config_file and "preset" not in overrides:
         of_run = RunFiles(overrides.get("out", Config.out)).config
         config_file = of_run if os.path.exists(of_run) else ""
-    return arguments, resolve_config(overrides, config_file)
+    config = resolve_config(overrides, config_file)
+    check_config(config)
+    return arguments, config
 
 
 def start_logging(arguments: argparse.Namespace, config: Config) -> None:
@@ -262,7 +268,8 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         return ended(f"error: {error}", 2)
     except tf.errors.ResourceExhaustedError:
-        return ended("error: The device's memory is full. Give a smaller --batch-size or fewer --generator-filters.", 2)
+        return ended("error: The device's memory is full. Give a smaller --batch-size, --image-pool or --nce-patches, "
+                     "or fewer --generator-filters.", 2)
     except OSError as error:
         return ended(f"error: {error.filename or 'The system'}: {error.strerror or error}. Free some space or give a "
                      "folder that can be used, then start again: it goes on from the newest checkpoint.", 2)

@@ -53,7 +53,7 @@ class Config:
     system: str = knob("cyclegan", "what is trained: cyclegan, or cut with one generator and one discriminator")
     generator: str = knob("unet", "generator network: unet, resnet or residual_unet")
     generator_filters: int = knob(64, "filters of the generator's first layer (tutorial: 64)", low=1)
-    generator_levels: int = knob(8, "times a U-Net halves the image (tutorial: 8, down to 1x1)", low=1)
+    generator_levels: int = knob(8, "times a U-Net halves the image (tutorial: 8, down to 1x1)", low=1, high=16)
     residual_blocks: int = knob(0, "residual blocks; 0: of resnet 9, or 6 below 256 pixels (paper), of residual_unet 3",
                                 low=0)
     upsample: str = knob("transpose", "how the generator doubles the image: transposed convolution (tutorial); resize "
@@ -65,7 +65,8 @@ class Config:
     discriminator: str = knob("patch", "discriminator network: patch; strided; or two_objective, for the paintings, "
                               "beside patch for the photos")
     discriminator_filters: int = knob(64, "filters of the discriminator's first layer (tutorial: 64)", low=1)
-    discriminator_levels: int = knob(3, "times the discriminator halves the image (paper: 3, for 70x70 patches)", low=1)
+    discriminator_levels: int = knob(3, "times the discriminator halves the image (paper: 3, for 70x70 patches)", low=1,
+                                    high=16)
     discriminator_leak: float = knob(0.3, "slope of the discriminator below zero (tutorial: Keras's 0.3, paper: 0.2)",
                                      low=0.0, high=1.0)
     norm: str = knob("instance", "normalization layer: instance or batch")
@@ -90,7 +91,7 @@ class Config:
                                 "end of the run, rising linearly from none (Better Cycles: 0.999)", low=0.0, high=1.0)
     nce_weight: float = knob(1.0, "cut: weight of the contrastive loss (CUT: 1)", low=0.0)
     nce_identity: bool = knob(True, "cut: the contrastive loss on paintings, too (CUT: yes, FastCUT: no)")
-    nce_patches: int = knob(256, "cut: places compared in each layer (CUT: 256)", low=2)
+    nce_patches: int = knob(256, "cut: places compared in each layer (CUT: 256)", low=2, high=4096)
     nce_temperature: float = knob(0.07, "cut: temperature of the contrastive loss (CUT: 0.07)", low=1e-3)
 
     image_pool: int = knob(0, "past fakes that a discriminator may be shown in place of new ones, on each device "
@@ -104,7 +105,8 @@ class Config:
     ema_decay: float = knob(0.0, "decay a step of the generators' moving average, which paints; 0: none",
                             low=0.0, high=0.99999)
 
-    max_minutes: float = knob(0.0, "end the run, images.zip included, within this time; 0: no limit", low=0.0)
+    max_minutes: float = knob(0.0, "end the run, images.zip included, within this time, however far --decay-start and "
+                               "--cycle-fall, which count over all epochs, have come; 0: no limit", low=0.0)
     checkpoint_minutes: float = knob(10.0, "minutes between checkpoints", low=0.0)
     checkpoint_epochs: int = knob(0, "epochs between checkpoints instead (TensorFlow's tutorial: 5); 0: by minutes",
                                   low=0)
@@ -220,12 +222,18 @@ def check_together(config: Config) -> None:
         (config.system == "cut" and (config.cycle_weight or config.identity_weight),
          f"--system cut has no way back, so that --cycle-weight {config.cycle_weight:g} and --identity-weight "
          f"{config.identity_weight:g} mean nothing to it. Take --preset cut, or give 0 for both."),
+        (config.system == "cut" and (config.cycle_fall or config.feature_cycle or config.cycle_loss != "l1"),
+         "--system cut has no way back: --cycle-fall, --feature-cycle and --cycle-loss mean nothing to it. Leave them "
+         "out."),
         (config.generator == "unet" and config.residual_blocks,
          f"--residual-blocks {config.residual_blocks}: --generator unet has none. Give --generator residual_unet or "
          "resnet, or 0."),
-        (not config.cycle_weight and (config.cycle_fall or config.feature_cycle),
-         "--cycle-weight 0 leaves nothing for --cycle-fall and --feature-cycle to change. Give 0 for them, or a "
-         "weight."),
+        (config.feature_cycle and not config.cycle_weight,
+         f"--cycle-weight 0 leaves nothing for --feature-cycle {config.feature_cycle:g} to change. Give a weight, or 0 "
+         "for both."),
+        (config.cycle_fall and not (config.cycle_weight or config.identity_weight),
+         f"--cycle-weight 0 and --identity-weight 0 leave nothing for --cycle-fall {config.cycle_fall:g} to change. "
+         "Give a weight, or 0 for it."),
         (config.discriminator == "two_objective" and config.discriminator_loss,
          f"--discriminator-loss {config.discriminator_loss}: the heads of --discriminator two_objective have losses of "
          "their own, hinge and bce. Give only --adversarial-loss, for the photos' discriminator."),

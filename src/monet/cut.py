@@ -56,7 +56,7 @@ class Cut:
                          "projection": projection_network([layer.shape[-1] for layer in layers], "projection")}
         self.optimizers = {name: make_optimizer(config, network, average=name == "photo_to_monet")
                            for name, network in self.networks.items()}
-        self.pools = {"monet_discriminator": self.discriminator.pool} if self.discriminator.pool else {}
+        self.states = {"monet_discriminator": self.discriminator.state}
 
     def embedded(self, features: list[tf.Tensor], places: list[tf.Tensor]) -> list[tf.Tensor]:
         """The embeddings of some places of each layer.

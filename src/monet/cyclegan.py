@@ -16,7 +16,7 @@ class CycleGan:
     Attributes:
         networks: models by name; `photo_to_monet` is the one that paints.
         optimizers: one for each network, by the same name, with all its variables built.
-        pools: the discriminators' `ImagePool`s by the discriminator's name, if the config has any.
+        states: what the discriminators remember beside their weights, by the discriminator's name: see `Discriminator`.
     """
 
     def __init__(self, config: Config):
@@ -33,8 +33,8 @@ class CycleGan:
                                       for side, discriminator in self.discriminators.items()}
         self.optimizers = {name: make_optimizer(config, network, average=name in generators)
                            for name, network in self.networks.items()}
-        self.pools = {f"{side}_discriminator": discriminator.pool
-                      for side, discriminator in self.discriminators.items() if discriminator.pool}
+        self.states = {f"{side}_discriminator": discriminator.state
+                       for side, discriminator in self.discriminators.items()}
 
     def losses_and_gradients(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0,
                              share: float = 1.0):
@@ -66,17 +66,17 @@ class CycleGan:
             fake_monet, same_monet = paint(to_monet, photo, monet)
             fake_photo, same_photo = paint(to_photo, monet, photo)
             [cycled_photo], [cycled_monet] = paint(to_photo, fake_monet), paint(to_monet, fake_photo)
-            weight = 1.0 - self.config.cycle_fall * progress
             losses = {
-                "cycle": self.config.cycle_weight * weight * (
-                    self.cycle_distance("photo", photo, cycled_photo, progress)
-                    + self.cycle_distance("monet", monet, cycled_monet, progress)),
-                "identity": self.config.identity_weight * weight * (self.distance(photo, same_photo)
-                                                                    + self.distance(monet, same_monet)),
+                "cycle": self.config.cycle_weight * (self.cycle_distance("photo", photo, cycled_photo, progress)
+                                                     + self.cycle_distance("monet", monet, cycled_monet, progress)),
+                "identity": self.config.identity_weight * (self.distance(photo, same_photo)
+                                                           + self.distance(monet, same_monet)),
                 "photo_to_monet": self.discriminators["monet"].fooling_loss(fake_monet, next(seeds)),
                 "monet_to_photo": self.discriminators["photo"].fooling_loss(fake_photo, next(seeds)),
             }
-            total = share * tf.add_n(list(losses.values()))
+            # What falls over the run falls here only: a history of falling weights would say nothing of the errors.
+            weights = {name: 1.0 - self.config.cycle_fall * progress for name in ("cycle", "identity")}
+            total = share * tf.add_n([weights.get(name, 1.0) * loss for name, loss in losses.items()])
         generators = tape.gradient(total, [to_monet.trainable_variables, to_photo.trainable_variables])
         gradients = dict(zip(("photo_to_monet", "monet_to_photo"), generators, strict=True))
         for side, real, fake in (("monet", monet, fake_monet), ("photo", photo, fake_photo)):

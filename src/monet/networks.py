@@ -1,10 +1,13 @@
 """Generators and discriminators, by name."""
 
+import dataclasses
+
 import tensorflow as tf
 from tensorflow import keras
 
 from monet.config import SUBMISSION_SIZE, Config, UserError, pick
 from monet.layers import (
+    NORMS,
     SeededDropout,
     doubled,
     down_block,
@@ -196,18 +199,30 @@ def size_multiple(config: Config) -> int:
     return 2**config.generator_levels * (2 if block_count(config) else 1)
 
 
-def check_sizes(config: Config) -> None:
-    """Raises UserError if a network cannot halve the training or the submission's images often enough."""
-    multiple = size_multiple(config)
-    painted = SUBMISSION_SIZE + 2 * config.paint_margin
+def most_levels(config: Config, size: int) -> int:
+    """How often the config's U-Net can halve pictures of `size` pixels a side."""
+    levels = range(1, config.generator_levels)
+    fits = [level for level in levels if size % size_multiple(dataclasses.replace(config, generator_levels=level)) == 0]
+    return max(fits, default=0)
+
+
+def check_networks(config: Config) -> None:
+    """Raises UserError for names of networks that there are not, and for sizes that they cannot take or learn from."""
+    for registry, option in ((GENERATORS, "generator"), (DISCRIMINATORS, "discriminator"), (NORMS, "norm")):
+        pick(registry, getattr(config, option), option)
+    multiple, painted = size_multiple(config), SUBMISSION_SIZE + 2 * config.paint_margin
     for size, what in ((config.image_size, f"--image-size {config.image_size}"),
                        (painted, f"pictures of {SUBMISSION_SIZE} with --paint-margin {config.paint_margin}")):
+        if size % multiple and config.generator == "resnet":
+            raise UserError(f"--generator resnet cannot take {what}: give sizes that {multiple} divides.")
         if size % multiple:
             raise UserError(f"--generator-levels {config.generator_levels} halves the picture too often for {what}: "
-                            f"give fewer levels, or a size that {multiple} divides." if config.generator != "resnet"
-                            else f"--generator resnet cannot take {what}: give a size that {multiple} divides.")
-    left = config.image_size // 2**config.discriminator_levels - (config.discriminator != "strided") * 2
-    if left < 1:
+                            f"give at most {most_levels(config, size)}, or sizes that {multiple} divides.")
+    if config.image_size == 2**config.generator_levels and config.generator == "unet" and not config.norm_affine:
+        raise UserError(f"--generator-levels {config.generator_levels} leaves a single pixel, which normalization with "
+                        "--norm-affine false makes 0 for ever. Give fewer levels, or --norm-affine true.")
+    strided = config.discriminator == "strided"
+    if config.image_size // 2**config.discriminator_levels < (2 if strided else 3):
         raise UserError(f"--discriminator-levels {config.discriminator_levels} leaves nothing to judge of --image-size "
                         f"{config.image_size}: give fewer levels or larger images.")
 
@@ -216,10 +231,10 @@ def build_generator(config: Config, name: str) -> keras.Model:
     """The generator that the config names; see `unet_generator` for the interface.
 
     Raises:
-        UserError: for an unknown name, or a size that cannot be halved often enough.
+        UserError: as `check_networks`.
     """
-    check_sizes(config)
-    return pick(GENERATORS, config.generator, "generator")(config, name)
+    check_networks(config)
+    return GENERATORS[config.generator](config, name)
 
 
 def build_discriminator(config: Config, name: str, kind: str) -> keras.Model:

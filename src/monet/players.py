@@ -1,5 +1,7 @@
 """What the players of every system share: optimizers and their rate, discriminators and what they are shown."""
 
+import dataclasses
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -149,7 +151,7 @@ class Discriminator:
 
     Attributes:
         network: the Keras model.
-        pool: the past fakes, or None.
+        state: what it remembers between steps beside its weights, variables by name.
     """
 
     def __init__(self, config: Config, name: str):
@@ -165,9 +167,10 @@ class Discriminator:
         self.network = build_discriminator(config, name, "patch" if two and not of_monet else config.discriminator)
         names = HEADS if two and of_monet else (config.adversarial_loss,)
         self.losses = [mixed_loss(head, config.discriminator_loss) for head in names]
-        self.augmented = make_augmentation(config) if of_monet else lambda images, seed: images
+        self.augmented = make_augmentation(config if of_monet else dataclasses.replace(config, diffaugment=""))
         self.pool = ImagePool(config) if config.image_pool else None
         self.features = keras.Model(self.network.input, self.network.get_layer(FEATURES).output)
+        self.state = {"pool/images": self.pool.images, "pool/count": self.pool.count} if self.pool else {}
 
     def fooling_loss(self, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The generator's adversarial loss on `fake` images, the mean over heads: a float32 scalar."""

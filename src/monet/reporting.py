@@ -97,24 +97,24 @@ class History:
 
     def __init__(self, files: RunFiles, first_step: int, tensorboard: bool):
         """Opens the history; rows past `first_step`, which a resumed run repeats, are dropped."""
-        self.path, self.empty = files.history, True
+        self.path, self.columns = files.history, []
         rows = kept_rows(self.path, first_step)
         with whole_file(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             if rows:
-                writer = csv.DictWriter(file, fieldnames=list(rows[0]), extrasaction="ignore")
+                self.columns = list(rows[0])
+                writer = csv.DictWriter(file, fieldnames=self.columns, extrasaction="ignore")
                 writer.writeheader()
                 writer.writerows(rows)
-                self.empty = False
         self.board = (tf.summary.create_file_writer(files.tensorboard) if tensorboard
                       else tf.summary.create_noop_writer())
 
     def write_row(self, row: dict) -> None:
-        """Appends one row, and the header before the first."""
+        """Appends one row, and the header before the first; a loss that the header does not know is left out."""
         with open(self.path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if self.empty:
+            writer = csv.DictWriter(file, fieldnames=self.columns or list(row), extrasaction="ignore")
+            if not self.columns:
+                self.columns = list(row)
                 writer.writeheader()
-                self.empty = False
             writer.writerow(row)
 
     def add(self, step: int, epoch: int, seconds: float, losses: dict) -> None:

@@ -155,7 +155,7 @@ def generate_submission(paint, photos: ImageSet, path: str, config: Config) -> i
             not finite. An earlier file at `path` then stays as it was, as it does after Ctrl-C.
     """
     wanted, archive, started = number_of_images(photos, config), None, time.monotonic()
-    LOG.info("Painting %d images: %d photos and %d variants of them", wanted, min(wanted, photos.count),
+    LOG.info("Painting %d images: %d pictures and %d variants of them", wanted, min(wanted, photos.count),
              max(0, wanted - photos.count))
     try:
         with (whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive,

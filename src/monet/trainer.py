@@ -14,6 +14,7 @@ from tensorflow import keras
 from tqdm import tqdm
 
 from monet.accelerator import check_batch, set_precision
+from monet.augment import make_augmentation
 from monet.checkpoint import (
     Meta,
     check_unchanged,
@@ -26,7 +27,8 @@ from monet.config import LOG, SUBMISSION_SIZE, Config, UserError, pick
 from monet.cut import Cut
 from monet.cyclegan import CycleGan
 from monet.files import write_config
-from monet.networks import build_generator
+from monet.losses import ADVERSARIAL_LOSSES, DISTANCES
+from monet.networks import block_count, build_generator, check_networks
 from monet.pipeline import first_images, training_pairs
 from monet.players import copy_to_paint
 from monet.records import Data, explained
@@ -101,12 +103,22 @@ def identity_of(data: Data, config: Config) -> dict:
     return {"monet": data.monet.count, "photo": data.photo.count, "swap_sides": config.swap_sides}
 
 
-def with_epoch_length(config: Config, data: Data) -> Config:
-    """The config with its steps an epoch counted, if it says 0: each image of the larger set once."""
-    if config.steps_per_epoch:
-        return config
+def check_config(config: Config) -> None:
+    """Raises UserError for names that there are not, and for networks that cannot be, before anything else is done."""
+    pick(SYSTEMS, config.system, "system")
+    check_networks(config)
+    pick(ADVERSARIAL_LOSSES, config.adversarial_loss, "adversarial_loss")
+    pick(ADVERSARIAL_LOSSES, config.discriminator_loss or config.adversarial_loss, "discriminator_loss")
+    pick(DISTANCES, config.cycle_loss, "cycle_loss")
+    make_augmentation(config)
+
+
+def settled(config: Config, data: Data) -> Config:
+    """The config with what its zeros leave to be counted: steps an epoch, each image of the larger set once; and
+    residual blocks."""
     steps = math.ceil(max(data.monet.count, data.photo.count) / config.batch_size)
-    return dataclasses.replace(config, steps_per_epoch=steps)
+    return dataclasses.replace(config, steps_per_epoch=config.steps_per_epoch or steps,
+                               residual_blocks=block_count(config))
 
 
 def prepare_out(config: Config, data: Data) -> RunFiles:
@@ -140,14 +152,15 @@ class Trainer:
         Raises:
             UserError: for a folder, batch, checkpoint or setting that cannot be used.
         """
-        self.config = config = with_epoch_length(config, data)
+        check_config(config)
+        self.config = config = settled(config, data)
         self.data, self.deadline, self.images_to_paint = data, deadline, images_to_paint
         check_batch(config, strategy)
         self.strategy, self.files = strategy, prepare_out(config, data)
         precision = set_precision(config, strategy)
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
-            self.system = pick(SYSTEMS, config.system, "system")(config)
+            self.system = SYSTEMS[config.system](config)
             self.step = restore(self.files.checkpoints, self.system)
             self.painter = build_generator(config, "photo_to_monet")
         write_config(config, self.files.config)
