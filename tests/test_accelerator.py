@@ -72,7 +72,7 @@ def test_a_run_on_several_devices_trains_and_paints(small_root, tmp_path):
         from monet.cli import main
         sys.exit(main("run --accelerator cpu --batch-size 2 --generator-filters 2 --generator-levels 3 --image-size 64 "
                       "--jitter 0 --discriminator-filters 2 --epochs 1 --steps-per-epoch 3 --num-images 20 "
-                      "--tensorboard false --ema-decay 0.9 --image-pool 2 --norm batch".split()
+                      "--tensorboard false --ema-decay 0.9".split()
                       + ["--data", {small_root!r}, "--out", {str(tmp_path)!r}]))
         """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300)

@@ -92,13 +92,13 @@ def test_all_presets_are_compared_unless_some_are_named(small_root):
 
 
 def test_a_comparison_leaves_what_it_should_and_outlives_a_preset_that_fails(small_root, tmp_path, capsys):
-    """Six levels are too many for what the preset cpu paints with its margin; its process finds out while building."""
-    settings = [word for setting in TINY for word in ("--set", setting)]
-    status = compare.main(["cpu", "tutorial", "--data", small_root, "--out", str(tmp_path), "--seconds", "2", "--maps",
+    """The pool of 50 that `paper` has cannot take a batch of 60; its process finds out while building."""
+    settings = [word for setting in [*TINY, "batch_size=60"] for word in ("--set", setting)]
+    status = compare.main(["paper", "tutorial", "--data", small_root, "--out", str(tmp_path), "--seconds", "2", "--maps",
                            *settings])
     failed, trained = json.loads((tmp_path / "compare.json").read_text())
     assert status == 1
-    assert "--generator-levels 6 halves the picture too often" in failed["error"]
+    assert "--image-pool 50 is smaller than a device's batch of 60" in failed["error"]
     assert trained["steps"] > 1
     assert 2 <= trained["steps"] * trained["seconds_per_step"] < 4
     assert 0.2 < trained["memory_gib"] < 8
@@ -106,7 +106,7 @@ def test_a_comparison_leaves_what_it_should_and_outlives_a_preset_that_fails(sma
     assert all(np.isfinite(value) for value in trained["losses"].values())
     table = (tmp_path / "compare.md").read_text()
     assert table.strip() in capsys.readouterr().out
-    assert "| cpu | | | | | | failed: error: --generator-levels 6" in table
+    assert "| paper | | | | | | failed: error: --image-pool 50" in table
     assert Image.open(tmp_path / "compare.jpg").size == (LABEL + 6 * (CELL + GAP), HEADER + CELL + GAP)
     assert Image.open(tmp_path / "maps.jpg").size == (LABEL + 4 * (CELL + GAP), HEADER + CELL + GAP)
 
