@@ -87,6 +87,13 @@ def test_a_run_in_bfloat16_trains_and_paints(tiny, small_data, system):
     assert painted.std() > 0
 
 
+@pytest.mark.parametrize(("most", "expected"), [(0, "cutout"), (10, "cutout"), (9, "")])
+def test_many_paintings_are_not_augmented(tiny, small_data, most, expected):
+    """There are 10."""
+    trainer = new_trainer(tiny(diffaugment="cutout", augment_most=most), small_data)
+    assert trainer.config.diffaugment == trainer.system.config.diffaugment == expected
+
+
 def test_an_epoch_can_be_the_larger_set_once(tiny, small_data):
     trainer = new_trainer(tiny(steps_per_epoch=0, batch_size=3), small_data)
     assert trainer.total == 2 * 6  # 16 photos in threes

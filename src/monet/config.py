@@ -98,6 +98,8 @@ class Config:
                            "(paper: 50)", low=0)
     diffaugment: str = knob("", "what is drawn anew for every picture the Monet discriminator sees, of color, "
                             "translation, cutout, joined by commas (DiffAugment: all three)")
+    augment_most: int = knob(0, "most paintings that diffaugment is for: a larger set is shown as it is; 0: any number",
+                             low=0)
     learning_rate: float = knob(2e-4, "Adam's step size (paper: 2e-4)", low=1e-8, high=1.0)
     decay_start: float = knob(1.0, "share of the run after which the learning rate falls, linearly, to 0 at its end "
                               "(paper: 0.5); 1: never", low=0.0, high=1.0)

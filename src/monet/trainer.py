@@ -114,11 +114,12 @@ def check_config(config: Config) -> None:
 
 
 def settled(config: Config, data: Data) -> Config:
-    """The config with what its zeros leave to be counted: steps an epoch, each image of the larger set once; and
-    residual blocks."""
+    """The config with what it leaves to the data and to other settings: the steps of an epoch that shows each image of
+    the larger set once, the residual blocks, and whether paintings are few enough to be augmented."""
     steps = math.ceil(max(data.monet.count, data.photo.count) / config.batch_size)
+    many = config.augment_most and data.monet.count > config.augment_most
     return dataclasses.replace(config, steps_per_epoch=config.steps_per_epoch or steps,
-                               residual_blocks=block_count(config))
+                               residual_blocks=block_count(config), diffaugment="" if many else config.diffaugment)
 
 
 def prepare_out(config: Config, data: Data) -> RunFiles:
