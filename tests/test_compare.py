@@ -94,8 +94,8 @@ def test_all_presets_are_compared_unless_some_are_named(small_root):
 def test_a_comparison_leaves_what_it_should_and_outlives_a_preset_that_fails(small_root, tmp_path, capsys):
     """The pool of 50 that `paper` has cannot take a batch of 60; its process finds out while building."""
     settings = [word for setting in [*TINY, "batch_size=60"] for word in ("--set", setting)]
-    status = compare.main(["paper", "tutorial", "--data", small_root, "--out", str(tmp_path), "--seconds", "2", "--maps",
-                           *settings])
+    status = compare.main(["paper", "tutorial", "--data", small_root, "--out", str(tmp_path), "--seconds", "2",
+                           "--maps", *settings])
     failed, trained = json.loads((tmp_path / "compare.json").read_text())
     assert status == 1
     assert "--image-pool 50 is smaller than a device's batch of 60" in failed["error"]
