@@ -67,8 +67,10 @@ def project(tmp_path) -> Path:
 
 def start(project: Path, environment: dict, *arguments: str) -> subprocess.Popen:
     environment = {"MONET_KAGGLE_INPUT": str(project / "no-mount"), **environment}
+    # Tests that run in the background have Ctrl-C ignored, and children inherit that.
     return subprocess.Popen([sys.executable, "tools/find_data.py", *arguments], cwd=project, env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def find(project: Path, environment: dict, *arguments: str) -> tuple[int, str, str]:
