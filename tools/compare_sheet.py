@@ -1,6 +1,6 @@
 """The pictures of tools/compare.py: labelled rows of photos and paintings, and the discriminators' maps over them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,36 +61,39 @@ def draw_sheet(header: Sequence[str], rows: Sequence[tuple]) -> Image.Image:
     return sheet
 
 
-def save_sheet(sheet: Image.Image, path: str) -> None:
-    """Writes the sheet as JPEG, whole or not at all.
-
-    Raises:
-        UserError: if it cannot be written.
-    """
-    with whole_file(path) as temporary:
-        sheet.save(temporary, "JPEG", quality=QUALITY, subsampling="4:4:4")
-
-
-def write_pictures(trained: Sequence[tuple[dict, Path]], path: str) -> None:
-    """Writes the picture with a row a preset: photo | painted | back again, for each photo shown.
+def write_sheet(trained: Sequence[tuple[dict, Path]], path: str, header: Sequence[str], rows_of: Callable) -> None:
+    """Writes the rows of all presets as JPEG, whole or not at all.
 
     Args:
         trained: pairs of a preset's result.json and the path of its pictures.npz.
         path: of the JPEG.
+        header: titles of the columns, again and again until every cell of a row has one.
+        rows_of: a function from such a pair, its arrays loaded, to the preset's rows.
 
     Raises:
         UserError: if it cannot be written.
     """
-    rows, shown = [], 0
+    rows = []
     for found, file in trained:
         with np.load(file) as arrays:
-            back = arrays["back"] if "back" in arrays else [None] * len(arrays["photos"])
-            cells = [cell for three in zip(arrays["photos"], arrays["painted"], back, strict=True) for cell in three]
-            shown = len(arrays["photos"])
-        label = [found["preset"], f"{found['steps']} steps of batch {found['batch_size']}",
-                 f"{found['seconds_per_step']:.2f} s a step", ", ".join(found["faults"]) or "ok"]
-        rows.append((label, cells))
-    save_sheet(draw_sheet(["photo", "painted", "back again"] * shown, rows), path)
+            rows += rows_of(found, arrays)
+    sheet = draw_sheet([*header] * (len(rows[0][1]) // len(header)), rows)
+    with whole_file(path) as temporary:
+        sheet.save(temporary, "JPEG", quality=QUALITY, subsampling="4:4:4")
+
+
+def picture_rows(found: dict, arrays) -> list[tuple]:
+    """A preset's only row of the picture: photo, painted, back again, for each photo shown."""
+    back = arrays["back"] if "back" in arrays else [None] * len(arrays["photos"])
+    cells = [cell for three in zip(arrays["photos"], arrays["painted"], back, strict=True) for cell in three]
+    label = [found["preset"], f"{found['steps']} steps of batch {found['batch_size']}",
+             f"{found['seconds_per_step']:.2f} s a step", ", ".join(found["faults"]) or "ok"]
+    return [(label, cells)]
+
+
+def write_pictures(trained: Sequence[tuple[dict, Path]], path: str) -> None:
+    """Writes the picture with a row a preset: photo | painted | back again, for each photo shown; see `write_sheet`."""
+    write_sheet(trained, path, ("photo", "painted", "back again"), picture_rows)
 
 
 def colours_of(logits: np.ndarray, middle: float, reach: float) -> np.ndarray:
@@ -154,17 +157,5 @@ def map_rows(found: dict, arrays) -> list[tuple]:
 
 
 def write_maps(trained: Sequence[tuple[dict, Path]], path: str) -> None:
-    """Writes what the discriminators see, a row a preset and head: over a real and over a painted picture.
-
-    Args:
-        trained: pairs of a preset's result.json and the path of its pictures.npz.
-        path: of the JPEG.
-
-    Raises:
-        UserError: if it cannot be written.
-    """
-    rows = []
-    for found, file in trained:
-        with np.load(file) as arrays:
-            rows += map_rows(found, arrays)
-    save_sheet(draw_sheet(["real Monet", "painted Monet", "real photo", "painted photo"], rows), path)
+    """Writes what the discriminators see of real and painted pictures, a row a preset and head; see `write_sheet`."""
+    write_sheet(trained, path, ("real Monet", "painted Monet", "real photo", "painted photo"), map_rows)

@@ -161,7 +161,6 @@ class Discriminator:
             UserError: for a network, a loss or an augmentation that there is not.
         """
         self.config = config
-        pick(ADVERSARIAL_LOSSES, config.adversarial_loss, "adversarial_loss")
         of_monet = name == "monet_discriminator"
         two = config.discriminator == "two_objective"
         self.network = build_discriminator(config, name, "patch" if two and not of_monet else config.discriminator)
@@ -196,7 +195,7 @@ class Discriminator:
 
 def mixed_loss(name: str, discriminators: str) -> AdversarialLoss:
     """The loss `name`, but with the discriminators' side of the loss `discriminators`, if that is not empty."""
-    loss = ADVERSARIAL_LOSSES[name]
+    loss = pick(ADVERSARIAL_LOSSES, name, "adversarial_loss")
     if not discriminators:
         return loss
     return AdversarialLoss(loss.generator, pick(ADVERSARIAL_LOSSES, discriminators, "discriminator_loss").discriminator)

@@ -163,7 +163,9 @@ class Trainer:
         with self.strategy.scope():
             self.system = SYSTEMS[config.system](config)
             self.step = restore(self.files.checkpoints, self.system)
-            self.painter = build_generator(config, "photo_to_monet")
+            generator = self.system.networks["photo_to_monet"]
+            # Averages need a network of their own to paint.
+            self.painter = build_generator(config, generator.name) if config.ema_decay else generator
         write_config(config, self.files.config)
         self.total = config.total_steps
         self.paint = make_painter(self.painter, config.paint_margin)
@@ -251,7 +253,9 @@ class Trainer:
 
     def preview(self) -> None:
         """Paints the preview's photos with the weights so far, writes the picture, and measures the time an image."""
-        copy_to_paint(self.system.networks["photo_to_monet"], self.system.optimizers["photo_to_monet"], self.painter)
+        generator = self.system.networks["photo_to_monet"]
+        if self.painter is not generator:
+            copy_to_paint(generator, self.system.optimizers[generator.name], self.painter)
         self.paint(self.photos)  # traced, or the caches warmed, outside the measurement
         started = time.monotonic()
         painted = np.asarray(self.paint(self.photos))
