@@ -31,6 +31,7 @@ from monet.checkpoint import (
 from monet.config import UserError, make_config
 from monet.cyclegan import CycleGan
 from monet.networks import build_generator
+from monet.players import train_step
 
 FIXTURES = Path(__file__).parent / "fixtures"
 COUNTS = {"monet": 10, "photo": 16}
@@ -53,7 +54,7 @@ def trained(steps=2):
     system = tiny_system()
     images = tf.random.stateless_uniform([1, 32, 32, 3], [0, 0], -1, 1)
     for _ in range(steps):
-        system.train_step(images, images, SEED)
+        train_step(system, images, images, SEED)
     return system
 
 
@@ -61,7 +62,7 @@ def test_everything_comes_back(tmp_path):
     system = trained()
     save_checkpoint(str(tmp_path), system, meta(2), keep=5)
     other = tiny_system()
-    assert restore(str(tmp_path), other) == 2
+    assert restore(str(tmp_path), other).step == 2
     expected, found = state_of(system), state_of(other)
     assert list(expected) == list(found)
     for name in expected:
@@ -74,14 +75,14 @@ def saved_by(folder, **values):
     """A system as `tiny_system`, one step old, and its checkpoint in `folder`."""
     system = tiny_system(image_size=32, jitter=0, **values)
     images = tf.random.stateless_uniform([1, 32, 32, 3], [0, 0], -1, 1)
-    system.train_step(images, images, SEED)
+    train_step(system, images, images, SEED)
     save_checkpoint(str(folder), system, meta(1), keep=1)
     return system
 
 
 def restored_to(folder, **values):
     system = tiny_system(image_size=32, jitter=0, **values)
-    assert restore(str(folder), system) == 1
+    assert restore(str(folder), system).step == 1
     return state_of(system)
 
 
@@ -136,7 +137,7 @@ def test_what_paints_out_of_a_checkpoint_is_the_average(tmp_path):
 
 
 def test_nothing_to_restore_is_step_0(tmp_path):
-    assert restore(str(tmp_path / "none"), tiny_system()) == 0
+    assert restore(str(tmp_path / "none"), tiny_system()) is None
 
 
 def test_the_newest_are_kept(tmp_path):
@@ -170,7 +171,7 @@ def test_an_unreadable_checkpoint_is_passed_over_with_a_word(tmp_path, caplog, d
     system = trained()
     save_checkpoint(str(tmp_path), system, meta(1), keep=5)
     damage(save_checkpoint(str(tmp_path), system, meta(2), keep=5))
-    assert restore(str(tmp_path), tiny_system()) == 1
+    assert restore(str(tmp_path), tiny_system()).step == 1
     assert "step-00000002.npz cannot be read" in caplog.text
     assert len(list_checkpoints(str(tmp_path))) == 2, "the damaged file is left for its owner to look at"
 

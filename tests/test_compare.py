@@ -17,7 +17,8 @@ from monet.config import UserError
 from monet.networks import build_generator
 from monet.presets import PRESETS, resolve_config
 from monet.reporting import kept_rows, picture_of
-from monet.trainer import Trainer, make_painter
+from monet.steps import make_painter
+from monet.trainer import Trainer
 
 TINY = ["image_size=64", "generator_filters=2", "generator_levels=6", "discriminator_filters=2", "batch_size=2"]
 

@@ -1,17 +1,22 @@
 """monet.trainer: a run leaves what it should, goes on where it stopped, and ends well in every way."""
 
 import csv
+import re
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tqdm import tqdm
 
 from monet.checkpoint import list_checkpoints, read_arrays, system_variables, value_of, variable_names
 from monet.config import UserError
 from monet.networks import generator_inputs, generator_model
-from monet.trainer import READ_EVERY, Trainer, make_painter
+from monet.pipeline import training_pairs
+from monet.reporting import Every
+from monet.steps import make_painter
+from monet.trainer import MOST_SETBACKS, READ_EVERY, Broken, Trainer
 
 
 def weights_of(trainer):
@@ -164,11 +169,97 @@ def test_a_changed_architecture_is_refused_before_anything_is_built(tiny, small_
         new_trainer(tiny(generator_filters=4), small_data)
 
 
-def test_an_infinite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tiny, small_data):
+def test_losses_that_stay_infinite_end_the_run_and_leave_the_last_good_checkpoint(tiny, small_data, caplog):
     good = trained(tiny(), small_data)
-    with pytest.raises(UserError, match=r"The loss \w+ became (inf|nan) before step 9.*step-00000006.npz.*Try a lower"):
+    pattern = r"The loss \w+ became (inf|nan) before step 9, and so it went 3 times .*step-00000006.npz.*Try a lower"
+    with pytest.raises(UserError, match=pattern):
         trained(tiny(epochs=3, steps_per_epoch=3, cycle_weight=3e38), small_data)
     assert [path[-12:] for path in list_checkpoints(good.files.checkpoints)] == ["00000006.npz"]
+    assert sum("going back to" in message for message in caplog.messages) == MOST_SETBACKS
+
+
+def test_a_setback_goes_on_from_the_last_checkpoint_with_other_data(tiny, small_data):
+    trainer = new_trainer(tiny(epochs=4, gamma_mean=1.0), small_data)
+    before = weights_of(trainer)
+    trainer.save()
+    for _ in range(5):
+        trainer.advance()
+    kernel = trainer.system.networks["photo_to_monet"].trainable_variables[0]
+    kernel.assign(np.full(kernel.shape, np.inf))
+    trainer.advance()
+    with tqdm(disable=True) as bar, pytest.raises(Broken) as broken:
+        trainer.read_losses(bar, Every(60))
+    trainer.go_back(broken.value)
+    assert (trainer.step, trainer.skipped) == (0, 6)
+    for name, value in weights_of(trainer).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    trainer.fit()
+    assert (trainer.step, trainer.skipped) == (12, 6)
+    resumed = new_trainer(tiny(epochs=4, gamma_mean=1.0), small_data)
+    assert (resumed.step, resumed.skipped) == (12, 6)
+
+
+def test_setbacks_are_forgotten_once_a_run_gets_past_them(tiny, small_data):
+    trainer = new_trainer(tiny(epochs=4), small_data)
+    trainer.save()
+    for _ in range(MOST_SETBACKS + 1):
+        trainer.advance()
+        trainer.go_back(Broken("here"))
+        trainer.advance()
+        trainer.advance()
+        trainer.save()
+    with pytest.raises(UserError, match="here, and so it went 3 times before"):
+        for _ in range(MOST_SETBACKS + 1):
+            trainer.go_back(Broken("here"))
+
+
+def test_a_loss_beyond_all_measure_counts_as_broken(tiny, small_data):
+    trainer = new_trainer(tiny(gamma_mean=1.0, adversarial_loss="lsgan"), small_data)
+    logits = trainer.system.networks["monet_discriminator"].trainable_variables[-1]
+    logits.assign([1e6])
+    trainer.advance()
+    pattern = r"The loss (photo_to_monet|monet_disc\w+) became (1|9\.\d+)e\+1[12]"
+    with tqdm(disable=True) as bar, pytest.raises(Broken, match=pattern):
+        trainer.read_losses(bar, Every(60))
+
+
+def test_several_steps_a_call_are_the_same_steps(tiny, small_data, tmp_path):
+    settings = {"gamma_mean": 1.0, "epochs": 1, "steps_per_epoch": 7}
+    single = trained(tiny(out=str(tmp_path / "a"), **settings), small_data)
+    several = trained(tiny(out=str(tmp_path / "b"), steps_per_call=3, **settings), small_data)
+    found = weights_of(several)
+    for name, expected in weights_of(single).items():
+        np.testing.assert_allclose(found[name], expected, atol=1e-5, err_msg=name)
+    [row], [expected] = rows_of(several), rows_of(single)
+    for name in several.system.loss_names:
+        assert float(row[name]) == pytest.approx(float(expected[name]), rel=1e-3, abs=1e-4)
+
+
+def test_checkpoints_are_found_between_calls(tiny, small_data):
+    trainer = trained(tiny(epochs=3, steps_per_epoch=4, checkpoint_epochs=1, steps_per_call=3, keep_checkpoints=9),
+                      small_data)
+    assert [path[-6:-4] for path in list_checkpoints(trainer.files.checkpoints)] == ["12", "08", "04"]
+
+
+@pytest.mark.parametrize("system", [
+    {}, {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0},
+    {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0, "nce_identity": False}])
+def test_the_losses_have_the_names_that_the_system_gives(tiny, small_data, system):
+    trainer = new_trainer(tiny(**system), small_data)
+    photo, monet = next(iter(training_pairs(small_data, trainer.config)))
+    losses, _ = trainer.system.losses_and_gradients(photo, monet, tf.constant([1, 2]))
+    assert set(losses) == set(trainer.system.loss_names)
+
+
+def test_a_time_limit_that_schedules_do_not_fit_into_is_said(tiny, small_data, caplog):
+    """100 steps at 10 s each in 500 s, less the 5% of 10 minutes that are kept: 47."""
+    trainer = new_trainer(tiny(epochs=10, steps_per_epoch=10, max_minutes=10.0, decay_start=0.5), small_data,
+                          deadline=time.monotonic() + 500)
+    trainer.say_pace(10.0)
+    assert re.search(r"are enough for some 4[67] of the 100 steps: .* --epochs 4 would fit", caplog.messages[-1])
+    before = len(caplog.messages)
+    trainer.say_pace(1.0)
+    assert len(caplog.messages) == before
 
 
 def test_swapped_sides_are_other_data(tiny, small_data):
@@ -184,7 +275,7 @@ def test_broken_weights_are_never_saved(tiny, small_data):
     kernel = again.system.networks["monet_discriminator"].trainable_variables[0]
     kernel.assign(np.full(kernel.shape, np.nan))
     again.step += 1
-    with pytest.raises(UserError, match="monet_discriminator/down1_conv/kernel has become NaN"):
+    with pytest.raises(Broken, match="monet_discriminator/down1_conv/kernel became NaN or infinite before step 7"):
         again.save()
     assert [path[-12:] for path in list_checkpoints(trainer.files.checkpoints)] == ["00000006.npz"]
     assert new_trainer(tiny(epochs=3), small_data).step == 6
@@ -197,8 +288,8 @@ def test_a_damaged_history_does_not_stop_a_run(tiny, small_data):
     assert trained(tiny(epochs=3), small_data).step == 9
 
 
-def test_an_infinite_loss_without_a_checkpoint_says_so(tiny, small_data):
-    with pytest.raises(UserError, match="No checkpoint was due yet"):
+def test_a_first_setback_goes_back_to_the_beginning(tiny, small_data):
+    with pytest.raises(UserError, match=r"The newest checkpoint, .*step-00000000.npz, is from before"):
         trained(tiny(cycle_weight=3e38), small_data)
 
 
@@ -226,7 +317,7 @@ def test_the_margin_is_cut_off_and_changes_only_what_it_touches():
 
 
 def test_no_time_left_means_no_training_but_a_generator(tiny, small_data):
-    trainer = new_trainer(tiny(max_minutes=0.01), small_data, deadline=time.monotonic(), images_to_paint=1000)
+    trainer = new_trainer(tiny(max_minutes=0.01), small_data, deadline=time.monotonic(), rehearse=lambda paint: 100.0)
     trainer.fit()
     assert trainer.step == 0
     assert np.asarray(trainer.paint(trainer.photos)).shape == (8, 256, 256, 3)

@@ -109,7 +109,7 @@ def seconds_of(action: Callable[[], object]) -> float:
 def make_network(config):
     """A `photo_to_monet` of the config with random weights: the arithmetic is that of a trained one."""
     from monet.networks import build_generator
-    from monet.trainer import make_painter
+    from monet.steps import make_painter
 
     generator = build_generator(config, "photo_to_monet")
     return generator, make_painter(generator, config.paint_margin)

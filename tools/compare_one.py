@@ -19,11 +19,12 @@ from monet.accelerator import choose_strategy, devices_found
 from monet.config import SUBMISSION_SIZE, UserError
 from monet.files import whole_file
 from monet.networks import build_generator
-from monet.pipeline import first_images, training_pairs
+from monet.pipeline import first_images
 from monet.players import copy_to_paint
 from monet.records import find_data
 from monet.reporting import Every, kept_rows, picture_of
-from monet.trainer import READ_EVERY, Trainer, make_painter, make_step
+from monet.steps import make_painter
+from monet.trainer import READ_EVERY, Broken, Trainer
 
 READINGS = 40  # of the losses in a run, so that its fifths have several each
 JUDGED = 32  # photos that the health numbers are made from
@@ -32,42 +33,30 @@ SHOWN = 2  # photos in the picture: the first and the one in the middle of those
 NO_LOSSES = ("step", "epoch", "seconds_per_step")  # columns of history.csv
 
 
-def make_advance(trainer: Trainer):
-    """A function that takes the trainer one step further, its losses yet unread."""
-    step_function = make_step(trainer.strategy, trainer.system, trainer.config)
-    batches = iter(trainer.strategy.experimental_distribute_dataset(training_pairs(trainer.data, trainer.config)))
-
-    def advance():
-        trainer.unread.append(step_function(*next(batches), tf.constant(trainer.step)))
-        trainer.step += 1
-
-    return advance
-
-
 def train(trainer: Trainer, seconds: float) -> dict:
     """Trains for `seconds`, or to the run's end, and records the losses as `Trainer.fit` does.
 
-    The first step, in which the networks are traced, comes before the clock starts.
+    The first call, in which the networks are traced, comes before the clock starts.
 
     Returns:
-        steps (without the first), seconds_per_step, and start_seconds, what the first step took.
+        steps (without those of the first call), seconds_per_step, and start_seconds, what the first call took.
 
     Raises:
-        UserError: if a loss is no longer finite.
+        Broken: if a loss is no longer finite.
     """
     begun, never = time.monotonic(), Every(float("inf"))
-    advance = make_advance(trainer)
     with tqdm(disable=True) as bar:
-        advance()
+        trainer.advance()
         trainer.read_losses(bar, never)
+        first = trainer.step
         started, read_due = time.monotonic(), Every(seconds / READINGS)
         while time.monotonic() - started < seconds and trainer.step < trainer.total:
-            advance()
+            trainer.advance()
             if read_due.due() or len(trainer.unread) == READ_EVERY:
                 trainer.read_losses(bar, never)
         trainer.read_losses(bar, never)
         ended = time.monotonic()
-    steps = trainer.step - 1
+    steps = trainer.step - first
     return {"steps": steps, "seconds_per_step": (ended - started) / max(steps, 1), "start_seconds": started - begun}
 
 
@@ -161,7 +150,7 @@ def main() -> int:
     """Does the job that the command line names; returns the exit status."""
     try:
         run(Job(**json.loads(sys.argv[1])))
-    except UserError as error:
+    except (UserError, Broken) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

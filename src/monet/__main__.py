@@ -1,6 +1,10 @@
 """`python -m monet`: the command line of `monet.cli`."""
 
-from monet.cli import main
+import time
+
+STARTED = time.monotonic()  # before TensorFlow, which takes seconds to load
+
+from monet.cli import main  # noqa: E402
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(started=STARTED))

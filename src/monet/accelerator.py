@@ -1,12 +1,59 @@
 """Which `tf.distribute` strategy, and which number format, this machine gets."""
 
 import glob
+import json
 import os
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.config import Config, UserError
+from monet.config import LOG, Config, UserError
+
+TPU_START_SECONDS = 120  # a TPU answers in seconds; without one, TensorFlow asks a metadata server for minutes
+ACCELERATOR_STEPS = 25  # steps a call, so that the host's part of one is lost beside them; the CPU is asked every step
+# NVIDIA's compute capabilities: Ampere computes in bfloat16, Volta and Turing (T4) have tensor cores for float16.
+BFLOAT16_SINCE, FLOAT16_SINCE = (8, 0), (7, 0)
+CLUSTER_EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
+
+
+class Task(NamedTuple):
+    """One machine's part in a cluster: its kind and index there, the number of machines, and whether it leads."""
+
+    kind: str
+    index: int
+    machines: int
+    chief: bool
+
+
+def cluster_task() -> Task | None:
+    """This machine's task in the cluster that $TF_CONFIG describes; None without a cluster of several machines.
+
+    Raises:
+        UserError: if $TF_CONFIG cannot be understood.
+    """
+    text = os.environ.get("TF_CONFIG", "").strip()
+    try:
+        given = json.loads(text or "{}")
+        cluster = given.get("cluster") or {}
+        machines = sum(len(hosts) for hosts in cluster.values())
+        if machines < 2:
+            return None
+        kind, index = given["task"]["type"], int(given["task"]["index"])
+        if set(cluster) - {"chief", "worker"} or not 0 <= index < len(cluster[kind]):
+            raise ValueError("a task that is not among the cluster's chief and workers")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"$TF_CONFIG does not describe a cluster and this machine's task in it ({error!r}). Unset it, "
+                        f"to train on this machine alone, or give something like {CLUSTER_EXAMPLE}.") from None
+    return Task(kind, index, machines, kind == "chief" or (index == 0 and "chief" not in cluster))
+
+
+def is_chief() -> bool:
+    """Whether this machine is the one that writes the run's files: the only one, or the first of its cluster."""
+    task = cluster_task()
+    return task is None or task.chief
 
 
 def tpu_expected() -> bool:
@@ -21,8 +68,40 @@ def devices_found() -> str:
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
 
 
+def within(seconds: float, action: Callable[[], object]):
+    """What `action()` returns, if it does so in time; the thread that it runs in is left behind if not.
+
+    Raises:
+        TimeoutError: if it does not.
+        Exception: what `action` raises.
+    """
+    outcome = []
+
+    def run():
+        try:
+            outcome.append((action(), None))
+        except Exception as error:  # raised again in the caller's thread
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    result, error = outcome[0]
+    if error:
+        raise error
+    return result
+
+
+def remote_tpu() -> str:
+    """The name of a TPU that is another machine, from $TPU_NAME; empty if there is none."""
+    name = os.environ.get("TPU_NAME", "")
+    return "" if name == "local" else name
+
+
 def connect_tpu() -> tf.distribute.Strategy:
-    """A strategy over the TPU's cores.
+    """A strategy over the TPU's cores: of the machine that $TPU_NAME names, or of this one.
 
     Raises:
         UserError: if there is none, or it does not start.
@@ -30,12 +109,18 @@ def connect_tpu() -> tf.distribute.Strategy:
     advice = "Give --accelerator gpu, cpu or auto to train without it."
     if not tpu_expected():
         raise UserError(f"--accelerator tpu: there is no TPU here (found: {devices_found()}). {advice}")
-    try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=os.environ.get("TPU_NAME", "local"))
+
+    def start():
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=remote_tpu() or "local")
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, tf.errors.OpError) as error:
+        return resolver
+
+    try:
+        resolver = within(TPU_START_SECONDS, start)
+    except (ValueError, TimeoutError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
+        advice = advice.replace("cpu or auto", "or cpu")  # auto comes here again
         raise UserError(f"The TPU of this machine does not start ({reason}; found: {devices_found()}). "
                         f"{advice}") from error
     return tf.distribute.TPUStrategy(resolver)
@@ -49,23 +134,46 @@ def strategy_over(kind: str) -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
-def choose_strategy(config: Config) -> tf.distribute.Strategy:
+def choose_strategy(config: Config, alone: bool = False) -> tf.distribute.Strategy:
     """The strategy for `config.accelerator`; `auto` takes a TPU before GPUs before the CPU.
 
-    To be called before TensorFlow computes anything: a TPU cannot be started, and GPUs not be left alone, after that.
+    With a cluster in $TF_CONFIG it spans the GPUs, or the CPUs, of all its machines, and waits for them. To be called
+    before TensorFlow computes anything: a TPU cannot be started, and GPUs not be left alone, after that.
+
+    Args:
+        config: gives the accelerator.
+        alone: leave other machines alone, for what needs only this one.
 
     Raises:
-        UserError: for a device that is not there or does not start.
+        UserError: for a device that is not there or does not start, or a $TF_CONFIG that cannot be understood.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    if config.accelerator == "tpu" or (config.accelerator == "auto" and tpu_expected()):
+    task = None if alone else cluster_task()
+    if config.accelerator == "tpu" or (config.accelerator == "auto" and not task and tpu_expected()):
         return connect_tpu()
     if config.accelerator == "gpu" and not gpus:
         raise UserError(f"--accelerator gpu: there is no GPU here that TensorFlow can use (found: {devices_found()}). "
                         "Give --accelerator cpu or auto, or install the CUDA libraries: make setup EXTRAS=and-cuda.")
     if config.accelerator == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
+    if task:
+        LOG.info("%s %d of a cluster of %d machines: waiting for the others", task.kind, task.index, task.machines)
+        return tf.distribute.MultiWorkerMirroredStrategy()
     return strategy_over("CPU" if config.accelerator == "cpu" or not gpus else "GPU")
+
+
+def device_kind(strategy: tf.distribute.Strategy) -> str:
+    """What the strategy's replicas run on: 'TPU', 'GPU' or 'CPU'."""
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return "TPU"
+    if strategy.num_replicas_in_sync == 1 and not spans_machines(strategy):
+        return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return "GPU" if "GPU" in strategy.extended.worker_devices[0] else "CPU"
+
+
+def spans_machines(strategy: tf.distribute.Strategy) -> bool:
+    """Whether other machines take part."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def check_batch(config: Config, strategy: tf.distribute.Strategy) -> None:
@@ -76,9 +184,57 @@ def check_batch(config: Config, strategy: tf.distribute.Strategy) -> None:
                         f"give a multiple of {replicas}.")
 
 
+def check_reach(root: str) -> None:
+    """Raises UserError if the TPU is another machine, and the data at `root` is on this one."""
+    if remote_tpu() and not root.startswith("gs://"):
+        raise UserError(f"The TPU {remote_tpu()} is another machine and cannot read {root} on this one. Copy the data "
+                        "to a bucket and give --data gs://BUCKET/FOLDER.")
+
+
+def gpu_capability() -> tuple[int, int]:
+    """The lowest CUDA compute capability of the GPUs that are used; (0, 0) if one does not say."""
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
+    return min((detail.get("compute_capability") or (0, 0) for detail in details), default=(0, 0))
+
+
+def precision_for(asked: str, kind: str, capability: tuple[int, int] = (0, 0)) -> str:
+    """The number format of the networks' arithmetic.
+
+    Args:
+        asked: `config.precision`.
+        kind: 'TPU', 'GPU' or 'CPU'.
+        capability: of the GPUs, as `gpu_capability`.
+
+    Returns:
+        'float32', 'bfloat16' or 'float16': the fastest that trains well there, if `asked` is 'auto'.
+
+    Raises:
+        UserError: for one that the device does not have. (A CPU has all of them, slowly.)
+    """
+    on_gpu = "bfloat16" if capability >= BFLOAT16_SINCE else "float16" if capability >= FLOAT16_SINCE else "float32"
+    best = {"TPU": "bfloat16", "GPU": on_gpu, "CPU": "float32"}[kind]
+    if (kind == "TPU" and asked == "float16") or (kind == "GPU" and asked == "bfloat16" and on_gpu != "bfloat16"):
+        raise UserError(f"--precision {asked}: this {kind} does not compute in it. Give auto, which takes {best} here, "
+                        "or float32.")
+    return best if asked == "auto" else asked
+
+
 def set_precision(config: Config, strategy: tf.distribute.Strategy) -> str:
-    """Makes `config.precision` the format that networks built from now on compute in, and returns its name."""
-    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-    precision = {"auto": "bfloat16" if on_tpu else "float32"}.get(config.precision, config.precision)
+    """Makes `config.precision` the format that networks built from now on compute in, and returns its name.
+
+    Raises:
+        UserError: if the strategy's devices do not have it.
+    """
+    precision = precision_for(config.precision, device_kind(strategy), gpu_capability())
     keras.mixed_precision.set_global_policy("float32" if precision == "float32" else f"mixed_{precision}")
     return precision
+
+
+def compiles(config: Config, strategy: tf.distribute.Strategy) -> bool:
+    """Whether the step is to be compiled by XLA; on a TPU everything is, unasked."""
+    return config.xla == "on" or (config.xla == "auto" and device_kind(strategy) == "GPU")
+
+
+def steps_a_call(config: Config, strategy: tf.distribute.Strategy) -> int:
+    """Steps that the devices make at one call of the host: `config.steps_per_call`, or what suits them."""
+    return config.steps_per_call or (1 if device_kind(strategy) == "CPU" else ACCELERATOR_STEPS)

@@ -26,6 +26,16 @@ META_NAME = "meta"  # the array that holds step, config and data as JSON
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
+class NotFiniteError(UserError):
+    """The array `name`, which was to be saved, holds NaN or infinity."""
+
+    def __init__(self, name: str, path: str):
+        """`path` is the file that is not written because of it."""
+        super().__init__(f"{name} has become NaN or infinite, and {path} is not written. Go on from an earlier "
+                         "checkpoint with a lower --learning-rate or --precision float32.")
+        self.name = name
+
+
 def variable_names(network: keras.Model) -> dict:
     """The network's variables by name, `layer/weight`, alike under Keras 2 and 3."""
     names = {}
@@ -48,7 +58,7 @@ def adam_variables(network: keras.Model, optimizer: keras.optimizers.Optimizer) 
 
 
 def state_variables(system) -> dict:
-    """What the system's discriminators remember beside their weights, variables by name."""
+    """What the system's players remember beside their weights, variables by name."""
     return {f"{name}/{key}": variable
             for name, state in system.states.items() for key, variable in state.items()}
 
@@ -69,14 +79,14 @@ def write_arrays(path: str, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
     """Writes named arrays to the .npz file `path`, one at a time, whole or not at all.
 
     Raises:
-        UserError: if it cannot be written, or an array holds NaN or infinity: what is broken replaces nothing.
+        NotFiniteError: if an array holds NaN or infinity: what is broken replaces nothing.
+        UserError: if it cannot be written.
     """
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays:
             array = np.asarray(array)
             if not np.isfinite(array).all():
-                raise UserError(f"{path} is not written, because {name} has become NaN or infinite. Go on from an "
-                                "earlier checkpoint with a lower --learning-rate or --precision float32.")
+                raise NotFiniteError(name, path)
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
@@ -132,17 +142,28 @@ def import_network(network: keras.Model, path: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """What a checkpoint says of its run: steps done, the config's fields, and the data: counts and sides."""
+    """What a checkpoint says of its run.
+
+    Attributes:
+        step: steps done.
+        config: the fields of its config.
+        data: counts and sides.
+        skipped: steps' worth of data that was passed over because it led to nothing; 0 in those of earlier versions.
+        seconds: that all sessions of the run have spent training; 0 in those of earlier versions.
+    """
 
     step: int
     config: dict
     data: dict
+    skipped: int = 0
+    seconds: float = 0.0
 
 
 def save_checkpoint(folder: str, system, meta: Meta, keep: int) -> str:
     """Writes a checkpoint and removes all but the newest `keep`; returns its path.
 
     Raises:
+        NotFiniteError: if a number in it is NaN or infinite; earlier checkpoints stay.
         UserError: if the disk is full; earlier checkpoints stay.
     """
     for killed in glob.glob(os.path.join(glob.escape(folder), "step-*.part")):
@@ -153,6 +174,8 @@ def save_checkpoint(folder: str, system, meta: Meta, keep: int) -> str:
     write_arrays(path, [(META_NAME, text), *((name, LazyArray(variable)) for name, variable in variables.items())])
     for old in list_checkpoints(folder)[keep:]:
         os.remove(old)
+    if meta.step and os.path.exists(first := os.path.join(folder, "step-00000000.npz")):
+        os.remove(first)  # nobody needs the random numbers that training began with
     return path
 
 
@@ -225,37 +248,38 @@ def check_unchanged(folder: str, config: Config, data: dict) -> None:
 def carried_over(system, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays of a checkpoint, for a system that may remember more or less than the one that wrote it.
 
-    A moving average that is missing begins with the weights. What the discriminators remember begins anew if any of it
-    is missing or has another shape. What the system has no use for is left out.
+    A moving average that is missing begins with the weights. What a player remembers beside begins anew if any of it is
+    missing or has another shape. What the system has no use for is left out.
     """
-    variables, states = system_variables(system), state_variables(system)
+    variables = system_variables(system)
     found = {name: array for name, array in arrays.items()
-             if name in variables or not re.search(rf"/(?:{AVERAGE}|pool/)", name)}
+             if name in variables or not re.search(rf"/(?:{AVERAGE}|pool/)|^loss_scale/", name)}
     for name in variables:
         if f"/{AVERAGE}" in name:
             found.setdefault(name, arrays.get(name.replace(f"/{AVERAGE}", "/")))
-    if any(name not in arrays or arrays[name].shape != tuple(variable.shape) for name, variable in states.items()):
-        found |= {name: value_of(variable) for name, variable in states.items()}
+    for player, state in system.states.items():
+        own = {f"{player}/{key}": variable for key, variable in state.items()}
+        if any(name not in arrays or arrays[name].shape != tuple(variable.shape) for name, variable in own.items()):
+            found |= {name: value_of(variable) for name, variable in own.items()}
     return found
 
 
-def restore(folder: str, system) -> int:
+def restore(folder: str, system) -> Meta | None:
     """Loads the newest readable checkpoint in `folder` into `system`.
 
     Returns:
-        The steps that it had done; 0 if there is no checkpoint.
+        What it says of its run; None if there is no checkpoint.
 
     Raises:
         UserError: if it does not fit, or none can be read.
     """
     newest = load_newest(folder)
     if newest is None:
-        return 0
+        return None
     meta, arrays = newest
     arrays.pop(META_NAME)
     assign_arrays(system_variables(system), carried_over(system, arrays), folder)
-    LOG.info("Resuming from step %d of %s", meta.step, folder)
-    return meta.step
+    return meta
 
 
 def restore_network(folder: str, network: keras.Model) -> None:

@@ -1,17 +1,21 @@
 """The command line: `python -m monet run|train|generate|check|describe`."""
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import os
+import signal
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 from tensorflow import keras
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from monet.accelerator import choose_strategy, devices_found, set_precision
+from monet.accelerator import choose_strategy, devices_found, is_chief, set_precision
 from monet.checkpoint import import_network, list_checkpoints, restore_network
 from monet.config import (
     FEWEST_IMAGES,
@@ -27,13 +31,18 @@ from monet.config import (
 from monet.kaggle_machine import find_kaggle_mount
 from monet.networks import build_generator, parameter_count, size_multiple
 from monet.painting import paint_files
+from monet.preparing import SYSTEMS, check_config
 from monet.presets import resolve_config
 from monet.records import Data, find_data
 from monet.reporting import RunFiles, open_run
+from monet.steps import make_painter
+from monet.stopping import signal_noted
 from monet.submission import check, generate_submission, number_of_images
-from monet.trainer import SYSTEMS, Interrupted, Trainer, check_config, make_painter
+from monet.trainer import Interrupted, Trainer
 
 DIRECTIONS = ("photo_to_monet", "monet_to_photo")
+TERMINATED = "Told to terminate: finishing what there is; the next signal kills"
+REHEARSED = 32  # images that are painted and zipped to see how long all of them will take
 LOCAL_DATA = os.path.join("data", "gan-getting-started")
 
 
@@ -52,9 +61,14 @@ def open_data(config: Config) -> Data:
     return data
 
 
-def deadline_of(config: Config, started: float) -> float | None:
-    """`time.monotonic()` by which a run that began at `started` must be over; None for no limit."""
-    return started + 60 * config.max_minutes if config.max_minutes else None
+def rehearse(paint, data: Data, config: Config) -> float:
+    """Seconds that `hand_in` will take, from handing in a few images to nobody."""
+    count, few = number_of_images(data.photo, config), min(REHEARSED, number_of_images(data.photo, config))
+    with tempfile.TemporaryDirectory() as folder:
+        path, started = os.path.join(folder, "images.zip"), time.monotonic()
+        generate_submission(paint, data.photo, path, dataclasses.replace(config, num_images=few))
+        check(path, fewest=0)
+        return (time.monotonic() - started) * count / few
 
 
 def hand_in(paint, data: Data, config: Config) -> int:
@@ -70,28 +84,42 @@ def hand_in(paint, data: Data, config: Config) -> int:
     return 2 if problems else 0
 
 
-def run_command(config: Config, arguments: argparse.Namespace) -> int:
-    """`run`: train, generate, check."""
+def train(config: Config, arguments: argparse.Namespace, rehearsal: Callable | None = None) -> Trainer:
+    """Trains as the command line asks, and returns the trainer.
+
+    Args:
+        config: the run.
+        arguments: of the command line.
+        rehearsal: a function of (paint, data, config) to the seconds that are needed after training.
+    """
     strategy = choose_strategy(config)
     data = open_data(config)
-    trainer = Trainer(config, data, strategy, deadline_of(config, arguments.started),
-                      number_of_images(data.photo, config))
+    deadline = arguments.started + 60 * config.max_minutes if config.max_minutes else None
+    trainer = Trainer(config, data, strategy, deadline, rehearsal and (lambda paint: rehearsal(paint, data, config)),
+                      arguments.terminated)
     trainer.fit()
-    status = hand_in(trainer.paint, data, config)
+    return trainer
+
+
+def run_command(config: Config, arguments: argparse.Namespace) -> int:
+    """`run`: train, generate, check."""
+    trainer = train(config, arguments, rehearse)
+    if not trainer.writes:
+        LOG.info("Done: the chief of the cluster paints")
+        return 0
+    status = hand_in(trainer.paint, trainer.data, config)
     LOG.info("Photos beside their paintings: %s", trainer.files.preview)
     return status
 
 
 def train_command(config: Config, arguments: argparse.Namespace) -> int:
     """`train`: checkpoints, history, preview and the exported generator, no submission."""
-    strategy = choose_strategy(config)
-    trainer = Trainer(config, open_data(config), strategy, deadline_of(config, arguments.started))
-    trainer.fit()
+    trainer = train(config, arguments)
     LOG.info("Wrote %s and %s", trainer.files.generator, trainer.files.preview)
     return 0
 
 
-def trained_generator(config: Config, weights: str, direction: str) -> keras.Model:
+def trained_generator(config: Config, weights: str, direction: str, strategy: tf.distribute.Strategy) -> keras.Model:
     """The generator `direction` with the weights of the file `weights`; of the newest checkpoint of the run in
     `config.out`, if no file is named; or of that run's exported generator, if there are no checkpoints.
 
@@ -105,8 +133,9 @@ def trained_generator(config: Config, weights: str, direction: str) -> keras.Mod
     if os.path.basename(weights).startswith(other):
         raise UserError(f"--weights {weights} is by its name the generator {other}, but --direction says {direction}. "
                         "Give the other file, or the other direction.")
-    set_precision(config, choose_strategy(config))
-    generator = build_generator(config, direction)
+    set_precision(config, strategy)
+    with strategy.scope():
+        generator = build_generator(config, direction)
     files = RunFiles(config.out)
     exported = files.generator if direction == DIRECTIONS[0] and os.path.exists(files.generator) else ""
     if not weights and (list_checkpoints(files.checkpoints) or not exported):
@@ -128,7 +157,9 @@ def paint_back(paint, data: Data, config: Config) -> int:
 
 def generate_command(config: Config, arguments: argparse.Namespace) -> int:
     """`generate`: the submission of a trained run, or any pictures painted."""
-    paint = make_painter(trained_generator(config, arguments.weights, arguments.direction), config.paint_margin)
+    strategy = choose_strategy(config, alone=True)
+    generator = trained_generator(config, arguments.weights, arguments.direction, strategy)
+    paint = make_painter(generator, config.paint_margin, strategy)
     if not arguments.images:
         use = hand_in if arguments.direction == DIRECTIONS[0] else paint_back
         return use(paint, open_data(config), config)
@@ -156,7 +187,7 @@ def describe_command(config: Config, arguments: argparse.Namespace) -> int:
         mark = " " if value == FIELDS[name].default else "*"
         print(f"{mark} {name:22} {value!s:12} {FIELDS[name].metadata['help']}")
     print("(* not the tutorial's value)\n")
-    strategy = choose_strategy(config)
+    strategy = choose_strategy(config, alone=True)
     precision = set_precision(config, strategy)
     for name, network in SYSTEMS[config.system](config).networks.items():
         print(f"{name:22} {parameter_count(network):>12,} parameters")
@@ -236,7 +267,7 @@ def start_logging(arguments: argparse.Namespace, config: Config) -> None:
     LOG.handlers.clear()
     logging.raiseExceptions = False  # a full disk ends the run with a sentence, not with tracebacks of the log
     LOG.addHandler(logging.StreamHandler())
-    if arguments.command in ("run", "train", "generate"):
+    if arguments.command in ("run", "train", "generate") and is_chief():
         to_file = logging.FileHandler(open_run(config.out).log, encoding="utf-8")
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         LOG.addHandler(to_file)
@@ -251,19 +282,25 @@ def ended(message: str, status: int) -> int:
     return status
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, started: float | None = None) -> int:
     """Runs the command that `argv` (default: the process's) names.
+
+    Args:
+        argv: the command line without the program's name.
+        started: `time.monotonic()` when the program began, for --max-minutes; default: now.
 
     Returns:
         The exit status: 0 done, 2 a mistake that the user can mend (said on standard error), 130 interrupted.
     """
-    started = time.monotonic()
+    started = time.monotonic() if started is None else started
     LOG.handlers.clear()
     try:
         arguments, config = parse_command_line(sys.argv[1:] if argv is None else argv)
         arguments.started = started
         start_logging(arguments, config)
-        with logging_redirect_tqdm([LOG]):
+        trains = arguments.command in ("run", "train")
+        noted = signal_noted(signal.SIGTERM, TERMINATED) if trains else contextlib.nullcontext(())
+        with logging_redirect_tqdm([LOG]), noted as arguments.terminated:
             return COMMANDS[arguments.command](config, arguments)
     except UserError as error:
         return ended(f"error: {error}", 2)

@@ -39,8 +39,13 @@ class Config:
     seed: int = knob(0, "seed of every random number", low=0, high=2**31 - 1)
 
     accelerator: str = knob("auto", "device to train on", choices=("auto", "tpu", "gpu", "cpu"))
-    precision: str = knob("auto", "number format of the networks' arithmetic; auto: bfloat16 on a TPU, else float32",
-                          choices=("auto", "float32", "bfloat16"))
+    precision: str = knob("auto", "number format of the networks' arithmetic; auto: bfloat16 on a TPU and on GPUs that "
+                          "have it, float16 with loss scaling on a T4, float32 on a CPU",
+                          choices=("auto", "float32", "bfloat16", "float16"))
+    xla: str = knob("auto", "compile the training step with XLA; auto: on GPUs (on a CPU it is 3 times slower; a TPU "
+                    "always does)", choices=("auto", "on", "off"))
+    steps_per_call: int = knob(0, "steps that the device makes at one call of the host; 0: 25 on TPU and GPU, 1 on a "
+                               "CPU", low=0, high=1000)
 
     image_size: int = knob(256, "pixels a side of the training images (competition: 256)", low=32)
     jitter: int = knob(286, "pixels a side before the random crop to image_size (paper: 286); 0: no crop", low=0)

@@ -7,7 +7,7 @@ from monet.config import Config
 from monet.layers import normal_initializer
 from monet.losses import patch_nce
 from monet.networks import build_generator, encoder_layers
-from monet.players import Discriminator, apply_apart, apply_gradients, make_optimizer
+from monet.players import Discriminator, apply_apart, make_loss_scale, make_optimizer, states_of
 
 EMBEDDING = 256  # numbers that describe a place (paper)
 
@@ -56,7 +56,10 @@ class Cut:
                          "projection": projection_network([layer.shape[-1] for layer in layers], "projection")}
         self.optimizers = {name: make_optimizer(config, network, average=name == "photo_to_monet")
                            for name, network in self.networks.items()}
-        self.states = {"monet_discriminator": self.discriminator.state}
+        self.loss_scale = make_loss_scale()
+        self.states = states_of({"monet_discriminator": self.discriminator}, self.loss_scale)
+        contrasts = ("nce", "nce_identity") if config.nce_identity else ("nce",)
+        self.loss_names = (*contrasts, "photo_to_monet", "monet_discriminator")
 
     def embedded(self, features: list[tf.Tensor], places: list[tf.Tensor]) -> list[tf.Tensor]:
         """The embeddings of some places of each layer.
@@ -99,10 +102,12 @@ class Cut:
                   for query, key in zip(queries, keys, strict=True)]
         return tf.add_n(losses) / len(losses)
 
-    def losses_and_gradients(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, share: float = 1.0):
+    def losses_and_gradients(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0,
+                             share: float = 1.0):
         """Losses of all players on one batch, and their gradients; arguments and result as `CycleGan`'s.
 
-        As in the paper's code, the contrastive losses on photos and on paintings are averaged.
+        As in the paper's code, the contrastive losses on photos and on paintings are averaged. Nothing here changes
+        with `progress`.
         """
         generator, projection = self.networks["photo_to_monet"], self.networks["projection"]
         seeds = iter([tf.random.experimental.stateless_fold_in(seed, call) for call in range(6)])
@@ -121,9 +126,3 @@ class Cut:
         name = "monet_discriminator"
         losses[name], gradients[name] = self.discriminator.loss_and_gradients(monet, fake, next(seeds), share)
         return losses, gradients
-
-    def train_step(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0) -> dict:
-        """One step of all players, as `CycleGan.train_step`; nothing here changes with `progress`."""
-        share = 1.0 / tf.distribute.get_replica_context().num_replicas_in_sync
-        losses, gradients = self.losses_and_gradients(photo, monet, seed, share)
-        return apply_gradients(self, losses, gradients, share)

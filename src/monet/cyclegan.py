@@ -5,7 +5,7 @@ import tensorflow as tf
 from monet.config import Config, pick
 from monet.losses import DISTANCES
 from monet.networks import build_generator
-from monet.players import Discriminator, apply_apart, apply_gradients, make_optimizer
+from monet.players import Discriminator, apply_apart, make_loss_scale, make_optimizer, states_of
 
 
 class CycleGan:
@@ -16,7 +16,9 @@ class CycleGan:
     Attributes:
         networks: models by name; `photo_to_monet` is the one that paints.
         optimizers: one for each network, by the same name, with all its variables built.
-        states: what the discriminators remember beside their weights, by the discriminator's name: see `Discriminator`.
+        states: what players remember beside their weights, dicts of variables by name: see `states_of`.
+        loss_scale: of float16, or None.
+        loss_names: of the losses that a step returns.
     """
 
     def __init__(self, config: Config):
@@ -33,8 +35,10 @@ class CycleGan:
                                       for side, discriminator in self.discriminators.items()}
         self.optimizers = {name: make_optimizer(config, network, average=name in generators)
                            for name, network in self.networks.items()}
-        self.states = {f"{side}_discriminator": discriminator.state
-                       for side, discriminator in self.discriminators.items()}
+        self.loss_scale = make_loss_scale()
+        self.states = states_of({f"{side}_discriminator": discriminator
+                                 for side, discriminator in self.discriminators.items()}, self.loss_scale)
+        self.loss_names = ("cycle", "identity", *self.networks)
 
     def losses_and_gradients(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0,
                              share: float = 1.0):
@@ -97,13 +101,3 @@ class CycleGan:
         seen = self.distance(tf.cast(features(images, training=True), tf.float32),
                              tf.cast(features(cycled, training=True), tf.float32))
         return (1.0 - part) * pixels + part * seen
-
-    def train_step(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0) -> dict:
-        """One step of all players on this replica's part of the global batch; the optimizers sum over replicas.
-
-        Returns:
-            The losses by name, each this replica's share of the global mean: their sum over replicas is the mean.
-        """
-        share = 1.0 / tf.distribute.get_replica_context().num_replicas_in_sync
-        losses, gradients = self.losses_and_gradients(photo, monet, seed, progress, share)
-        return apply_gradients(self, losses, gradients, share)

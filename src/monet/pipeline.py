@@ -50,14 +50,16 @@ def encoded_bytes(image_set: ImageSet) -> int:
     return sum(tf.io.gfile.stat(file).length for file in image_set.files)
 
 
-def training_side(image_set: ImageSet, config: Config, side: int, first: int) -> tf.data.Dataset:
+def training_side(image_set: ImageSet, config: Config, side: int, first: int,
+                  context: tf.distribute.InputContext) -> tf.data.Dataset:
     """Endless augmented images of one set: every image once before any comes again, in a new order each time.
 
     Args:
         image_set: where the images are.
-        config: gives the augmentation and the seed.
+        config: gives the augmentation, the seed and the global batch.
         side: 0 or 1; the two sets of a run draw different random numbers.
         first: position in the stream to begin at.
+        context: which of the machines that share each global batch this is.
 
     Returns:
         A dataset of float32 `[image_size, image_size, 3]` in [-1, 1].
@@ -73,10 +75,17 @@ def training_side(image_set: ImageSet, config: Config, side: int, first: int) ->
         return jittered(decode_image(encoded), seed, config)
 
     # Skipped before anything is decoded: resuming at position 100,000 takes less than a second.
-    return images.enumerate().skip(first).map(augmented, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    images = images.enumerate().skip(first)
+    if context.num_input_pipelines > 1:
+        part = config.batch_size // context.num_input_pipelines
+        images = images.filter(
+            lambda position, _: position % config.batch_size // part == context.input_pipeline_id)
+        images = images.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    return images.map(augmented, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def training_pairs(data: Data, config: Config, first_step: int = 0) -> tf.data.Dataset:
+def training_pairs(data: Data, config: Config, first_step: int = 0,
+                   context: tf.distribute.InputContext | None = None) -> tf.data.Dataset:
     """Endless batches of unpaired photos and paintings, the same for the same seed.
 
     Both sets repeat by themselves: zipping them finite would end, with the competition's data, after 300 photos.
@@ -85,14 +94,18 @@ def training_pairs(data: Data, config: Config, first_step: int = 0) -> tf.data.D
         data: the two sets.
         config: gives the global batch, the augmentation and the seed.
         first_step: the step to begin at; the batches are those that an unbroken run sees from there on.
+        context: which of the machines that share each global batch this is, and the number of replicas; None: the
+            batch is not shared.
 
     Returns:
-        A dataset of `(photo, monet)`, each float32 `[batch_size, image_size, image_size, 3]` in [-1, 1].
+        A dataset of `(photo, monet)`, each float32 `[batch_size / replicas, image_size, image_size, 3]` in [-1, 1].
+        The batches of all replicas of all machines, in their order, make up the global one.
     """
-    first = first_step * config.batch_size
-    photo = training_side(data.photo, config, 0, first).batch(config.batch_size, drop_remainder=True)
-    monet = training_side(data.monet, config, 1, first).batch(config.batch_size, drop_remainder=True)
-    return tf.data.Dataset.zip((photo, monet)).prefetch(tf.data.AUTOTUNE)
+    context = context or tf.distribute.InputContext()
+    first, batch = first_step * config.batch_size, context.get_per_replica_batch_size(config.batch_size)
+    sides = [training_side(image_set, config, side, first, context).batch(batch, drop_remainder=True)
+             for side, image_set in enumerate((data.photo, data.monet))]
+    return tf.data.Dataset.zip(tuple(sides)).prefetch(tf.data.AUTOTUNE)
 
 
 def first_images(image_set: ImageSet, count: int, size: int) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """What the players of every system share: optimizers and their rate, discriminators and what they are shown."""
 
 import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 from tensorflow import keras
@@ -12,6 +13,8 @@ from monet.networks import FEATURES, build_discriminator
 
 # The losses of `two_objective`'s heads, as in the public kernel that it comes from.
 HEADS = ("hinge", "bce")
+# Of the loss scale, as in Keras: where it begins, and the steps without an overflow after which it doubles.
+FIRST_SCALE, DOUBLED_AFTER = 2.0**15, 2000
 
 
 class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -201,8 +204,78 @@ def mixed_loss(name: str, discriminators: str) -> AdversarialLoss:
     return AdversarialLoss(loss.generator, pick(ADVERSARIAL_LOSSES, discriminators, "discriminator_loss").discriminator)
 
 
-def apply_gradients(system, losses: dict, gradients: dict, share: float) -> dict:
-    """Lets each optimizer of the system make its step; returns the losses, scaled by `share`."""
+class LossScale:
+    """Dynamic loss scaling (Micikevicius et al. 2018), without which float16 gradients become 0.
+
+    Losses are multiplied by a power of two before the gradients are taken, and these divided by it. Gradients that are
+    not finite count as 0 for this step, on all devices, and halve the scale; `DOUBLED_AFTER` good steps double it.
+
+    Attributes:
+        scale: the present factor, float32.
+        state: variables by name, for the checkpoint.
+    """
+
+    def __init__(self):
+        """Begins at `FIRST_SCALE`."""
+        options = {"trainable": False, "synchronization": tf.VariableSynchronization.ON_READ,
+                   "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}  # all devices come to the same
+        self.scale = tf.Variable(FIRST_SCALE, name="loss_scale", **options)
+        self.good_steps = tf.Variable(0, dtype=tf.int64, name="good_steps", **options)
+        self.state = {"scale": self.scale, "good_steps": self.good_steps}
+
+    def unscaled(self, gradients: dict) -> dict:
+        """The gradients of losses that were multiplied by `scale`, and the scale adjusted for the next step."""
+        context = tf.distribute.get_replica_context()
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in tf.nest.flatten(gradients)])
+        devices = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(finite, tf.float32))
+        good = devices > context.num_replicas_in_sync - 0.5
+        factor = tf.where(good, 1.0 / self.scale, 0.0)
+        result = tf.nest.map_structure(
+            lambda gradient: tf.where(good, gradient * factor, tf.zeros_like(gradient)), gradients)
+        counted = tf.where(good, self.good_steps + 1, 0)
+        double = counted >= DOUBLED_AFTER
+        change = tf.where(good, tf.where(double, 2.0, 1.0), 0.5)
+        self.scale.assign(tf.clip_by_value(self.scale * change, 1.0, FIRST_SCALE**2))
+        self.good_steps.assign(tf.where(double, tf.zeros_like(counted), counted))
+        return result
+
+
+def make_loss_scale() -> LossScale | None:
+    """What the present precision needs: a loss scale in float16, whose smallest number is 6e-8, else none."""
+    return LossScale() if keras.mixed_precision.global_policy().compute_dtype == "float16" else None
+
+
+def states_of(discriminators: dict, loss_scale: LossScale | None) -> dict:
+    """What players remember beside their weights, dicts of variables by name.
+
+    Args:
+        discriminators: each `Discriminator` by its network's name.
+        loss_scale: of `make_loss_scale`.
+    """
+    states = {name: discriminator.state for name, discriminator in discriminators.items()}
+    return states | ({"loss_scale": loss_scale.state} if loss_scale else {})
+
+
+def train_step(system, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0,
+               compute: Callable | None = None) -> dict:
+    """One step of all players on this replica's part of the global batch; the optimizers sum over replicas.
+
+    Args:
+        system: a `monet.cyclegan.CycleGan`, or another that `monet.trainer.SYSTEMS` holds.
+        photo: float32 `[batch, height, width, 3]` in [-1, 1].
+        monet: the same for paintings.
+        seed: int32 `[2]`, of all that is random.
+        progress: the part of the run that is over, 0 to 1.
+        compute: the system's `losses_and_gradients`, compiled; None: as it is.
+
+    Returns:
+        The losses by name, each this replica's share of the global mean: their sum over replicas is the mean.
+    """
+    share = 1.0 / tf.distribute.get_replica_context().num_replicas_in_sync
+    scaled_share = share * system.loss_scale.scale if system.loss_scale else share
+    losses, gradients = (compute or system.losses_and_gradients)(photo, monet, seed, progress, scaled_share)
+    if system.loss_scale:
+        gradients = system.loss_scale.unscaled(gradients)
     for name, optimizer in system.optimizers.items():
         optimizer.apply_gradients(zip(gradients[name], system.networks[name].trainable_variables, strict=True))
     return {name: share * loss for name, loss in losses.items()}

@@ -1,146 +1,87 @@
-"""The training loop: steps, progress, checkpoints, and the ways a run can end."""
+"""The training loop: steps, progress, checkpoints, setbacks, and the ways a run can end."""
 
 import contextlib
 import dataclasses
 import logging
-import math
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 from tqdm import tqdm
 
-from monet.accelerator import check_batch, set_precision
-from monet.augment import make_augmentation
+from monet.accelerator import check_batch, check_reach, set_precision, spans_machines, steps_a_call
 from monet.checkpoint import (
     Meta,
-    check_unchanged,
+    NotFiniteError,
     export_network,
     list_checkpoints,
     restore,
     save_checkpoint,
+    system_variables,
+    value_of,
 )
-from monet.config import LOG, SUBMISSION_SIZE, Config, UserError, pick
-from monet.cut import Cut
-from monet.cyclegan import CycleGan
+from monet.config import LOG, SUBMISSION_SIZE, Config, UserError
 from monet.files import write_config
-from monet.losses import ADVERSARIAL_LOSSES, DISTANCES
-from monet.networks import block_count, build_generator, check_networks
-from monet.pipeline import first_images, training_pairs
+from monet.networks import build_generator
+from monet.pipeline import first_images
 from monet.players import copy_to_paint
+from monet.preparing import SYSTEMS, check_config, identity_of, prepare_out, settled, writes_files
 from monet.records import Data, explained
-from monet.reporting import Every, History, RunFiles, open_run, set_aside, write_preview
-
-SYSTEMS = {"cyclegan": CycleGan, "cut": Cut}
+from monet.reporting import Every, History, write_preview
+from monet.steps import make_agreement, make_painter, make_steps, open_batches, same_everywhere
+from monet.stopping import STEP_GUESS, Clock, signal_noted
 
 READ_EVERY = 25  # steps between readings of the losses, which make the host wait for the device
 LOG_SECONDS = 30  # between log lines where there is no progress bar
 PREVIEW_IMAGES = 8
-PAINT_RESERVE = 1.25  # the time kept for painting and zipping, over the time that the network was measured to take
-SPARE = 0.05  # of the time limit, kept for what nobody foresees
+MOST_SETBACKS = 3  # times that a run goes back to its last checkpoint without getting any further
+# A mean loss beyond this, times the largest weight, has diverged: cycle losses are at most twice their weight, and
+# adversarial ones get there with logits of a hundred and more.
+DIVERGED = 1e4
+# What TensorFlow raises when another machine of the cluster no longer answers.
+CLUSTER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
+                  tf.errors.DeadlineExceededError, tf.errors.InternalError, tf.errors.FailedPreconditionError)
 
 
 class Interrupted(Exception):
     """Ctrl-C during training, after everything was saved."""
 
 
-def make_painter(generator: keras.Model, margin: int = 0):
-    """A function that paints images `[batch, height, width, 3]` in [-1, 1], traced once for each shape.
-
-    `margin` pixels are mirrored around them before, and cut off after.
-    """
-    seed = tf.zeros([2], tf.int32)  # no dropout without training: the seed is unused
-
-    @tf.function(autograph=False)
-    def paint(images):
-        height, width = images.shape[1:3]
-        around = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
-        painted = generator([tf.pad(images, around, "REFLECT"), seed], training=False)
-        return painted[:, margin:margin + height, margin:margin + width]
-
-    return lambda images: paint(tf.convert_to_tensor(images))
-
-
-def make_step(strategy: tf.distribute.Strategy, system, config: Config):
-    """The training step as a graph: (photo, monet, step) to the global means of the losses by name."""
-
-    def replica_step(photo, monet, step):
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        seed = tf.random.experimental.stateless_fold_in([config.seed, 2], step)
-        progress = tf.cast(step, tf.float32) / config.total_steps
-        return system.train_step(photo, monet, tf.random.experimental.stateless_fold_in(seed, replica), progress)
-
-    @tf.function(autograph=False)
-    def step_function(photo, monet, step):
-        losses = strategy.run(replica_step, args=(photo, monet, step))
-        return {name: strategy.reduce("SUM", loss, axis=None) for name, loss in losses.items()}
-
-    return step_function
+class Broken(Exception):
+    """Losses or weights are no longer finite, or losses have diverged: the message says which."""
 
 
 @contextlib.contextmanager
-def ctrl_c_noted():
-    """Turns the first Ctrl-C into a note, a list that is no longer empty; the second interrupts as usual."""
-    noted = []
-
-    def note(number, frame):
-        noted.append(number)
-        signal.signal(signal.SIGINT, previous)
-        LOG.info("Stopping after this step and saving; press Ctrl-C again to stop at once")
-
-    previous = signal.signal(signal.SIGINT, note)
+def step_explained(root: str, strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turns errors of reading the data at `root`, and of other machines, raised inside the block, into a UserError."""
     try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def identity_of(data: Data, config: Config) -> dict:
-    """What a checkpoint remembers of the data it saw: the same data in another folder is no other data."""
-    return {"monet": data.monet.count, "photo": data.photo.count, "swap_sides": config.swap_sides}
-
-
-def check_config(config: Config) -> None:
-    """Raises UserError for names that there are not, and for networks that cannot be, before anything else is done."""
-    pick(SYSTEMS, config.system, "system")
-    check_networks(config)
-    pick(ADVERSARIAL_LOSSES, config.adversarial_loss, "adversarial_loss")
-    pick(ADVERSARIAL_LOSSES, config.discriminator_loss or config.adversarial_loss, "discriminator_loss")
-    pick(DISTANCES, config.cycle_loss, "cycle_loss")
-    make_augmentation(config)
-
-
-def settled(config: Config, data: Data) -> Config:
-    """The config with what it leaves to the data and to other settings: the steps of an epoch that shows each image of
-    the larger set once, the residual blocks, and whether paintings are few enough to be augmented."""
-    steps = math.ceil(max(data.monet.count, data.photo.count) / config.batch_size)
-    many = config.augment_most and data.monet.count > config.augment_most
-    return dataclasses.replace(config, steps_per_epoch=config.steps_per_epoch or steps,
-                               residual_blocks=block_count(config), diffaugment="" if many else config.diffaugment)
-
-
-def prepare_out(config: Config, data: Data) -> RunFiles:
-    """Makes the run's folder and, before anything expensive is done, refuses one that holds another run.
-
-    Raises:
-        UserError: if `out` is a file or cannot be written, or holds a run that this one cannot go on from.
-    """
-    files = open_run(config.out)
-    if config.resume:
-        check_unchanged(files.checkpoints, config, identity_of(data, config))
-    else:
-        set_aside(files)
-    return files
+        yield
+    except tf.errors.OpError as error:
+        if "IteratorGetNext" in str(error):  # the operation's name: reading is a part of the step's graph
+            with explained(root):
+                raise
+        if spans_machines(strategy) and isinstance(error, CLUSTER_ERRORS):
+            raise UserError("Another machine of the cluster no longer answers, and without it no step can be made. "
+                            "Start the same command on all of them again: it goes on from the newest checkpoint. "
+                            f"({str(error).splitlines()[0]})") from None
+        raise
 
 
 class Trainer:
-    """One run of training, from what `config.out` holds to its last step or an earlier end."""
+    """One run of training, from what `config.out` holds to its last step or an earlier end.
+
+    Attributes:
+        step: steps done.
+        skipped: steps' worth of data that were passed over because they led to losses that are not finite.
+        paint: the function that paints with the weights of the last preview.
+    """
 
     def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy, deadline: float | None = None,
-                 images_to_paint: int = 0):
+                 rehearse: Callable | None = None, terminated: Sequence = ()):
         """Builds the system on the strategy's devices and restores the newest checkpoint.
 
         Args:
@@ -148,90 +89,184 @@ class Trainer:
             data: its two sets.
             strategy: from `choose_strategy`.
             deadline: `time.monotonic()` by which painting, too, must be over; None for no limit.
-            images_to_paint: how many images are painted after training, for the time to keep.
+            rehearse: a function of `paint` to the seconds that all that comes after training will take.
+            terminated: training ends as soon as this is no longer empty.
 
         Raises:
             UserError: for a folder, batch, checkpoint or setting that cannot be used.
         """
         check_config(config)
         self.config = config = settled(config, data)
-        self.data, self.deadline, self.images_to_paint = data, deadline, images_to_paint
+        self.data, self.strategy, self.terminated = data, strategy, terminated
+        self.clock, self.rehearse = Clock(deadline, 60 * config.max_minutes), rehearse
         check_batch(config, strategy)
-        self.strategy, self.files = strategy, prepare_out(config, data)
+        check_reach(data.root)
+        self.writes = writes_files(strategy)
+        self.files, self.agreed = prepare_out(config, data, strategy), make_agreement(strategy)
+        self.agreed([False])  # the chief has set an earlier run aside
         precision = set_precision(config, strategy)
         keras.utils.set_random_seed(config.seed)
-        with self.strategy.scope():
+        self.step = self.skipped = self.setbacks = self.broke_at = self.readings = 0
+        with strategy.scope():
             self.system = SYSTEMS[config.system](config)
-            self.step = restore(self.files.checkpoints, self.system)
-            generator = self.system.networks["photo_to_monet"]
-            # Averages need a network of their own to paint.
-            self.painter = build_generator(config, generator.name) if config.ema_decay else generator
+            meta = self.restore()
+        self.saved_at = meta and meta.step  # None: there is no checkpoint yet
+        self.seconds_before, self.began = meta.seconds if meta else 0.0, time.monotonic()
+        self.painter = self.make_painter_network()
         write_config(config, self.files.config)
-        self.total = config.total_steps
-        self.paint = make_painter(self.painter, config.paint_margin)
+        self.total, self.per_call = config.total_steps, steps_a_call(config, strategy)
+        self.paint = make_painter(self.painter, config.paint_margin, None if spans_machines(strategy) else strategy)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
         self.history = History(self.files, self.step, config.tensorboard)
-        self.unread, self.read_at = [], time.monotonic()
-        self.seconds_per_image = 0.0
+        self.steps_function, self.batches = make_steps(strategy, self.system, config), None
+        self.unread, self.last_read, self.read_at = [], self.step, time.monotonic()
         LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset,
-                 self.strategy.num_replicas_in_sync, precision, self.step, self.total, config.out)
+                 strategy.num_replicas_in_sync, precision, self.step, self.total, config.out)
+
+    def restore(self) -> Meta | None:
+        """Goes to the newest checkpoint, if there is one, and returns what it says.
+
+        Raises:
+            UserError: if it does not fit, cannot be read, or is not the same on all machines.
+        """
+        meta = restore(self.files.checkpoints, self.system)
+        if meta:
+            self.step, self.skipped = meta.step, meta.skipped
+            LOG.info("Resuming from step %d of %s, after %.1f minutes of training", meta.step, self.files.checkpoints,
+                     meta.seconds / 60)
+        if not same_everywhere(self.agreed, self.step):
+            raise UserError(f"The machines of the cluster found different checkpoints (here: step {self.step} in "
+                            f"{self.files.checkpoints}). Give an --out that is the same folder on all of them.")
+        return meta
+
+    def make_painter_network(self) -> keras.Model:
+        """The network that paints: the generator itself, or one of its own for averages, which are other weights, and
+        in a cluster, where the generator's weights are read by all machines or none."""
+        generator = self.system.networks["photo_to_monet"]
+        if spans_machines(self.strategy):
+            return build_generator(self.config, generator.name)
+        with self.strategy.scope():
+            return build_generator(self.config, generator.name) if self.config.ema_decay else generator
 
     def fit(self) -> None:
         """Trains to the last step or the deadline, saving as it goes and at the end.
 
         Raises:
             Interrupted: after Ctrl-C, with everything saved.
-            UserError: if a loss is no longer finite, or the disk is full.
+            UserError: if losses are not finite again and again, the disk is full, or another machine is gone.
         """
-        step_function = make_step(self.strategy, self.system, self.config)
-        checkpoint_due = Every(60 * self.config.checkpoint_minutes)
-        every = self.config.checkpoint_epochs * self.config.steps_per_epoch
-        preview_due, log_due = Every(60 * self.config.preview_minutes), Every(LOG_SECONDS)
-        self.preview()
-        first_step = self.step
-        bar = tqdm(total=self.total, initial=self.step, unit="step", disable=not sys.stderr.isatty())
-        with bar, ctrl_c_noted() as interrupted:
-            batches = iter(self.strategy.experimental_distribute_dataset(
-                training_pairs(self.data, self.config, self.step)))
-            self.read_at = time.monotonic()
-            while self.step < self.total and not interrupted and not self.out_of_time():
-                with explained(self.data.root):
-                    batch = next(batches)
-                self.unread.append(step_function(*batch, tf.constant(self.step)))
-                self.step += 1
-                bar.update()
-                save_now = self.step % every == 0 if every else checkpoint_due.due()
-                if save_now or self.step % READ_EVERY == 0:
-                    self.read_losses(bar, log_due)
-                if save_now:
-                    self.save()
-                if preview_due.due():
-                    self.preview()
-            self.read_losses(bar, log_due)
-            if self.step > first_step:
-                self.save()
-        self.preview()
-        export_network(self.painter, self.files.generator)
+        with signal_noted(signal.SIGINT, "Stopping after this step and saving; press Ctrl-C again to stop at once") \
+                as interrupted, step_explained(self.data.root, self.strategy):
+            self.preview()
+            if self.clock.deadline is not None and self.rehearse and self.writes:
+                self.clock.seconds["hand in"] = self.rehearse(self.paint)
+            with tqdm(total=self.total, initial=self.step, unit="step",
+                      disable=not (self.writes and sys.stderr.isatty())) as bar:
+                while not self.stretch(bar, interrupted):
+                    pass
+            self.preview()
+            export_network(self.painter, self.files.generator)
         if interrupted:
             raise Interrupted
+
+    def stretch(self, bar: tqdm, interrupted: Sequence) -> bool:
+        """Trains until the run ends, which gives True, or goes back to the last checkpoint, which gives False."""
+        try:
+            self.train(bar, interrupted)
+        except Broken as broken:
+            self.go_back(broken)
+            bar.update(self.step - bar.n)
+            return False
+        return True
+
+    def train(self, bar: tqdm, interrupted: Sequence) -> None:
+        """Makes steps until the run ends, and saves the last.
+
+        Raises:
+            Broken: if losses or weights are not finite or diverge; nothing of that is saved.
+        """
+        every = self.config.checkpoint_epochs * self.config.steps_per_epoch
+        checkpoint_due = Every(float("inf") if every else 60 * self.config.checkpoint_minutes)
+        preview_due, log_due = Every(60 * self.config.preview_minutes), Every(LOG_SECONDS)
+        if self.saved_at is None:
+            self.save()  # what a first setback goes back to; and a disk that is too small is found out now
+        if self.clock.deadline is not None and not self.ends_now():
+            self.trace()
+        while self.step < self.total:
+            save_now, preview_now, stop = self.agreed([
+                checkpoint_due.due() or bool(every and self.step % every == 0), preview_due.due(),
+                bool(interrupted) or self.ends_now()])
+            if save_now and self.step != self.saved_at:
+                self.read_losses(bar, log_due)
+                self.save()
+            if preview_now:
+                self.preview()
+            if stop:
+                self.say_why(interrupted)
+                break
+            self.advance()
+            bar.update(self.step - bar.n)
+            if self.step // READ_EVERY > self.last_read // READ_EVERY:
+                self.read_losses(bar, log_due)
+        self.read_losses(bar, log_due)
+        if self.step != self.saved_at:
+            self.save()
+
+    def call(self, function: Callable, count: int):
+        """`function` of what `make_steps`'s function takes, for the next `count` steps."""
+        if self.batches is None:
+            self.batches = open_batches(self.strategy, self.data, self.config, self.step + self.skipped)
+            self.read_at = time.monotonic()
+        return function(self.batches, *map(tf.constant, (self.step + self.skipped, self.step, count)))
+
+    def trace(self) -> None:
+        """Makes the graph of the steps now, so that the first call takes no longer than the clock expects."""
+        self.call(self.steps_function.get_concrete_function, 1)
+
+    def advance(self) -> None:
+        """Makes the steps of one call: up to the next multiple of their number, the next checkpoint, or the end."""
+        ends = [self.per_call - self.step % self.per_call, self.total - self.step]
+        if self.config.checkpoint_epochs:
+            every = self.config.checkpoint_epochs * self.config.steps_per_epoch
+            ends.append(every - self.step % every)
+        with self.clock.measured("call"):
+            sums = self.call(self.steps_function, min(ends))
+            # Single steps may queue up on a device; a call of several is long enough to be waited for.
+            self.unread.append((min(ends), sums if self.per_call == 1 else np.asarray(sums)))
+        self.step += min(ends)
+
+    def ends_now(self) -> bool:
+        """Whether training must end: on a signal, or so that what comes after it ends before the deadline."""
+        size = (self.config.image_size / SUBMISSION_SIZE) ** 2
+        guess = STEP_GUESS * self.seconds_per_image * self.config.batch_size * size * self.per_call
+        return bool(self.terminated) or self.clock.left() < self.clock.seconds.get("call", guess)
+
+    def say_why(self, interrupted: Sequence) -> None:
+        """Logs why training ends before its last step."""
+        level = logging.INFO if self.step else logging.WARNING
+        if self.clock.deadline is not None and not interrupted and not self.terminated:
+            LOG.log(level, "Stopping at step %d of %d, so that the run ends within %g minutes; --max-minutes sets "
+                    "another time", self.step, self.total, self.config.max_minutes)
+        else:
+            LOG.log(level, "Stopping at step %d of %d", self.step, self.total)
 
     def read_losses(self, bar: tqdm, log_due: Every) -> None:
         """Fetches the losses since the last reading, checks and records their means.
 
         Raises:
-            UserError: if one is NaN or infinite: nothing of this state is ever saved.
+            Broken: if one is NaN, infinite or beyond all measure: nothing of this state is ever saved.
         """
         if not self.unread:
             return
-        losses = {name: float(np.mean([float(step[name]) for step in self.unread])) for name in self.unread[0]}
-        seconds = (time.monotonic() - self.read_at) / len(self.unread)
-        self.unread, self.read_at = [], time.monotonic()
-        broken = [name for name, loss in losses.items() if not np.isfinite(loss)]
-        if broken:
-            saved = list_checkpoints(self.files.checkpoints)
-            kept = f"The newest checkpoint, {saved[0]}, is from before." if saved else "No checkpoint was due yet."
-            raise UserError(f"The loss {broken[0]} became {losses[broken[0]]} before step {self.step}. {kept} Try a "
-                            "lower --learning-rate, --precision float32, or another --seed with another --out.")
+        count = sum(count for count, _ in self.unread)
+        means = np.sum([np.asarray(sums, np.float64) for _, sums in self.unread], axis=0) / count
+        losses = dict(zip(self.system.loss_names, means.tolist(), strict=True))
+        seconds = (time.monotonic() - self.read_at) / count
+        self.unread, self.last_read, self.read_at = [], self.step, time.monotonic()
+        weights = (self.config.cycle_weight, self.config.identity_weight, self.config.nce_weight)
+        for name, loss in losses.items():
+            if not abs(loss) < DIVERGED * max(1.0, *weights):
+                raise Broken(f"The loss {name} became {loss:g} before step {self.step}")
         epoch = (self.step - 1) // self.config.steps_per_epoch + 1
         self.history.add(self.step, epoch, seconds, losses)
         text = " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
@@ -240,38 +275,74 @@ class Trainer:
             left = (self.total - self.step) * seconds / 60
             LOG.info("epoch %d, step %d of %d, %.2f s a step, %.0f min left: %s",
                      epoch, self.step, self.total, seconds, left, text)
+        self.readings += 1
+        if self.readings == 2:  # the first is slower
+            self.say_pace(seconds)
+
+    def say_pace(self, seconds: float) -> None:
+        """Warns if the time limit, at `seconds` a step, will not let the schedules come to their end."""
+        reached = int(self.step + self.clock.left() / seconds) if self.clock.deadline is not None else self.total
+        scheduled = self.config.decay_start < 1 or self.config.cycle_fall or self.config.feature_cycle
+        if scheduled and reached < self.total:
+            LOG.warning("At %.2f s a step, %g minutes are enough for some %d of the %d steps: what falls or rises over "
+                        "the run will not come to the end of its way. --epochs %d would fit", seconds,
+                        self.config.max_minutes, reached, self.total, max(reached // self.config.steps_per_epoch, 1))
+
+    def go_back(self, broken: Broken) -> None:
+        """Returns to the last checkpoint, to go on from there with the data that would have come next.
+
+        Raises:
+            UserError: if that has happened `MOST_SETBACKS` times since training last got further than before.
+        """
+        newest = list_checkpoints(self.files.checkpoints)[0]
+        self.setbacks += 1
+        if self.setbacks > MOST_SETBACKS:
+            raise UserError(f"{broken}, and so it went {MOST_SETBACKS} times before, each time with other data. The "
+                            f"newest checkpoint, {newest}, is from before. Try a lower --learning-rate, --precision "
+                            "float32, or another --seed with another --out.")
+        broke, seen = self.step, self.step + self.skipped
+        LOG.warning("%s: going back to %s, and on with other data", broken, newest)
+        self.saved_at = self.restore().step
+        self.skipped, self.broke_at = seen - self.step, max(self.broke_at, broke)
+        self.unread, self.last_read, self.batches = [], self.step, None
+        self.history = History(self.files, self.step, self.config.tensorboard)
 
     def save(self) -> None:
         """Writes a checkpoint of this step; the losses up to it must have been read, and so found finite.
 
         Raises:
-            UserError: if it cannot be written, or a weight is not finite.
+            Broken: if a weight is not finite.
+            UserError: if it cannot be written.
         """
-        meta = Meta(self.step, dataclasses.asdict(self.config), identity_of(self.data, self.config))
-        save_checkpoint(self.files.checkpoints, self.system, meta, self.config.keep_checkpoints)
-        self.read_at = time.monotonic()
+        seconds = self.seconds_before + time.monotonic() - self.began
+        meta = Meta(self.step, dataclasses.asdict(self.config), identity_of(self.data, self.config), self.skipped,
+                    seconds)
+        broken = ""
+        with self.clock.measured("save"):
+            if self.writes:
+                try:
+                    save_checkpoint(self.files.checkpoints, self.system, meta, self.config.keep_checkpoints)
+                except NotFiniteError as error:
+                    broken = f"{error.name} became NaN or infinite before step {self.step}"
+            else:  # some variables are sums over all machines, which all of them must ask for
+                for variable in system_variables(self.system).values():
+                    value_of(variable)
+        if self.agreed([bool(broken)])[0]:
+            raise Broken(broken or "On another machine a weight is no longer finite")
+        self.saved_at, self.read_at = self.step, time.monotonic()
+        if self.step > self.broke_at:
+            self.setbacks = 0
 
     def preview(self) -> None:
         """Paints the preview's photos with the weights so far, writes the picture, and measures the time an image."""
         generator = self.system.networks["photo_to_monet"]
-        if self.painter is not generator:
-            copy_to_paint(generator, self.system.optimizers[generator.name], self.painter)
-        self.paint(self.photos)  # traced, or the caches warmed, outside the measurement
-        started = time.monotonic()
-        painted = np.asarray(self.paint(self.photos))
-        self.seconds_per_image = (time.monotonic() - started) / len(painted)
-        picture = write_preview(self.photos, painted, self.files.preview)
-        self.history.add_picture(self.step, picture)
+        with self.clock.measured("preview"):
+            if self.painter is not generator:
+                copy_to_paint(generator, self.system.optimizers[generator.name], self.painter)
+            self.paint(self.photos)  # traced, or the caches warmed, outside the measurement
+            started = time.monotonic()
+            painted = np.asarray(self.paint(self.photos))
+            self.seconds_per_image = (time.monotonic() - started) / len(painted)
+            picture = write_preview(self.photos, painted, self.files.preview)
+            self.history.add_picture(self.step, picture)
         self.read_at = time.monotonic()
-
-    def out_of_time(self) -> bool:
-        """Whether training must end now so that painting ends before the deadline."""
-        if self.deadline is None:
-            return False
-        reserve = PAINT_RESERVE * self.images_to_paint * self.seconds_per_image
-        over = time.monotonic() + reserve + SPARE * 60 * self.config.max_minutes > self.deadline
-        if over:
-            LOG.log(logging.INFO if self.step else logging.WARNING, "Stopping at step %d of %d, so that the run ends "
-                    "within %g minutes; --max-minutes sets another time", self.step, self.total,
-                    self.config.max_minutes)
-        return over
