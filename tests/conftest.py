@@ -1,5 +1,6 @@
 """What the tests share: a small set of real images, and a config that trains on it in seconds."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ import tensorflow as tf
 
 from monet.config import make_config
 from monet.records import find_data, read_examples, write_records
+
+# What XLA compiles here is run once or twice: optimizing the machine code would take most of the time.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "gan-getting-started"
 NUM_MONET, NUM_PHOTO = 10, 16

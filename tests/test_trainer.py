@@ -317,7 +317,8 @@ def test_the_margin_is_cut_off_and_changes_only_what_it_touches():
 
 
 def test_no_time_left_means_no_training_but_a_generator(tiny, small_data):
-    trainer = new_trainer(tiny(max_minutes=0.01), small_data, deadline=time.monotonic(), rehearse=lambda paint: 100.0)
+    trainer = new_trainer(tiny(max_minutes=0.01), small_data, deadline=time.monotonic() + 60,
+                          rehearse=lambda *_: 100.0)
     trainer.fit()
     assert trainer.step == 0
     assert np.asarray(trainer.paint(trainer.photos)).shape == (8, 256, 256, 3)

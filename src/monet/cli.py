@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 
@@ -37,12 +36,11 @@ from monet.records import Data, find_data
 from monet.reporting import RunFiles, open_run
 from monet.steps import make_painter
 from monet.stopping import signal_noted
-from monet.submission import check, generate_submission, number_of_images
+from monet.submission import check, generate_submission, rehearse_submission
 from monet.trainer import Interrupted, Trainer
 
 DIRECTIONS = ("photo_to_monet", "monet_to_photo")
 TERMINATED = "Told to terminate: finishing what there is; the next signal kills"
-REHEARSED = 32  # images that are painted and zipped to see how long all of them will take
 LOCAL_DATA = os.path.join("data", "gan-getting-started")
 
 
@@ -59,16 +57,6 @@ def open_data(config: Config) -> Data:
     data = find_data(root, config.swap_sides)
     LOG.info("Data: %s", data.describe())
     return data
-
-
-def rehearse(paint, data: Data, config: Config) -> float:
-    """Seconds that `hand_in` will take, from handing in a few images to nobody."""
-    count, few = number_of_images(data.photo, config), min(REHEARSED, number_of_images(data.photo, config))
-    with tempfile.TemporaryDirectory() as folder:
-        path, started = os.path.join(folder, "images.zip"), time.monotonic()
-        generate_submission(paint, data.photo, path, dataclasses.replace(config, num_images=few))
-        check(path, fewest=0)
-        return (time.monotonic() - started) * count / few
 
 
 def hand_in(paint, data: Data, config: Config) -> int:
@@ -90,20 +78,19 @@ def train(config: Config, arguments: argparse.Namespace, rehearsal: Callable | N
     Args:
         config: the run.
         arguments: of the command line.
-        rehearsal: a function of (paint, data, config) to the seconds that are needed after training.
+        rehearsal: a function of (paint, photos, config) to the seconds that are needed after training.
     """
     strategy = choose_strategy(config)
     data = open_data(config)
     deadline = arguments.started + 60 * config.max_minutes if config.max_minutes else None
-    trainer = Trainer(config, data, strategy, deadline, rehearsal and (lambda paint: rehearsal(paint, data, config)),
-                      arguments.terminated)
+    trainer = Trainer(config, data, strategy, deadline, rehearsal, arguments.terminated)
     trainer.fit()
     return trainer
 
 
 def run_command(config: Config, arguments: argparse.Namespace) -> int:
     """`run`: train, generate, check."""
-    trainer = train(config, arguments, rehearse)
+    trainer = train(config, arguments, rehearse_submission)
     if not trainer.writes:
         LOG.info("Done: the chief of the cluster paints")
         return 0

@@ -75,7 +75,7 @@ class SeededDropout(keras.layers.Layer):
         """`inputs` `[batch, height, width, channels]` with values dropped if `training`; `seed` is int32 `[2]`."""
         if not training or self.rate == 0.0:
             return inputs
-        own_seed = tf.random.experimental.stateless_fold_in(seed, self.salt)
+        own_seed = tf.random.experimental.stateless_fold_in(tf.ensure_shape(seed, [2]), self.salt)
         kept = tf.random.stateless_uniform(tf.shape(inputs), own_seed) >= self.rate
         return tf.where(kept, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
 
@@ -102,6 +102,22 @@ class ReflectionPadding(keras.layers.Layer):
         return (input_shape[0], *sides, input_shape[3])
 
 
+class RepeatedPixels(keras.layers.Layer):
+    """Doubles height and width by repeating each pixel.
+
+    As Keras's UpSampling2D by nearest neighbours does; but of that, TensorFlow's XLA cannot compile the gradient.
+    """
+
+    def call(self, inputs):
+        """`[batch, h, w, c]` to `[batch, 2h, 2w, c]`."""
+        return tf.repeat(tf.repeat(inputs, 2, axis=1), 2, axis=2)
+
+    def compute_output_shape(self, input_shape):
+        """The shape of `inputs`, doubled."""
+        sides = [side and 2 * side for side in input_shape[1:3]]
+        return (input_shape[0], *sides, input_shape[3])
+
+
 def leaky_relu(leak: float, name: str) -> keras.layers.Layer:
     """ReLU with a slope of `leak` below zero."""
     return keras.layers.LeakyReLU(leak, name=name) if leak else keras.layers.ReLU(name=name)
@@ -124,9 +140,10 @@ def doubled(x, filters: int, config: Config, name: str, kernel_size: int = 4, **
     options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", "padding": "same", **conv}
     if config.upsample == "transpose":
         return keras.layers.Conv2DTranspose(filters, kernel_size, strides=2, **options)(x)
-    interpolation, size = {"resize": ("bilinear", 3), "nearest": ("nearest", 4)}[config.upsample]
-    x = keras.layers.UpSampling2D(2, interpolation=interpolation, name=f"{name}_resize")(x)
-    return keras.layers.Conv2D(filters, size, **options)(x)
+    if config.upsample == "resize":
+        x = keras.layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_resize")(x)
+        return keras.layers.Conv2D(filters, 3, **options)(x)
+    return keras.layers.Conv2D(filters, 4, **options)(RepeatedPixels(name=f"{name}_resize")(x))
 
 
 def up_block(x, filters: int, config: Config, name: str, kernel_size: int = 4):

@@ -27,8 +27,8 @@ FEATURES = "features"  # the discriminators' layer that the cycle loss may look 
 
 def generator_inputs() -> tuple:
     """Symbolic inputs of every generator: images `[batch, height, width, 3]` in [-1, 1] and an int32 seed `[2]`."""
-    return (keras.Input((None, None, 3), name="image"),
-            keras.Input((), batch_size=2, dtype="int32", name="seed"))
+    # Keras 2 divides an input's known batch by the number of devices: the seed's two numbers must be unknown to it.
+    return keras.Input((None, None, 3), name="image"), keras.Input((), dtype="int32", name="seed")
 
 
 def generator_model(image, seed, painted, name: str) -> keras.Model:

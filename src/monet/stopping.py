@@ -9,6 +9,7 @@ from monet.config import LOG
 
 PAINT_RESERVE = 1.25  # the time kept for painting and zipping, over the time that a few images took
 SPARE = 0.05  # of the time limit, kept for what nobody foresees
+LAST_SECONDS = 3.0  # that TensorFlow and Python take to begin and to end, whatever is done between
 # A step's seconds over those of painting one 256x256 image, until one has been measured: 10 passes through a generator
 # and 6 through a discriminator with their gradients, and the optimizers; the tutorial's networks took 15 to 20.
 STEP_GUESS = 30
@@ -56,7 +57,7 @@ class Clock:
         The exported generator is a part of a checkpoint: its time is kept as a second saving.
         """
         parts = 2 * self.seconds.get("save", 0.0) + self.seconds.get("preview", 0.0)
-        return parts + PAINT_RESERVE * self.seconds.get("hand in", 0.0) + SPARE * self.limit
+        return parts + PAINT_RESERVE * self.seconds.get("hand in", 0.0) + LAST_SECONDS + SPARE * self.limit
 
     def left(self) -> float:
         """Seconds left for training; infinite without a deadline."""

@@ -23,6 +23,7 @@ from monet.pipeline import resized, scaled
 from monet.records import ImageSet, decode_image, explained, read_examples
 
 PAINT_BATCH = 16  # images a call of the network: the same in every call, so that it is traced once
+REHEARSED = 4 * PAINT_BATCH  # images that are painted and zipped to see how long all of them will take
 PENDING_IMAGES = 2 * PAINT_BATCH  # painted images that may wait for an encoder
 CPU_THREADS = min(8, os.cpu_count() or 1)  # that encode and decode; Pillow releases the interpreter's lock
 CROP_SCALES = (0.8, 0.97)  # side of a cropped variant's part of the photo
@@ -172,6 +173,29 @@ def generate_submission(paint, photos: ImageSet, path: str, config: Config) -> i
         LOG.warning("%d painted images were equal to others, because the photos are, or the network paints them alike",
                     filler.repeats)
     return wanted
+
+
+def rehearse_submission(paint, photos: ImageSet, config: Config) -> float:
+    """Seconds that painting, zipping and checking the submission will take, from doing it with a few images in memory.
+
+    What is the same for any number of images, such as opening files, is told from the time an image takes by doing it
+    with two numbers; and a first time, which does not count, traces what has to be traced.
+
+    Raises:
+        UserError: if the photos cannot be read, or the painted pictures are not finite.
+    """
+    def seconds_for(count: int) -> float:
+        started = time.monotonic()
+        with zipfile.ZipFile(io.BytesIO(), "w") as archive:
+            fill(ZipFiller(archive, count, config.image_names), paint, photos, config, lambda done: None)
+            problems_of(list(zip_entries(archive)), 0)
+        return time.monotonic() - started
+
+    wanted = number_of_images(photos, config)
+    _, few, more = (seconds_for(count) for count in (PAINT_BATCH, PAINT_BATCH, REHEARSED))
+    # Each of the numbers is a little noisy: an image takes at least half of what the larger one says.
+    each = max((more - few) / (REHEARSED - PAINT_BATCH), more / REHEARSED / 2)
+    return more + max(wanted - REHEARSED, 0) * each
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Trainer:
             data: its two sets.
             strategy: from `choose_strategy`.
             deadline: `time.monotonic()` by which painting, too, must be over; None for no limit.
-            rehearse: a function of `paint` to the seconds that all that comes after training will take.
+            rehearse: a function of (paint, photos, config) to the seconds that all that comes after training will take.
             terminated: training ends as soon as this is no longer empty.
 
         Raises:
@@ -159,7 +159,7 @@ class Trainer:
                 as interrupted, step_explained(self.data.root, self.strategy):
             self.preview()
             if self.clock.deadline is not None and self.rehearse and self.writes:
-                self.clock.seconds["hand in"] = self.rehearse(self.paint)
+                self.clock.seconds["hand in"] = self.rehearse(self.paint, self.data.photo, self.config)
             with tqdm(total=self.total, initial=self.step, unit="step",
                       disable=not (self.writes and sys.stderr.isatty())) as bar:
                 while not self.stretch(bar, interrupted):

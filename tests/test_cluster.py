@@ -1,0 +1,144 @@
+"""Two real processes on loopback train as one cluster, as one machine would; and what happens when one of them dies."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from monet.accelerator import cluster_task, is_chief
+from monet.checkpoint import list_checkpoints, read_arrays
+from monet.config import UserError
+
+SETTINGS = [
+    "--accelerator", "cpu", "--generator-filters", "2", "--generator-levels", "2", "--discriminator-filters", "2",
+    "--image-size", "32", "--discriminator-levels", "1", "--jitter", "40", "--batch-size", "4", "--dropout", "0",
+    "--gamma-mean", "1", "--ema-decay", "0.9", "--num-images", "20", "--tensorboard", "false",
+]
+FOUND_DEAD_WITHIN = 120  # seconds
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def start(arguments, cluster=None):
+    """The processes of a cluster of two, or a single one."""
+    ports = free_ports(2) if cluster else []
+    processes = []
+    for index in range(2 if cluster else 1):
+        environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+        if cluster:
+            environment["TF_CONFIG"] = json.dumps({
+                "cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]},
+                "task": {"type": "worker", "index": index}})
+        processes.append(subprocess.Popen([sys.executable, "-m", "monet", *arguments, *SETTINGS], env=environment,
+                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    return processes
+
+
+def finished(processes, seconds=240):
+    """The exit statuses and outputs, once all have ended."""
+    try:
+        outputs = [process.communicate(timeout=seconds)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [process.returncode for process in processes], outputs
+
+
+def run(small_root, out, *more, cluster=False):
+    arguments = ["run", "--data", small_root, "--out", str(out), "--epochs", "1", *more]
+    statuses, outputs = finished(start(arguments, cluster))
+    assert statuses == [0] * len(statuses), "\n".join(outputs)
+    return outputs
+
+
+def newest_weights(out):
+    return read_arrays(list_checkpoints(str(out / "checkpoints"))[0], "")
+
+
+def test_two_machines_do_what_one_does_and_go_on_from_where_they_ended(small_root, tmp_path):
+    """Three steps, then, started again, two more; the chief alone writes, and paints."""
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    run(small_root, alone, "--steps-per-epoch", "5")
+    outputs = run(small_root, together, "--steps-per-epoch", "3", "--checkpoint-minutes", "0", cluster=True)
+    assert all("with 2 device(s) in float32: from step 0 to 3" in output for output in outputs)
+    assert {path.name for path in together.iterdir()} == {
+        "checkpoints", "config.json", "history.csv", "images.zip", "photo_to_monet.npz", "preview.jpg", "run.log"}
+    assert len(list_checkpoints(str(together / "checkpoints"))) == 3
+    outputs = run(small_root, together, "--steps-per-epoch", "5", cluster=True)
+    assert all("from step 3 to 5" in output for output in outputs)
+    assert "images.zip with 20 images" in outputs[0] and "images.zip with" not in outputs[1]
+    expected, found = newest_weights(alone), newest_weights(together)
+    assert expected.pop("meta").size and found.pop("meta").size
+    assert found.keys() == expected.keys()
+    for name in expected:
+        tolerance = 1e-4 if "/adam/" in name else 0
+        np.testing.assert_allclose(found[name], expected[name], rtol=tolerance, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("dies", [0, 1])
+def test_when_one_machine_dies_the_other_ends_with_an_error_and_the_checkpoint_is_whole(small_root, tmp_path, dies):
+    out = tmp_path / "out"
+    processes = start(["train", "--data", small_root, "--out", str(out), "--epochs", "100000",
+                       "--checkpoint-minutes", "0.01"], cluster=True)
+    try:
+        deadline = time.monotonic() + 200
+        while not any("00000000" not in path for path in list_checkpoints(str(out / "checkpoints"))):
+            assert time.monotonic() < deadline and all(process.poll() is None for process in processes)
+            time.sleep(0.2)
+        processes[dies].send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        [status], [output] = finished([processes[1 - dies]], FOUND_DEAD_WITHIN)
+    finally:
+        for process in processes:
+            process.kill()
+    assert time.monotonic() - killed < FOUND_DEAD_WITHIN
+    assert status == 2, output
+    assert "error: Another machine of the cluster no longer answers" in output
+    assert "Traceback" not in output
+    assert read_arrays(list_checkpoints(str(out / "checkpoints"))[0])["photo_to_monet/adam/iterations"] > 0
+
+
+@pytest.mark.parametrize("text", [
+    "{", "[]", '"worker"', '{"cluster": {"worker": ["a:1", "b:1"]}}',
+    '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
+    '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": -1}}',
+    '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "chief", "index": 0}}',
+    '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+    '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": "first"}}'])
+def test_a_cluster_that_cannot_be_understood_is_refused(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UserError, match=r"\$TF_CONFIG does not describe a cluster .* Unset it"):
+        cluster_task()
+
+
+@pytest.mark.parametrize("text", ["", " ", "{}", '{"task": {"type": "worker", "index": 0}}',
+                                  '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'])
+def test_one_machine_is_no_cluster(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    assert cluster_task() is None
+    assert is_chief()
+
+
+@pytest.mark.parametrize(("cluster", "kind", "index", "chief"), [
+    ({"worker": ["a:1", "b:1"]}, "worker", 0, True), ({"worker": ["a:1", "b:1"]}, "worker", 1, False),
+    ({"chief": ["a:1"], "worker": ["b:1"]}, "worker", 0, False),
+    ({"chief": ["a:1"], "worker": ["b:1"]}, "chief", 0, True)])
+def test_one_machine_of_a_cluster_is_its_chief(monkeypatch, cluster, kind, index, chief):
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}}))
+    task = cluster_task()
+    assert (task.kind, task.index, task.machines, task.chief) == (kind, index, 2, chief)
+    assert is_chief() == chief
