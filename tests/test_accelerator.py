@@ -1,13 +1,15 @@
 """monet.accelerator: what is there is used, and what is not there is said."""
 
+import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 import tensorflow as tf
 
-from monet.accelerator import choose_strategy, set_precision
+from monet.accelerator import check_reach, choose_strategy, set_precision, within
 from monet.config import UserError, make_config
 
 
@@ -30,6 +32,43 @@ def test_an_absent_gpu_is_an_error_that_says_what_was_found(no_tpu):
 def test_an_absent_tpu_is_an_error_that_says_what_was_found(no_tpu):
     with pytest.raises(UserError, match=r"--accelerator tpu: there is no TPU here \(found: 1 CPU"):
         choose_strategy(make_config(accelerator="tpu"))
+
+
+@pytest.mark.parametrize(("name", "root", "reached"), [
+    ("", "/data", True), ("local", "/data", True), ("tpu-1", "gs://bucket/data", True), ("tpu-1", "/data", False)])
+def test_a_tpu_on_another_machine_reads_only_buckets(monkeypatch, name, root, reached):
+    monkeypatch.setenv("TPU_NAME", name)
+    if reached:
+        check_reach(root)
+    else:
+        with pytest.raises(UserError, match="The TPU tpu-1 is another machine .* --data gs://BUCKET/FOLDER"):
+            check_reach(root)
+
+
+def test_what_hangs_is_given_up():
+    assert within(5, lambda: 7) == 7
+    with pytest.raises(TimeoutError, match="no answer in 0.1 s"):
+        within(0.1, lambda: time.sleep(60))
+    with pytest.raises(ValueError, match="of its own"):
+        within(5, lambda: int("of its own"))
+
+
+def test_a_tpu_that_does_not_start_is_an_error_and_no_run_on_the_cpu(tmp_path):
+    """This TensorFlow was built without TPUs, as the one of Kaggle's TPU image: by its environment there is one."""
+    environment = {**os.environ, "TPU_ACCELERATOR_TYPE": "v5litepod-8"}
+    run = subprocess.run([sys.executable, "-m", "monet", "train", "--out", str(tmp_path)], env=environment,
+                         capture_output=True, text=True, timeout=120)
+    assert run.returncode == 2
+    assert "error: The TPU of this machine does not start (" in run.stderr
+    assert "found: 1 CPU" in run.stderr and "Give --accelerator gpu or cpu" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_cluster_that_cannot_be_understood_ends_with_a_sentence(tmp_path):
+    run = subprocess.run([sys.executable, "-m", "monet", "train", "--out", str(tmp_path)],
+                         env={**os.environ, "TF_CONFIG": "{worker"}, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 2
+    assert "$TF_CONFIG does not describe a cluster" in run.stderr and "Traceback" not in run.stderr
 
 
 def test_precision_is_that_of_the_networks_built_next():

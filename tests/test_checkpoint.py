@@ -34,7 +34,7 @@ from monet.networks import build_generator
 from monet.players import train_step
 
 FIXTURES = Path(__file__).parent / "fixtures"
-COUNTS = {"monet": 10, "photo": 16}
+COUNTS = {"monet": 10, "photo": 16, "swap_sides": False}
 SEED = tf.constant([1, 2])
 
 
@@ -120,6 +120,31 @@ def test_a_checkpoint_of_an_earlier_version_fits(tmp_path):
     check_unchanged(str(tmp_path), make_config(), COUNTS)
     with pytest.raises(UserError, match=r"norm_affine was True, now False"):
         check_unchanged(str(tmp_path), make_config(norm_affine=False), COUNTS)
+
+
+@pytest.mark.parametrize(("commit", "settings"), [
+    ("56b5236", {}), ("5e02028", {}), ("366b849", {"image_pool": 1, "ema_decay": 0.9})])
+@pytest.mark.parametrize("now", [{}, {"image_pool": 2, "ema_decay": 0.5}])
+def test_checkpoints_that_earlier_commits_wrote_are_read_and_go_on(tmp_path, commit, settings, now):
+    """Of three steps each, on 80 paintings and 240 photos."""
+    file = tmp_path / "step-00000003.npz"
+    file.write_bytes((FIXTURES / "checkpoints" / f"{commit}.npz").read_bytes())
+    config = make_config(generator_filters=1, generator_levels=2, discriminator_filters=1, image_size=32, jitter=0,
+                         **{**settings, **now})
+    check_unchanged(str(tmp_path), config, {"monet": 80, "photo": 240, "swap_sides": False})
+    with pytest.raises(UserError, match="saw other data"):
+        check_unchanged(str(tmp_path), config, {"monet": 80, "photo": 240, "swap_sides": True})
+    system = CycleGan(config)
+    found = restore(str(tmp_path), system)
+    assert (found.step, found.skipped, found.seconds) == (3, 0, 0.0)
+    written, state = read_arrays(str(file)), state_of(system)
+    names = [name for name in written if name in state and "/pool/" not in name]
+    assert len(names) > 100
+    for name in names:
+        np.testing.assert_array_equal(state[name], written[name], err_msg=name)
+    images = tf.random.stateless_uniform([1, 32, 32, 3], [0, 0], -1, 1)
+    train_step(system, images, images, SEED)
+    assert state_of(system)["photo_to_monet/adam/iterations"] == 4
 
 
 def test_a_checkpoint_of_another_system_is_refused(tmp_path):

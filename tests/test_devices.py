@@ -13,6 +13,7 @@ from monet.checkpoint import system_variables, value_of
 from monet.trainer import Trainer
 
 COUNTS = (1, 2, 4)
+COMPILED = "2, compiled by XLA"
 SETTINGS = {"generator_filters": 2, "generator_levels": 2, "discriminator_filters": 2, "discriminator_levels": 1,
             "image_size": 32, "jitter": 40, "batch_size": 8, "epochs": 1, "steps_per_epoch": 3, "steps_per_call": 2,
             "dropout": 0.0, "gamma_mean": 1.0, "ema_decay": 0.9, "decay_start": 0.3, "tensorboard": False}
@@ -43,18 +44,20 @@ CODE = """
 def results(small_root, tmp_path_factory):
     """Weights and paintings by number of devices."""
     folder, found = tmp_path_factory.mktemp("devices"), {}
-    for count in COUNTS:
-        file = folder / f"{count}.npz"
-        settings = {**SETTINGS, "data": small_root, "out": str(folder / str(count))}
-        run = subprocess.run([sys.executable, "-c", textwrap.dedent(CODE), json.dumps(settings), str(count), str(file)],
+    for number, case in enumerate([*COUNTS, COMPILED]):
+        file, compiled = folder / f"{number}.npz", case == COMPILED
+        count = "2" if compiled else str(case)
+        settings = {**SETTINGS, "data": small_root, "out": str(folder / str(number)),
+                    "xla": "on" if compiled else "off"}
+        run = subprocess.run([sys.executable, "-c", textwrap.dedent(CODE), json.dumps(settings), count, str(file)],
                              capture_output=True, text=True, timeout=400)
         assert run.returncode == 0, run.stderr
         with np.load(file) as arrays:
-            found[count] = dict(arrays)
+            found[case] = dict(arrays)
     return found
 
 
-@pytest.mark.parametrize("count", COUNTS[1:])
+@pytest.mark.parametrize("count", [*COUNTS[1:], COMPILED])
 def test_several_devices_end_with_the_weights_of_one(results, count):
     assert results[count]["photo_to_monet/adam/iterations"] == 3
     for name, expected in results[1].items():

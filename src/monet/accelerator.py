@@ -106,7 +106,7 @@ def connect_tpu() -> tf.distribute.Strategy:
     Raises:
         UserError: if there is none, or it does not start.
     """
-    advice = "Give --accelerator gpu, cpu or auto to train without it."
+    advice = "Give --accelerator gpu or cpu to train without it."
     if not tpu_expected():
         raise UserError(f"--accelerator tpu: there is no TPU here (found: {devices_found()}). {advice}")
 
@@ -120,7 +120,6 @@ def connect_tpu() -> tf.distribute.Strategy:
         resolver = within(TPU_START_SECONDS, start)
     except (ValueError, TimeoutError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
-        advice = advice.replace("cpu or auto", "or cpu")  # auto comes here again
         raise UserError(f"The TPU of this machine does not start ({reason}; found: {devices_found()}). "
                         f"{advice}") from error
     return tf.distribute.TPUStrategy(resolver)

@@ -240,8 +240,9 @@ def check_unchanged(folder: str, config: Config, data: dict) -> None:
         changed = [f"{name} was {value!r}, now {now[name]!r}" for name, value in before.items() if value != now[name]]
         if changed:
             raise UserError(f"The run in {config.out} has another architecture ({'; '.join(changed)}). {advice}")
-        if meta.data != data:
-            raise UserError(f"The run in {config.out} saw other data ({meta.data}, now {data}). {advice}")
+        seen = {"swap_sides": False} | meta.data  # which the first version did not say, nor do
+        if seen != data:
+            raise UserError(f"The run in {config.out} saw other data ({seen}, now {data}). {advice}")
         return
 
 
