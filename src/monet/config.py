@@ -112,8 +112,9 @@ class Config:
     ema_decay: float = knob(0.0, "decay a step of the generators' moving average, which paints; 0: none",
                             low=0.0, high=0.99999)
 
-    max_minutes: float = knob(0.0, "end the run, images.zip included, within this time, however far --decay-start and "
-                               "--cycle-fall, which count over all epochs, have come; 0: no limit", low=0.0)
+    max_minutes: float = knob(0.0, "end this session of the run, images.zip included, within this time, however far "
+                               "--decay-start and --cycle-fall, which count over all epochs, have come; 0: no limit",
+                              low=0.0)
     checkpoint_minutes: float = knob(10.0, "minutes between checkpoints", low=0.0)
     checkpoint_epochs: int = knob(0, "epochs between checkpoints instead (TensorFlow's tutorial: 5); 0: by minutes",
                                   low=0)
