@@ -10,52 +10,26 @@ import os
 import platform
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from bench_row import PAIRS, Row
+from bench_step import STEP_ROWS
 from find_data import default_data
 from PIL import Image
 
 from monet.config import UserError, make_config, near_names
 from monet.presets import resolve_config
 
-PAIRS = 5
 GENERATED = 32  # images a measurement of `generate`: the tutorial's network paints two to four a second on two cores
 ZIPPED = 480  # images a measurement of encoding and zipping
 INPUT_SECONDS = 4
-
-
-@dataclass(frozen=True)
-class Row:
-    """One claim as measured: `ours` and `peer` in `unit`, a value a pair, and what the claim is."""
-
-    name: str
-    claim: str
-    unit: str
-    ours: list[float]
-    peer_name: str = ""
-    peer: tuple[float, ...] = ()
-
-    def ratios(self) -> list[float]:
-        """Ours over the peer's, pair by pair."""
-        return [ours / peer for ours, peer in zip(self.ours, self.peer, strict=True)]
-
-    def line(self) -> str:
-        """The row of the printed table."""
-        ours = f"{statistics.median(self.ours):,.2f} {self.unit}"
-        if not self.peer:
-            return f"| {self.name} | {self.claim} | {ours} | | |"
-        ratios = self.ratios()
-        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        return (f"| {self.name} | {self.claim} | {ours} | {self.peer_name}: {statistics.median(self.peer):,.2f} "
-                f"| {spread} |")
 
 
 def rate_of(dataset, images_each: int) -> float:
@@ -189,7 +163,7 @@ def local_train_rows(data) -> list[Row]:
 
 
 ROWS = {"input": input_row, "zip": zip_row, "generate": generate_row, "sample": sample_row,
-        "local-train": local_train_rows}
+        "local-train": local_train_rows, **STEP_ROWS}
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from monet.config import Config, pick
+from monet.kernel_gradients import Calls, tapped
 from monet.losses import DISTANCES
 from monet.networks import build_generator
 from monet.players import Discriminator, apply_apart, make_loss_scale, make_optimizer, states_of
@@ -33,6 +34,7 @@ class CycleGan:
         self.discriminators = {side: Discriminator(config, f"{side}_discriminator") for side in ("monet", "photo")}
         self.networks = generators | {f"{side}_discriminator": discriminator.network
                                       for side, discriminator in self.discriminators.items()}
+        self.tapped = {name: tapped(generator) for name, generator in generators.items()}
         self.optimizers = {name: make_optimizer(config, network, average=name in generators)
                            for name, network in self.networks.items()}
         self.loss_scale = make_loss_scale()
@@ -46,7 +48,8 @@ class CycleGan:
 
         One tape serves both generators: neither's own losses depend on the other's weights except through the cycle,
         which is in both sums, so the gradient of the total is each one's own. Pictures that meet the same weights go
-        through them in one call where normalization keeps them apart. A test compares all this with the
+        through them in one call where normalization keeps them apart, and the generators' large kernels get their
+        gradients of all calls at once. A test compares all this with the
         straightforward form.
 
         Args:
@@ -60,11 +63,12 @@ class CycleGan:
             `(losses, gradients)`: float32 scalars by name, unscaled, and lists of tensors by network name, in the
             order of its trainable variables.
         """
-        to_monet, to_photo = self.networks["photo_to_monet"], self.networks["monet_to_photo"]
+        calls = {name: Calls(self.networks[name], network) for name, network in self.tapped.items()}
+        to_monet, to_photo = calls["photo_to_monet"], calls["monet_to_photo"]
         seeds = iter([tf.random.experimental.stateless_fold_in(seed, call) for call in range(10)])
 
         def paint(generator, *batches):
-            return apply_apart(lambda images: generator([images, next(seeds)], training=True), batches, self.config)
+            return apply_apart(lambda images: generator([images, next(seeds)]), batches, self.config)
 
         with tf.GradientTape() as tape:
             fake_monet, same_monet = paint(to_monet, photo, monet)
@@ -81,8 +85,8 @@ class CycleGan:
             # What falls over the run falls here only: a history of falling weights would say nothing of the errors.
             weights = {name: 1.0 - self.config.cycle_fall * progress for name in ("cycle", "identity")}
             total = share * tf.add_n([weights.get(name, 1.0) * loss for name, loss in losses.items()])
-        generators = tape.gradient(total, [to_monet.trainable_variables, to_photo.trainable_variables])
-        gradients = dict(zip(("photo_to_monet", "monet_to_photo"), generators, strict=True))
+        found = tape.gradient(total, {name: generator.sources() for name, generator in calls.items()})
+        gradients = {name: generator.gradients(found[name]) for name, generator in calls.items()}
         for side, real, fake in (("monet", monet, fake_monet), ("photo", photo, fake_photo)):
             name = f"{side}_discriminator"
             losses[name], gradients[name] = self.discriminators[side].loss_and_gradients(real, fake, next(seeds), share)

@@ -1,0 +1,185 @@
+"""The rows of `make bench` about the training step: beside its straightforward form, beside PyTorch, and by itself.
+
+Each side is a process of its own (`bench_side.py`), because peak memory and the time to the first step are a process's;
+both are alive at once and step in turn, so that a machine that slows down slows both.
+"""
+
+import functools
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench_row import PAIRS, Row
+
+from monet.config import make_config
+from monet.presets import resolve_config
+
+# Images a step that `bench batch` compares with the tutorial's 1; see BATCHES in the README's figures.
+RECOMMENDED_BATCH = 4
+STEPS = 3  # in turn, of each pair of processes
+LOOP_STEPS = (50, 450)  # two runs of the loop: the difference is free of what a run costs once
+EQUAL_STEPS = 3
+
+
+class Side:
+    """One side's process, after its first step."""
+
+    def __init__(self, name: str, preset: str, batch: int = 1):
+        """Starts it, and waits for its first step."""
+        command = [sys.executable, str(Path(__file__).with_name("bench_side.py")), name, preset, str(batch)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, text=True)
+        self.first, self.peak = self.read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+
+    def read(self) -> tuple[float, float]:
+        """The seconds and the peak memory of the next step that it reports.
+
+        Raises:
+            RuntimeError: if it has died.
+        """
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{' '.join(self.process.args)} ended with status {self.process.wait()}")
+        values = json.loads(line)
+        return values["seconds"], values["peak"]
+
+    def step(self) -> float:
+        """Makes a step; returns its seconds."""
+        print(file=self.process.stdin, flush=True)
+        seconds, self.peak = self.read()
+        return seconds
+
+
+def straightforward_rows(data) -> list[Row]:
+    """The tutorial's step against its straightforward form: seconds, peak memory, and seconds to the first step."""
+    ours, peer = [], []
+    for _ in range(PAIRS):
+        with Side("ours", "tutorial") as mine, Side("straightforward", "tutorial") as theirs:
+            turns = [(mine.step(), theirs.step()) for _ in range(STEPS)]
+            for measured, side, seconds in zip((ours, peer), (mine, theirs), zip(*turns, strict=True), strict=True):
+                measured.append((statistics.median(seconds), side.peak, side.first))
+    claims = [("step", "tutorial's step: never slower than its straightforward form", "s"),
+              ("step memory", "its peak memory at most 0.85 x", "GiB"),
+              ("first step", "from nothing to the end of the first step at most 0.7 x", "s")]
+    return [Row(*claim, list(mine), "straightforward", theirs)
+            for claim, mine, theirs in zip(claims, zip(*ours, strict=True), zip(*peer, strict=True), strict=True)]
+
+
+def batch_row(data) -> Row:
+    """Pairs of images a second that the tutorial's networks learn from, at the recommended batch and at 1."""
+    with Side("ours", "tutorial", RECOMMENDED_BATCH) as many, Side("ours", "tutorial") as one:
+        turns = [(RECOMMENDED_BATCH / many.step(), 1 / one.step()) for _ in range(PAIRS)]
+    ours, peer = zip(*turns, strict=True)
+    return Row("batch", f"at batch {RECOMMENDED_BATCH} at least 1.25 x the pairs a second of batch 1", "pairs/s",
+               list(ours), "batch 1", peer)
+
+
+def pytorch_row(preset: str) -> Row:
+    """A preset's step beside the same networks in PyTorch."""
+    claim = f"{preset}'s step at most 1.0 x PyTorch's"
+    installed = importlib.util.find_spec("torch") is not None
+    with Side("ours", preset) as mine:
+        if not installed:
+            alone = [mine.step() for _ in range(PAIRS)]
+            return Row(f"pytorch {preset}", claim, "s", alone, "PyTorch is not installed: pip install torch")
+        with Side("pytorch", preset) as theirs:
+            turns = [(mine.step(), theirs.step()) for _ in range(PAIRS)]
+    ours, peer = zip(*turns, strict=True)
+    return Row(f"pytorch {preset}", claim, "s", list(ours), "PyTorch", peer)
+
+
+def loop_seconds(data, steps: int) -> float:
+    """How long `Trainer.fit` takes for `steps` steps of the tutorial that compute nothing.
+
+    Its networks are the smallest there are: what is painted and saved once a run should cost little.
+    """
+    import tensorflow as tf
+
+    from monet.trainer import Trainer
+
+    @tf.function(autograph=False)
+    def no_step(batches, *_):
+        photo, monet = next(batches)
+        return tf.fill([len(trainer.system.loss_names)], tf.reduce_mean(photo) + tf.reduce_mean(monet))
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = make_config(generator_filters=1, discriminator_filters=1, epochs=1, steps_per_epoch=steps,
+                             out=folder, resume=False)
+        trainer = Trainer(config, data, tf.distribute.get_strategy())
+        trainer.steps_function = no_step
+        started = time.monotonic()
+        trainer.fit()
+        return time.monotonic() - started
+
+
+def loop_row(data) -> Row:
+    """Milliseconds a step that the loop takes without the networks: input, host and logging."""
+    few, many = LOOP_STEPS
+    ours, peer = [], []
+    with Side("ours", "tutorial") as whole:
+        for _ in range(PAIRS):
+            loop = (loop_seconds(data, many) - loop_seconds(data, few)) / (many - few)
+            ours.append(1000 * loop)
+            peer.append(1000 * whole.step())
+    return Row("loop", "the loop without the networks under 0.02 of a step", "ms", ours, "the tutorial's step",
+               tuple(peer))
+
+
+def equal_rows(ours, peer, photo, monet, steps: int) -> list[Row]:
+    """How far losses and weights of a system and of the straightforward form are apart after `steps` steps.
+
+    Args:
+        ours: a `CycleGan` without dropout.
+        peer: a `peer_tensorflow.Peer` of the same sizes; it is given the same weights.
+        photo: float32 `[batch, height, width, 3]` in [-1, 1].
+        monet: the same for paintings.
+        steps: how many.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from monet.players import train_step
+
+    for name, network in ours.networks.items():
+        peer.networks[name].set_weights(network.get_weights())
+    step, seed = tf.function(functools.partial(train_step, ours), autograph=False), tf.zeros([2], tf.int32)
+    losses = []
+    for _ in range(steps):
+        mine, theirs = step(photo, monet, seed), peer.step(photo, monet)
+        losses.append(max(abs(float(mine[name]) - float(theirs[name])) / abs(float(theirs[name])) for name in theirs))
+    weights = [float(np.abs(a - b).max()) for name, network in ours.networks.items()
+               for a, b in zip(network.get_weights(), peer.networks[name].get_weights(), strict=True)]
+    return [Row("equal losses", f"as the straightforward form's over {steps} steps, within 1e-4", "(largest, relative)",
+                [max(losses)]),
+            Row("equal weights", f"as the straightforward form's after {steps} steps, within 1e-4", "(largest)",
+                [max(weights)])]
+
+
+def tutorial_equal_rows(data) -> list[Row]:
+    """`equal_rows` at the tutorial's settings but for dropout, on the data's first images."""
+    import tensorflow as tf
+    from peer_tensorflow import Peer
+
+    from monet.cyclegan import CycleGan
+    from monet.pipeline import first_images
+
+    config = resolve_config({"preset": "tutorial", "dropout": 0.0})
+    photo, monet = (first_images(side, 1, config.image_size) for side in (data.photo, data.monet))
+    tf.keras.utils.set_random_seed(0)
+    return equal_rows(CycleGan(config), Peer(dropout=0.0), photo, monet, EQUAL_STEPS)
+
+
+STEP_ROWS = {"step": straightforward_rows, "equal": tutorial_equal_rows, "batch": batch_row, "loop": loop_row,
+             "pytorch": lambda data: [pytorch_row("tutorial"), pytorch_row("paper")]}
