@@ -57,11 +57,19 @@ def test_a_tpu_that_does_not_start_is_an_error_and_no_run_on_the_cpu(tmp_path):
     """This TensorFlow was built without TPUs, as the one of Kaggle's TPU image: by its environment there is one."""
     environment = {**os.environ, "TPU_ACCELERATOR_TYPE": "v5litepod-8"}
     run = subprocess.run([sys.executable, "-m", "monet", "train", "--out", str(tmp_path)], env=environment,
-                         capture_output=True, text=True, timeout=120)
+                         capture_output=True, text=True, timeout=240)
     assert run.returncode == 2
     assert "error: The TPU of this machine does not start (" in run.stderr
     assert "found: 1 CPU" in run.stderr and "Give --accelerator gpu or cpu" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_a_tpu_that_nobody_knows_is_an_error_about_the_tpu(tmp_path):
+    run = subprocess.run([sys.executable, "-m", "monet", "train", "--out", str(tmp_path)],
+                         env={**os.environ, "TPU_NAME": "grpc://127.0.0.1:1"}, capture_output=True, text=True,
+                         timeout=240)
+    assert run.returncode == 2
+    assert "error: The TPU of this machine does not start (" in run.stderr and "Traceback" not in run.stderr
 
 
 def test_a_cluster_that_cannot_be_understood_ends_with_a_sentence(tmp_path):

@@ -17,7 +17,8 @@ from monet.config import UserError
 
 SETTINGS = [
     "--accelerator", "cpu", "--generator-filters", "2", "--generator-levels", "2", "--discriminator-filters", "2",
-    "--image-size", "32", "--discriminator-levels", "1", "--jitter", "40", "--batch-size", "4", "--dropout", "0",
+    "--image-size", "32", "--discriminator-levels", "1", "--jitter", "40", "--batch-size", "4",
+    "--steps-per-call", "2", "--dropout", "0",
     "--gamma-mean", "1", "--ema-decay", "0.9", "--num-images", "20", "--tensorboard", "false",
 ]
 FOUND_DEAD_WITHIN = 120  # seconds
@@ -33,8 +34,8 @@ def free_ports(count):
     return ports
 
 
-def start(arguments, cluster=None):
-    """The processes of a cluster of two, or a single one."""
+def start(arguments, cluster=False, others=()):
+    """The processes of a cluster of two, or a single one; all but the first get the arguments `others`, too."""
     ports = free_ports(2) if cluster else []
     processes = []
     for index in range(2 if cluster else 1):
@@ -43,7 +44,8 @@ def start(arguments, cluster=None):
             environment["TF_CONFIG"] = json.dumps({
                 "cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]},
                 "task": {"type": "worker", "index": index}})
-        processes.append(subprocess.Popen([sys.executable, "-m", "monet", *arguments, *SETTINGS], env=environment,
+        processes.append(subprocess.Popen([sys.executable, "-m", "monet", *arguments, *SETTINGS,
+                                           *(others if index else ())], env=environment,
                                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     return processes
 
@@ -110,6 +112,15 @@ def test_when_one_machine_dies_the_other_ends_with_an_error_and_the_checkpoint_i
     assert "error: Another machine of the cluster no longer answers" in output
     assert "Traceback" not in output
     assert read_arrays(list_checkpoints(str(out / "checkpoints"))[0])["photo_to_monet/adam/iterations"] > 0
+
+
+def test_a_machine_that_cannot_begin_ends_the_others_with_a_sentence(small_root, tmp_path):
+    processes = start(["train", "--data", small_root, "--out", str(tmp_path), "--epochs", "1"], cluster=True,
+                      others=["--data", str(tmp_path / "none")])
+    statuses, outputs = finished(processes, FOUND_DEAD_WITHIN)
+    assert statuses == [2, 2], outputs
+    assert "error: Another machine of the cluster no longer answers" in outputs[0]
+    assert "Traceback" not in "".join(outputs)
 
 
 @pytest.mark.parametrize("text", [

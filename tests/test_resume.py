@@ -21,7 +21,7 @@ SMALL = [
     "--image-size", "32", "--discriminator-levels", "1", "--jitter", "40", "--batch-size", "2", "--gamma-mean", "1",
     "--tensorboard", "false",
 ]
-STEPS = 60
+STEPS = 100
 KILLS = 3
 # Everything that a checkpoint must hold: pools, averages, a rate that falls, augmentation, and no dropout.
 EVERYTHING = [
@@ -138,7 +138,7 @@ def test_a_deadline_that_leaves_no_time_to_train_still_hands_in(small_root, tmp_
     run = subprocess.run(command("run", small_root, out, "--num-images", "40", "--max-minutes", "0.05"),
                          capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert "Stopping at step 0 of 7500" in run.stderr
+    assert "Stopping at step 0 of 7500: what is left to do will end some" in run.stderr
     assert newest_step(out) == 0
     assert images_in(out / "images.zip") == 40
 
@@ -146,7 +146,7 @@ def test_a_deadline_that_leaves_no_time_to_train_still_hands_in(small_root, tmp_
 def test_memory_does_not_grow(tiny, small_root, tmp_path):
     """500 steps with checkpoints, previews and losses read; 100 before for what grows only once."""
     code = f"""
-        import resource
+        import re
         import tensorflow as tf
         from monet.config import make_config
         from monet.records import find_data
@@ -156,7 +156,7 @@ def test_memory_does_not_grow(tiny, small_root, tmp_path):
         for total in (100, 600):
             trainer.total = total
             trainer.fit()
-            print(trainer.step, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            print(trainer.step, int(re.search(r"VmRSS:\\s*(\\d+)", open("/proc/self/status").read())[1]) / 1024)
         """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr

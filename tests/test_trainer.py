@@ -299,9 +299,13 @@ def test_checkpoints_are_written_as_it_goes(tiny, small_data):
 
 
 def test_training_ends_when_the_rest_of_the_time_is_for_painting(tiny, small_data):
-    trainer = new_trainer(tiny(epochs=10_000, max_minutes=0.2), small_data, deadline=time.monotonic() + 12)
+    trainer = new_trainer(tiny(epochs=10_000, max_minutes=0.2), small_data, rehearse=lambda *_: 2.0)
+    trainer.preview()
+    trainer.trace()
+    trainer.clock.deadline = deadline = time.monotonic() + 20
     trainer.fit()
     assert 0 < trainer.step < trainer.total
+    assert deadline - time.monotonic() > 2.0
     assert len(list_checkpoints(trainer.files.checkpoints)) == 1
 
 

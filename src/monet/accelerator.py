@@ -1,10 +1,11 @@
 """Which `tf.distribute` strategy, and which number format, this machine gets."""
 
+import contextlib
 import glob
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -16,6 +17,9 @@ TPU_START_SECONDS = 120  # a TPU answers in seconds; without one, TensorFlow ask
 ACCELERATOR_STEPS = 25  # steps a call, so that the host's part of one is lost beside them; the CPU is asked every step
 # NVIDIA's compute capabilities: Ampere computes in bfloat16, Volta and Turing (T4) have tensor cores for float16.
 BFLOAT16_SINCE, FLOAT16_SINCE = (8, 0), (7, 0)
+# What it means when another machine of the cluster has died, or given up.
+CLUSTER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
+                  tf.errors.DeadlineExceededError)
 CLUSTER_EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -118,8 +122,8 @@ def connect_tpu() -> tf.distribute.Strategy:
 
     try:
         resolver = within(TPU_START_SECONDS, start)
-    except (ValueError, TimeoutError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0]
+    except (ValueError, OSError, RuntimeError, ImportError, tf.errors.OpError) as error:  # also of Google's own client
+        reason = (str(error) or repr(error)).splitlines()[0]
         raise UserError(f"The TPU of this machine does not start ({reason}; found: {devices_found()}). "
                         f"{advice}") from error
     return tf.distribute.TPUStrategy(resolver)
@@ -173,6 +177,19 @@ def device_kind(strategy: tf.distribute.Strategy) -> str:
 def spans_machines(strategy: tf.distribute.Strategy) -> bool:
     """Whether other machines take part."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+@contextlib.contextmanager
+def cluster_explained() -> Iterator[None]:
+    """Turns what TensorFlow raises when another machine of the cluster does not answer into a UserError."""
+    try:
+        yield
+    except CLUSTER_ERRORS as error:
+        if cluster_task() is None:
+            raise
+        raise UserError("Another machine of the cluster no longer answers, and without it no step can be made. Start "
+                        "the same command on all of them again: it goes on from the newest checkpoint. "
+                        f"({str(error).splitlines()[0]})") from None
 
 
 def check_batch(config: Config, strategy: tf.distribute.Strategy) -> None:
@@ -232,6 +249,11 @@ def set_precision(config: Config, strategy: tf.distribute.Strategy) -> str:
 def compiles(config: Config, strategy: tf.distribute.Strategy) -> bool:
     """Whether the step is to be compiled by XLA; on a TPU everything is, unasked."""
     return config.xla == "on" or (config.xla == "auto" and device_kind(strategy) == "GPU")
+
+
+def first_call_compiles(config: Config, strategy: tf.distribute.Strategy) -> bool:
+    """Whether the first call of the step takes minutes, because XLA compiles it."""
+    return compiles(config, strategy) or device_kind(strategy) == "TPU"
 
 
 def steps_a_call(config: Config, strategy: tf.distribute.Strategy) -> int:

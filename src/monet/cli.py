@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow import keras
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from monet.accelerator import choose_strategy, devices_found, is_chief, set_precision
+from monet.accelerator import choose_strategy, cluster_explained, devices_found, is_chief, set_precision
 from monet.checkpoint import import_network, list_checkpoints, restore_network
 from monet.config import (
     FEWEST_IMAGES,
@@ -80,7 +80,13 @@ def train(config: Config, arguments: argparse.Namespace, rehearsal: Callable | N
         arguments: of the command line.
         rehearsal: a function of (paint, photos, config) to the seconds that are needed after training.
     """
-    strategy = choose_strategy(config)
+    with cluster_explained():
+        return train_on(choose_strategy(config), config, arguments, rehearsal)
+
+
+def train_on(strategy: tf.distribute.Strategy, config: Config, arguments: argparse.Namespace,
+             rehearsal: Callable | None) -> Trainer:
+    """`train` on the strategy's devices."""
     data = open_data(config)
     deadline = arguments.started + 60 * config.max_minutes if config.max_minutes else None
     trainer = Trainer(config, data, strategy, deadline, rehearsal, arguments.terminated)

@@ -37,7 +37,8 @@ instance_norm = keras_instance_norm if tfa is None else addons_instance_norm
 
 
 def batch_norm(**options) -> keras.layers.Layer:
-    """Batch normalization over the images of one device."""
+    """Batch normalization over the images of one device; of several devices' statistics, Keras 3 keeps the first's,
+    and Keras 2 their mean."""
     return keras.layers.BatchNormalization(momentum=BATCH_MOMENTUM, **options)
 
 

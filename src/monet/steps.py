@@ -1,6 +1,7 @@
 """Training steps and painting on the devices of a strategy, and what several machines must agree on between them."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +11,11 @@ from monet.accelerator import compiles, spans_machines, steps_a_call
 from monet.config import Config
 from monet.pipeline import training_pairs
 from monet.players import train_step
-from monet.records import Data
+from monet.records import Data, explained
+
+# A mean loss beyond this, times the largest weight, has diverged: cycle losses are at most twice their weight, and
+# adversarial ones get there with logits of a hundred and more.
+DIVERGED = 1e4
 
 
 def open_batches(strategy: tf.distribute.Strategy, data: Data, config: Config, position: int):
@@ -117,3 +122,21 @@ def same_everywhere(agreed: Callable[[list[bool]], list[bool]], number: int) -> 
     bits = [bool(number >> place & 1) for place in range(32)]
     some_one, some_zero = np.split(np.array(agreed([*bits, *(not bit for bit in bits)])), 2)
     return not (some_one & some_zero).any()
+
+
+@contextlib.contextmanager
+def step_explained(root: str) -> Iterator[None]:
+    """Turns errors of reading the data at `root`, raised inside the block as a part of steps, into a UserError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if "IteratorGetNext" in str(error):  # the operation's name
+            with explained(root):
+                raise
+        raise
+
+
+def broken_loss(losses: dict[str, float], config: Config) -> str:
+    """The name of a loss that is NaN, infinite or beyond `DIVERGED` times the largest weight; empty if none is."""
+    largest = DIVERGED * max(1.0, config.cycle_weight, config.identity_weight, config.nce_weight)
+    return next((name for name, loss in losses.items() if not abs(loss) < largest), "")

@@ -54,9 +54,9 @@ class Clock:
     def reserve(self) -> float:
         """Seconds that it takes, from now, to save, paint the last preview, hand in, and have `SPARE` left.
 
-        The exported generator is a part of a checkpoint: its time is kept as a second saving.
+        Twice saving and the preview: one more may have become due just now, and the generator is exported.
         """
-        parts = 2 * self.seconds.get("save", 0.0) + self.seconds.get("preview", 0.0)
+        parts = 2 * (self.seconds.get("save", 0.0) + self.seconds.get("preview", 0.0))
         return parts + PAINT_RESERVE * self.seconds.get("hand in", 0.0) + LAST_SECONDS + SPARE * self.limit
 
     def left(self) -> float:

@@ -1,19 +1,25 @@
 """The training loop: steps, progress, checkpoints, setbacks, and the ways a run can end."""
 
-import contextlib
 import dataclasses
 import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 from tqdm import tqdm
 
-from monet.accelerator import check_batch, check_reach, set_precision, spans_machines, steps_a_call
+from monet.accelerator import (
+    check_batch,
+    check_reach,
+    first_call_compiles,
+    set_precision,
+    spans_machines,
+    steps_a_call,
+)
 from monet.checkpoint import (
     Meta,
     NotFiniteError,
@@ -30,21 +36,24 @@ from monet.networks import build_generator
 from monet.pipeline import first_images
 from monet.players import copy_to_paint
 from monet.preparing import SYSTEMS, check_config, identity_of, prepare_out, settled, writes_files
-from monet.records import Data, explained
+from monet.records import Data
 from monet.reporting import Every, History, write_preview
-from monet.steps import make_agreement, make_painter, make_steps, open_batches, same_everywhere
-from monet.stopping import STEP_GUESS, Clock, signal_noted
+from monet.steps import (
+    broken_loss,
+    make_agreement,
+    make_painter,
+    make_steps,
+    open_batches,
+    same_everywhere,
+    step_explained,
+)
+from monet.stopping import SPARE, STEP_GUESS, Clock, signal_noted
 
 READ_EVERY = 25  # steps between readings of the losses, which make the host wait for the device
 LOG_SECONDS = 30  # between log lines where there is no progress bar
 PREVIEW_IMAGES = 8
 MOST_SETBACKS = 3  # times that a run goes back to its last checkpoint without getting any further
-# A mean loss beyond this, times the largest weight, has diverged: cycle losses are at most twice their weight, and
-# adversarial ones get there with logits of a hundred and more.
-DIVERGED = 1e4
-# What TensorFlow raises when another machine of the cluster no longer answers.
-CLUSTER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
-                  tf.errors.DeadlineExceededError, tf.errors.InternalError, tf.errors.FailedPreconditionError)
+COMPILE_SECONDS = 300.0  # kept for the first call where XLA compiles the step, which nothing foretells
 
 
 class Interrupted(Exception):
@@ -53,22 +62,6 @@ class Interrupted(Exception):
 
 class Broken(Exception):
     """Losses or weights are no longer finite, or losses have diverged: the message says which."""
-
-
-@contextlib.contextmanager
-def step_explained(root: str, strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Turns errors of reading the data at `root`, and of other machines, raised inside the block, into a UserError."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        if "IteratorGetNext" in str(error):  # the operation's name: reading is a part of the step's graph
-            with explained(root):
-                raise
-        if spans_machines(strategy) and isinstance(error, CLUSTER_ERRORS):
-            raise UserError("Another machine of the cluster no longer answers, and without it no step can be made. "
-                            "Start the same command on all of them again: it goes on from the newest checkpoint. "
-                            f"({str(error).splitlines()[0]})") from None
-        raise
 
 
 class Trainer:
@@ -119,7 +112,7 @@ class Trainer:
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
         self.history = History(self.files, self.step, config.tensorboard)
         self.steps_function, self.batches = make_steps(strategy, self.system, config), None
-        self.unread, self.last_read, self.read_at = [], self.step, time.monotonic()
+        self.unread, self.last_read, self.read_at, self.seconds_per_image = [], self.step, time.monotonic(), 0.0
         LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset,
                  strategy.num_replicas_in_sync, precision, self.step, self.total, config.out)
 
@@ -156,9 +149,9 @@ class Trainer:
             UserError: if losses are not finite again and again, the disk is full, or another machine is gone.
         """
         with signal_noted(signal.SIGINT, "Stopping after this step and saving; press Ctrl-C again to stop at once") \
-                as interrupted, step_explained(self.data.root, self.strategy):
+                as interrupted, step_explained(self.data.root):
             self.preview()
-            if self.clock.deadline is not None and self.rehearse and self.writes:
+            if self.clock.deadline is not None and self.rehearse and self.writes and not self.terminated:
                 self.clock.seconds["hand in"] = self.rehearse(self.paint, self.data.photo, self.config)
             with tqdm(total=self.total, initial=self.step, unit="step",
                       disable=not (self.writes and sys.stderr.isatty())) as bar:
@@ -188,14 +181,17 @@ class Trainer:
         every = self.config.checkpoint_epochs * self.config.steps_per_epoch
         checkpoint_due = Every(float("inf") if every else 60 * self.config.checkpoint_minutes)
         preview_due, log_due = Every(60 * self.config.preview_minutes), Every(LOG_SECONDS)
-        if self.saved_at is None:
-            self.save()  # what a first setback goes back to; and a disk that is too small is found out now
+        if self.saved_at is None or self.clock.deadline is not None:
+            self.save()  # what a first setback goes back to; a disk too small is found out now, and the time it takes
+        if self.agreed([not list_checkpoints(self.files.checkpoints)])[0]:
+            raise UserError(f"Not all machines of the cluster see the checkpoint in {self.files.checkpoints}. Give an "
+                            "--out that is the same folder on all of them.")
         if self.clock.deadline is not None and not self.ends_now():
             self.trace()
         while self.step < self.total:
             save_now, preview_now, stop = self.agreed([
-                checkpoint_due.due() or bool(every and self.step % every == 0), preview_due.due(),
-                bool(interrupted) or self.ends_now()])
+                (self.writes and checkpoint_due.due()) or bool(every and self.step % every == 0),
+                self.writes and preview_due.due(), bool(interrupted) or self.ends_now()])
             if save_now and self.step != self.saved_at:
                 self.read_losses(bar, log_due)
                 self.save()
@@ -220,31 +216,47 @@ class Trainer:
         return function(self.batches, *map(tf.constant, (self.step + self.skipped, self.step, count)))
 
     def trace(self) -> None:
-        """Makes the graph of the steps now, so that the first call takes no longer than the clock expects."""
+        """Makes the graph of the steps now, so that on a CPU the first call takes no longer than the others."""
         self.call(self.steps_function.get_concrete_function, 1)
 
-    def advance(self) -> None:
-        """Makes the steps of one call: up to the next multiple of their number, the next checkpoint, or the end."""
+    def next_count(self) -> int:
+        """Steps of the next call: up to the next multiple of their number, the next checkpoint, or the end."""
         ends = [self.per_call - self.step % self.per_call, self.total - self.step]
         if self.config.checkpoint_epochs:
             every = self.config.checkpoint_epochs * self.config.steps_per_epoch
             ends.append(every - self.step % every)
-        with self.clock.measured("call"):
-            sums = self.call(self.steps_function, min(ends))
-            # Single steps may queue up on a device; a call of several is long enough to be waited for.
-            self.unread.append((min(ends), sums if self.per_call == 1 else np.asarray(sums)))
-        self.step += min(ends)
+        return min(ends)
+
+    def advance(self) -> None:
+        """Makes the steps of one call."""
+        count, started = self.next_count(), time.monotonic()
+        sums = self.call(self.steps_function, count)
+        # Single steps may queue up on a device; a call of several is long enough to be waited for.
+        self.unread.append((count, sums if self.per_call == 1 else np.asarray(sums)))
+        self.step += count
+        self.clock.seconds["step"] = (time.monotonic() - started) / count
 
     def ends_now(self) -> bool:
         """Whether training must end: on a signal, or so that what comes after it ends before the deadline."""
-        size = (self.config.image_size / SUBMISSION_SIZE) ** 2
-        guess = STEP_GUESS * self.seconds_per_image * self.config.batch_size * size * self.per_call
-        return bool(self.terminated) or self.clock.left() < self.clock.seconds.get("call", guess)
+        if self.terminated:
+            return True
+        if "step" in self.clock.seconds:
+            needed = self.next_count() * self.clock.seconds["step"]
+        else:
+            size = (self.config.image_size / SUBMISSION_SIZE) ** 2
+            needed = self.next_count() * STEP_GUESS * self.seconds_per_image * self.config.batch_size * size
+            needed += COMPILE_SECONDS if first_call_compiles(self.config, self.strategy) else 0.0
+        return self.clock.left() < needed
 
     def say_why(self, interrupted: Sequence) -> None:
         """Logs why training ends before its last step."""
         level = logging.INFO if self.step else logging.WARNING
-        if self.clock.deadline is not None and not interrupted and not self.terminated:
+        late = -self.clock.left()
+        if late > SPARE * self.clock.limit:
+            LOG.warning("Stopping at step %d of %d: what is left to do will end some %.1f minutes after the %g of "
+                        "--max-minutes. Give more, or fewer --num-images", self.step, self.total,
+                        (late - SPARE * self.clock.limit) / 60, self.config.max_minutes)
+        elif self.clock.deadline is not None and not interrupted and not self.terminated:
             LOG.log(level, "Stopping at step %d of %d, so that the run ends within %g minutes; --max-minutes sets "
                     "another time", self.step, self.total, self.config.max_minutes)
         else:
@@ -263,10 +275,9 @@ class Trainer:
         losses = dict(zip(self.system.loss_names, means.tolist(), strict=True))
         seconds = (time.monotonic() - self.read_at) / count
         self.unread, self.last_read, self.read_at = [], self.step, time.monotonic()
-        weights = (self.config.cycle_weight, self.config.identity_weight, self.config.nce_weight)
-        for name, loss in losses.items():
-            if not abs(loss) < DIVERGED * max(1.0, *weights):
-                raise Broken(f"The loss {name} became {loss:g} before step {self.step}")
+        self.clock.seconds["step"] = seconds
+        if broken := broken_loss(losses, self.config):
+            raise Broken(f"The loss {broken} became {losses[broken]:g} before step {self.step}")
         epoch = (self.step - 1) // self.config.steps_per_epoch + 1
         self.history.add(self.step, epoch, seconds, losses)
         text = " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
@@ -312,23 +323,22 @@ class Trainer:
 
         Raises:
             Broken: if a weight is not finite.
-            UserError: if it cannot be written.
+            UserError: if it cannot be written; in a cluster also if a weight is not finite.
         """
         seconds = self.seconds_before + time.monotonic() - self.began
         meta = Meta(self.step, dataclasses.asdict(self.config), identity_of(self.data, self.config), self.skipped,
                     seconds)
-        broken = ""
         with self.clock.measured("save"):
             if self.writes:
                 try:
                     save_checkpoint(self.files.checkpoints, self.system, meta, self.config.keep_checkpoints)
                 except NotFiniteError as error:
-                    broken = f"{error.name} became NaN or infinite before step {self.step}"
+                    if spans_machines(self.strategy):  # the others still read: this one cannot go back with them
+                        raise
+                    raise Broken(f"{error.name} became NaN or infinite before step {self.step}") from None
             else:  # some variables are sums over all machines, which all of them must ask for
                 for variable in system_variables(self.system).values():
                     value_of(variable)
-        if self.agreed([bool(broken)])[0]:
-            raise Broken(broken or "On another machine a weight is no longer finite")
         self.saved_at, self.read_at = self.step, time.monotonic()
         if self.step > self.broke_at:
             self.setbacks = 0
@@ -339,7 +349,8 @@ class Trainer:
         with self.clock.measured("preview"):
             if self.painter is not generator:
                 copy_to_paint(generator, self.system.optimizers[generator.name], self.painter)
-            self.paint(self.photos)  # traced, or the caches warmed, outside the measurement
+            if not self.seconds_per_image:
+                self.paint(self.photos)  # traced outside the measurement
             started = time.monotonic()
             painted = np.asarray(self.paint(self.photos))
             self.seconds_per_image = (time.monotonic() - started) / len(painted)
