@@ -1,18 +1,12 @@
 """Which `tf.distribute` strategy, and which number format, this machine gets."""
 
-import glob
 import os
 
 import tensorflow as tf
 from tensorflow import keras
 
 from monet.config import Config, UserError
-
-
-def tpu_expected() -> bool:
-    """Whether this machine, by its device files and environment, has a TPU."""
-    named = any(os.environ.get(name) for name in ("TPU_NAME", "TPU_ACCELERATOR_TYPE", "ISTPUVM"))
-    return named or bool(glob.glob("/dev/accel*"))
+from monet.kaggle_machine import tpu_expected
 
 
 def devices_found() -> str:
@@ -27,7 +21,7 @@ def connect_tpu() -> tf.distribute.Strategy:
     Raises:
         UserError: if there is none, or it does not start.
     """
-    advice = "Give --accelerator gpu, cpu or auto to train without it."
+    advice = "Give --accelerator gpu, cpu or auto to train without it (on Kaggle: make kernel-push ACCELERATOR=gpu)."
     if not tpu_expected():
         raise UserError(f"--accelerator tpu: there is no TPU here (found: {devices_found()}). {advice}")
     try:

@@ -251,13 +251,17 @@ def ended(message: str, status: int) -> int:
     return status
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, started: float | None = None) -> int:
     """Runs the command that `argv` (default: the process's) names.
+
+    Args:
+        argv: the words after the program's name.
+        started: `time.monotonic()` that --max-minutes counts from; default: now.
 
     Returns:
         The exit status: 0 done, 2 a mistake that the user can mend (said on standard error), 130 interrupted.
     """
-    started = time.monotonic()
+    started = time.monotonic() if started is None else started
     LOG.handlers.clear()
     try:
         arguments, config = parse_command_line(sys.argv[1:] if argv is None else argv)
