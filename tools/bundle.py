@@ -27,19 +27,34 @@ from bundle_source import (
     read_modules,
     split_standard,
 )
-from kernel_metadata import FILE_NAME, MACHINE_SHAPES, accelerator_of, metadata_text, read_metadata, resolve_metadata
+from kernel_metadata import (
+    FILE_NAME,
+    MACHINE_SHAPES,
+    MOST_BYTES,
+    ROOT,
+    accelerator_of,
+    metadata_text,
+    read_metadata,
+    resolve_metadata,
+    write_text,
+)
 
 from monet.cli import parse_command_line
 from monet.config import FIELDS, VERSION, Config, UserError
-from monet.files import whole_file
 from monet.kernel import KERNEL_DECIDES
 
-ROOT = Path(__file__).resolve().parents[1]
 STEM = "monet_cyclegan"
-MOST_BYTES = 900_000  # Kaggle takes less than 1 MB
 WIDTH = 120
 # What trains on each of Kaggle's machines, and the preset that is meant for it.
 DEVICES = {"tpu": "tpu", "gpu": "gpu", "none": "cpu"}
+
+# What a setting's comment says instead of its help, where Kaggle makes a difference.
+COMMENTS = {
+    "data": "folder or gs:// address of the images, or tfds:NAME of a TensorFlow dataset; empty: the competition's, "
+            "wherever Kaggle has mounted them",
+    "max_minutes": "end the run, images.zip included, within this time; 0: 170 minutes on a TPU, else 285, just under "
+                   "Kaggle's own limits",
+}
 
 PREPARATION = '''\
 # Before TensorFlow is imported: see that a run on a TPU has one, and a TensorFlow that can use it.
@@ -87,16 +102,16 @@ def resolve_settings(accelerator: str, settings: list[str]) -> Config:
     given = option_names(settings)
     for name in KERNEL_DECIDES:
         if name in given:
-            raise UserError(f"--{name}: on Kaggle the kernel itself decides on that. Leave it out; RESUME=1 goes on from "
-                            "the last run.")
+            raise UserError(f"--{name}: on Kaggle the kernel itself decides on that. Leave it out; RESUME=1 goes on "
+                            "from the last run.")
     device = DEVICES[accelerator]
     defaults = [f"--accelerator={'cpu' if device == 'cpu' else device}"]
     if not given & {"preset", "config"}:
         defaults.append(f"--preset={device}")
     _, config = parse_command_line(["run", *defaults, *settings])
     if "data" in given and not config.data.startswith(("gs://", "tfds:", "/kaggle/")):
-        raise UserError(f"--data {config.data}: Kaggle's machine has no such folder. Give a gs:// address, a folder below "
-                        "/kaggle/input, or leave it out for the competition's images.")
+        raise UserError(f"--data {config.data}: Kaggle's machine has no such folder. Give a gs:// address, a folder "
+                        "below /kaggle/input, or leave it out for the competition's images.")
     if config.accelerator not in ("auto", device):
         raise UserError(f"--accelerator {config.accelerator} with ACCELERATOR={accelerator}: the kernel's machine has "
                         "none. Give only ACCELERATOR.")
@@ -115,12 +130,12 @@ def settings_block(config: Config, data_given: bool, resume_from: str) -> str:
         if name in KERNEL_DECIDES:
             continue
         value = "" if name == "data" and not data_given else getattr(config, name)
-        line = f'    "{name}": {literal(value)},'
-        if len(line) + 4 + len(field.metadata["help"]) > WIDTH:
-            lines += textwrap.wrap(field.metadata["help"], WIDTH, initial_indent="    # ", subsequent_indent="    # ")
+        line, comment = f'    "{name}": {literal(value)},', COMMENTS.get(name, field.metadata["help"])
+        if len(line) + 4 + len(comment) > WIDTH:
+            lines += textwrap.wrap(comment, WIDTH, initial_indent="    # ", subsequent_indent="    # ")
             lines.append(line)
         else:
-            lines.append(f"{line}  # {field.metadata['help']}")
+            lines.append(f"{line}  # {comment}")
     lines += ["}", "# Slug of the kernel whose attached output holds the checkpoint to go on from; \"\": start anew.",
               f"RESUME_FROM = {literal(resume_from)}"]
     return "\n".join(lines)
@@ -128,8 +143,9 @@ def settings_block(config: Config, data_given: bool, resume_from: str) -> str:
 
 def git(root: Path, *words: str) -> str:
     """What a git command prints about the checkout; "" where there is no git, or no checkout of its own."""
+    command = ["git", "-C", str(root), *words]
     try:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
 
@@ -161,14 +177,14 @@ def command_of(argv: list[str]) -> str:
 def header(modules: list[Module], root: Path, argv: list[str]) -> str:
     """The comment that the bundle begins with."""
     return "\n".join([
-        "# Photos repainted as Monet paintings: trains a CycleGAN and writes images.zip, for Kaggle's gan-getting-started.",
+        "# Photos repainted as Monet paintings, by a CycleGAN, for Kaggle's gan-getting-started: writes images.zip.",
         "#",
         f"# Version {VERSION} of the kit, {commit_of(root)}. SHA-256 of its sources:",
         f"# {digest_of(modules)}",
         "# Made by",
         f"#     {command_of(argv)}",
-        "# To change what it does, edit the settings below, here or on Kaggle; its code is that of src/monet/, module by",
-        "# module in the order in which they build on each other."])
+        "# To change what it does, edit the settings below, here or on Kaggle. The code is that of src/monet/, module",
+        "# by module, in the order in which they build on each other."])
 
 
 def join_sections(modules: dict[str, Module], root: Path, block: str, argv: list[str]) -> list[tuple[str, str]]:
@@ -204,16 +220,6 @@ def as_notebook(sections: list[tuple[str, str]]) -> str:
     kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return json.dumps({"cells": cells, "metadata": {"kernelspec": kernelspec, "language_info": {"name": "python"}},
                        "nbformat": 4, "nbformat_minor": 4}, indent=1, ensure_ascii=False) + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes the file, whole or not at all.
-
-    Raises:
-        UserError: if it cannot be written.
-    """
-    with whole_file(str(path)) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")
 
 
 def bundle(argv: list[str]) -> Path:

@@ -82,11 +82,11 @@ def inside_imports(module: Module) -> list[ast.ImportFrom]:
     """
     nodes = [node for node in ast.walk(module.tree) if of_package(node)]
     for node in nodes:
-        plain = (isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.count(".") == 1
-                 and node in module.tree.body and all(alias.asname is None and alias.name != "*" for alias in node.names))
-        if not plain:
-            raise UserError(f"{module.place(node)}: `{ast.unparse(node)}` cannot be bundled. Imports of the package are "
-                            f"`from {PACKAGE}.x import name`, at the top of a module and without `as`.")
+        renamed = any(alias.asname or alias.name == "*" for alias in node.names)
+        dotted = isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.count(".") == 1
+        if renamed or not dotted or node not in module.tree.body:
+            raise UserError(f"{module.place(node)}: `{ast.unparse(node)}` cannot be bundled. Imports of the package "
+                            f"are `from {PACKAGE}.x import name`, at the top of a module and without `as`.")
     return nodes
 
 
@@ -157,7 +157,8 @@ def in_import_order(modules: dict[str, Module]) -> list[Module]:
             return
         if name in [step for step, _ in path]:
             circle = [where for step, where in path[1:]] + [line]
-            raise UserError(f"These imports form a circle: {', '.join(circle)}. Move what they share to a module below.")
+            raise UserError(f"These imports form a circle: {', '.join(circle)}. Move what they share to a module "
+                            "below.")
         path.append((name, line))
         module = modules[name]
         for node in inside_imports(module):

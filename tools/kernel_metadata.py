@@ -7,8 +7,11 @@ from pathlib import Path
 from slugify import slugify  # the kaggle client's own, which decides on the slug of a title
 
 from monet.config import UserError, near_names
+from monet.files import whole_file
 from monet.kaggle_machine import COMPETITION
 
+ROOT = Path(__file__).resolve().parents[1]
+MOST_BYTES = 900_000  # of a bundle: Kaggle takes less than 1 MB
 FILE_NAME = "kernel-metadata.json"
 PLACEHOLDER = "USERNAME"  # stands for the user's name in `id` until it is known
 # What ACCELERATOR may be, and what Kaggle calls it (the second is two T4s); other machines are retired or not for
@@ -71,8 +74,9 @@ def check_name(identity: str, title: str) -> None:
     """Raises UserError if Kaggle would refuse the title, or would give the kernel another address than `identity`."""
     if not 5 <= len(title) <= 50:
         raise UserError(f"{FILE_NAME}: the title {title!r} has {len(title)} characters. Kaggle takes 5 to 50.")
-    if not re.fullmatch(r"[\w-]+/[a-z0-9-]+", identity):
-        raise UserError(f"{FILE_NAME}: the id {identity!r} is not of the form {PLACEHOLDER}/{slugify(title)}.")
+    if not re.fullmatch(r"[\w-]+/[a-z0-9-]{5,}", identity):
+        raise UserError(f"{FILE_NAME}: the id {identity!r} is not of the form {PLACEHOLDER}/{slugify(title)}, with five "
+                        "characters or more behind the stroke.")
     if identity.split("/")[1] != slugify(title):
         raise UserError(f"{FILE_NAME}: Kaggle makes the address {slugify(title)!r} of the title {title!r}, but the id "
                         f"says {identity.split('/')[1]!r}. Change one of them.")
@@ -120,3 +124,13 @@ def with_user(metadata: dict, user: str) -> dict:
 def metadata_text(metadata: dict) -> str:
     """The file's text."""
     return json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes the file, whole or not at all.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    with whole_file(str(path)) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8")

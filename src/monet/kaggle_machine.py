@@ -30,7 +30,7 @@ def input_folders() -> Iterator[tuple[str, int, list[str], list[str]]]:
     """The folders below `kaggle_input()`, to `MOUNT_DEPTH`, but for those of images: (path, depth, names of the folders
     in it, names of the files in it)."""
     root = kaggle_input()
-    for folder, names, files in os.walk(root):
+    for folder, names, files in os.walk(root, followlinks=True):
         depth = 0 if folder == root else os.path.relpath(folder, root).count(os.sep) + 1
         yield folder, depth, list(names), files
         if depth >= MOUNT_DEPTH:
@@ -63,8 +63,8 @@ def find_bucket() -> str | None:
     try:
         address = KaggleDatasets().get_gcs_path(COMPETITION)
     except Exception as error:  # the package documents none of its own
-        raise UserError(f"Kaggle's KaggleDatasets().get_gcs_path() failed ({error}), and no images are below "
-                        f"{kaggle_input()}. Attach the competition: competition_sources in kernel-metadata.json.") from error
+        raise UserError(f"No images are below {kaggle_input()}, and KaggleDatasets().get_gcs_path() failed ({error}). "
+                        "Attach the competition: competition_sources in kernel-metadata.json.") from error
     return address if address.startswith("gs://") else None
 
 

@@ -85,8 +85,8 @@ def run_on_kaggle(settings: dict, resume_from: str) -> int:
     """Trains, paints, and writes images.zip into Kaggle's working folder.
 
     Args:
-        settings: field values of `monet.config.Config` by name, but for `KERNEL_DECIDES`; an empty `data` is found below
-            Kaggle's input folder, and a `max_minutes` of 0 is what the accelerator allows.
+        settings: field values of `monet.config.Config` by name, but for `KERNEL_DECIDES`; an empty `data` is found
+            below Kaggle's input folder, and a `max_minutes` of 0 is what the accelerator allows.
         resume_from: slug of the kernel whose attached output has the checkpoint to go on from; "" to start anew.
 
     Returns:

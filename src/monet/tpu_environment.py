@@ -7,6 +7,7 @@ of their own in a temporary folder and start the same file again inside it, befo
 import glob
 import importlib.metadata
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -31,8 +32,8 @@ RESTARTED = "MONET_TPU_ENVIRONMENT"  # variable: the environment that the kernel
 CHIPS = {1: "v5litepod-1", 4: "v5litepod-4", 8: "v5litepod-8"}  # what so many device files of a v5e machine are called
 
 INSTEAD = "To train on GPUs instead: make kernel-push ACCELERATOR=gpu."
-OFFLINE = ("If the kernel's internet is off, turn it on (enable_internet in kernel-metadata.json) or attach a dataset of "
-           "wheels (make tpu-wheels).")
+OFFLINE = ("If the kernel's internet is off, turn it on (enable_internet in kernel-metadata.json) or attach a dataset "
+           "of wheels (make tpu-wheels).")
 
 # Run by the environment's Python: imports what the run needs, and starts the TPU.
 PROBE = """
@@ -104,18 +105,21 @@ def seconds_left() -> float:
 
 
 def run_within(command: list[str], seconds: float) -> tuple[int | None, str]:
-    """Runs a command for at most `seconds`: (exit status, the last line it printed); the status is None if it was
-    ended, with all its children, because the time was over."""
-    with tempfile.TemporaryFile("w+", errors="replace") as output, subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True) as process:
+    """Runs a command for at most `seconds`: (exit status, the line it printed that says most); the status is None if it
+    was ended, with all its children, because the time was over."""
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
             status = None
         output.seek(0)
-        lines = [line.strip() for line in output if line.strip()]
-    return status, lines[-1] if lines else "nothing was printed"
+        lines = [line.strip() for line in output if line.strip()] or ["it printed nothing"]
+    errors = [line for line in lines if re.search(r"error", line, re.IGNORECASE)]
+    return status, (errors or lines)[-1]
 
 
 def run_step(what: str, command: list[str], advice: str) -> str:
@@ -149,8 +153,8 @@ def build_environment(folder: str, wheels: str | None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     what = "Building an environment for the TPU"
     run_step(what, [sys.executable, "-m", "venv", "--without-pip", folder], "Start the kernel again.")
-    pip = [sys.executable, "-m", "pip", "--python", environment_python(folder), "--disable-pip-version-check", "--no-input",
-           "--quiet", "install", "--only-binary", ":all:"]
+    pip = [sys.executable, "-m", "pip", "--python", environment_python(folder), "--disable-pip-version-check",
+           "--no-input", "--quiet", "install", "--only-binary", ":all:"]
     pip += ["--no-index", "--find-links", wheels] if wheels else ["--timeout", "15", "--retries", "1"]
     run_step(what, [*pip, *TPU_PACKAGES], OFFLINE)
     run_step(what, [*pip, "--no-deps", *LEGACY_KERAS], OFFLINE)
@@ -202,8 +206,8 @@ def enter_environment(script: str | None) -> None:
 
 
 def prepare_machine(accelerator: str, script: str | None) -> None:
-    """Gets the machine ready for `accelerator` (the config's), before TensorFlow is imported: for a TPU, sees that there
-    is one, and that the TensorFlow in use has support for it; else restarts `script` where that is so, once.
+    """Gets the machine ready for `accelerator` (the config's), before TensorFlow is imported: for a TPU, sees that
+    there is one, and that the TensorFlow in use has support for it; else restarts `script` where that is so, once.
 
     Args:
         accelerator: auto, tpu, gpu or cpu.
