@@ -42,8 +42,8 @@ BUNDLE = "$(BIN)/python" tools/bundle.py $(if $(ACCELERATOR),--accelerator $(ACC
 KERNEL = "$(BIN)/python" tools/kaggle_kernel.py
 ASKING = $(call flag,--dry-run,$(DRY_RUN)) $(call flag,--yes,$(YES))
 
-.PHONY: help setup local-train test lint bench compare data check describe lock clean \
-	kernel kernel-push kernel-status kernel-log kernel-output kernel-submit tpu-wheels
+.PHONY: help setup local-train test lint bench compare data check describe lock clean
+.PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit tpu-wheels
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -21,7 +21,17 @@ import time
 from pathlib import Path
 
 from kaggle_client import all_secrets, explain, find_credentials, hide_secrets, say, start_client
-from kernel_calls import PUSHED, REASONS, ask_kaggle, confirm, kernel_id, last_push, status_of, user_name
+from kernel_calls import (
+    NO_SUCH_KERNEL,
+    PUSHED,
+    REASONS,
+    ask_kaggle,
+    confirm,
+    kernel_id,
+    last_push,
+    status_of,
+    user_name,
+)
 from kernel_metadata import FILE_NAME, MOST_BYTES, ROOT, metadata_text, read_metadata, with_user, write_text
 
 from monet.config import UserError
@@ -45,7 +55,7 @@ def warn_of_running(identity: str, options: argparse.Namespace) -> None:
     try:
         status, _ = status_of(identity, options)
     except UserError as error:
-        if "knows no such kernel" not in str(error):
+        if NO_SUCH_KERNEL not in str(error):
             raise
         return  # the first push
     if status and status not in OVER:
@@ -109,11 +119,11 @@ def status(options: argparse.Namespace) -> int:
         try:
             word, message = status_of(identity, options)
             lost = 0
-        except UserError as error:
+        except UserError:
             lost += 1
-            if not options.watch or lost == MOST_LOST or "No connection" not in str(error):
+            if not said or lost == MOST_LOST:
                 raise
-            word, message = said, ""
+            word, message = said, ""  # a look that fails between others is no reason to stop looking
         if word != said or sys.stderr.isatty():
             say(f"{identity}: {word}, {time_passed(time.time() - began)} since {since}")
         said = word
@@ -154,9 +164,6 @@ def plain_log(text: str) -> str:
 
 def output(options: argparse.Namespace) -> int:
     """`output`: fetches images.zip and what lies beside it, checks the zip, and puts them into a folder."""
-    from monet.reporting import RunFiles, set_aside  # here, because TensorFlow takes seconds to load
-    from monet.submission import check
-
     identity, out = kernel_id(options), Path(options.out)
     pattern = f"^({'|'.join(re.escape(name) for name in FETCHED)})$"
     with tempfile.TemporaryDirectory(prefix="monet-output-") as fetched:
@@ -167,6 +174,9 @@ def output(options: argparse.Namespace) -> int:
         if "images.zip" not in found:
             raise UserError(f"The last run of {identity} left no images.zip. `make kernel-status` says whether it is "
                             "over, `make kernel-log` what it printed.")
+        from monet.reporting import RunFiles, set_aside  # here, because TensorFlow takes seconds to load
+        from monet.submission import check
+
         problems = check(os.path.join(fetched, "images.zip"))
         files = RunFiles(str(out))
         if os.path.isdir(files.checkpoints):

@@ -11,6 +11,7 @@ from kernel_metadata import FILE_NAME, PLACEHOLDER, read_metadata, with_user
 from monet.config import UserError
 
 PUSHED = "pushed.json"  # in kernel/: id, version, address and time of the last push
+NO_SUCH_KERNEL = "Kaggle knows no such kernel of yours"
 SETTINGS_PAGE = "https://www.kaggle.com/settings"
 # What the client prints when a push, or a question about a kernel, fails; before those of `kaggle_client`.
 REASONS = (
@@ -29,8 +30,7 @@ REASONS = (
     (r"\b413\b|too (large|big|long)|exceeds.{0,40}(size|limit)",
      "The bundle is too large for Kaggle (it says: {line}). Make src/monet/ smaller."),
     (r"(kernel|notebook) not found|cannot access kernel|404 Client Error",
-     f"Kaggle knows no such kernel of yours. Is the id in {FILE_NAME} right, and was it ever pushed? `make "
-     "kernel-push` does."),
+     f"{NO_SUCH_KERNEL}. Is the id in {FILE_NAME} right, and was it ever pushed? `make kernel-push` does."),
     (r"403 Client Error|permission.{0,60}denied|forbidden",
      f"Kaggle refuses (403). Accept the competition's rules at {RULES}, see that the key in {{place}} is allowed to do "
      "this, then run `{again}`."),

@@ -75,7 +75,7 @@ def check_name(identity: str, title: str) -> None:
     if not 5 <= len(title) <= 50:
         raise UserError(f"{FILE_NAME}: the title {title!r} has {len(title)} characters. Kaggle takes 5 to 50.")
     if not re.fullmatch(r"[\w-]+/[a-z0-9-]{5,}", identity):
-        raise UserError(f"{FILE_NAME}: the id {identity!r} is not of the form {PLACEHOLDER}/{slugify(title)}, with five "
+        raise UserError(f"{FILE_NAME}: the id {identity!r} is not of the form {PLACEHOLDER}/{slugify(title)}, five "
                         "characters or more behind the stroke.")
     if identity.split("/")[1] != slugify(title):
         raise UserError(f"{FILE_NAME}: Kaggle makes the address {slugify(title)!r} of the title {title!r}, but the id "
