@@ -40,7 +40,7 @@ def checkout(tmp_path) -> Path:
 
 
 def bundled(root: Path, *words: str) -> str:
-    return bundle(["--root", str(root), *words]).read_text(encoding="utf-8")
+    return bundle(list(words), root).read_text(encoding="utf-8")
 
 
 def settings_of(text: str) -> dict:
@@ -172,7 +172,7 @@ def test_config_of_an_earlier_run_is_taken_but_for_its_folders(checkout, tmp_pat
     (tmp_path / "config.json").write_text(json.dumps({"epochs": 3, "data": "/home/me/monets", "out": "/home/me/out"}))
     text = bundled(checkout, "--accelerator", "gpu", "--config", str(tmp_path / "config.json"))
     assert settings_of(text)["epochs"] == 3
-    assert "/home/me" not in text and str(tmp_path) not in text.replace(str(checkout), "")
+    assert "/home/me" not in text and str(tmp_path) not in text
     assert "--config config.json" in text
 
 
@@ -275,16 +275,17 @@ def test_nothing_of_this_machine_gets_in(checkout, tmp_path):
     home = tmp_path / "home-of-somebody"
     (home / ".kaggle").mkdir(parents=True)
     (home / ".kaggle/kaggle.json").write_text(json.dumps({"username": "somebody-planted", "key": "planted-key-1"}))
+    shutil.copytree(ROOT / "tools", checkout / "tools")
     (checkout / ".env").write_text("TOKEN=planted-key-2")
     (checkout / "src/monet/kaggle.json").write_text('{"key": "planted-key-3"}')
     environment = {**os.environ, **SECRETS, "HOME": str(home)}
-    for options in ([], ["--notebook"]):
-        run = subprocess.run([sys.executable, str(ROOT / "tools/bundle.py"), "--root", str(checkout), *options],
-                             env=environment, capture_output=True, text=True)
-        assert run.returncode == 0, run.stderr
-        written = "".join(path.read_text() for path in (checkout / "kernel").iterdir()) + run.stdout
-        for secret in (*SECRETS.values(), "planted-key", "home-of-somebody", os.uname().nodename):
-            assert secret not in written.replace(str(checkout), "")
+    run = subprocess.run([sys.executable, "-c", "from bundle import bundle; bundle([]); bundle(['--notebook'])"],
+                         cwd=checkout / "tools", env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    written = {path.name: path.read_text() for path in (checkout / "kernel").iterdir()}
+    assert sorted(written) == ["kernel-metadata.json", "monet_cyclegan.ipynb", "monet_cyclegan.py"]
+    for secret in (*SECRETS.values(), "planted-key", "home-of-somebody", str(checkout), os.uname().nodename):
+        assert secret not in "".join(written.values()) + run.stdout
 
 
 # What it does on Kaggle.
@@ -314,7 +315,7 @@ def run_alone(command: list[str], small_root: str, tmp_path: Path, mount: str):
 @pytest.mark.parametrize("mount", ["gan-getting-started", "competitions/gan-getting-started"])
 def test_bundle_alone_does_what_the_package_does(checkout, small_root, tmp_path, package_zip, mount):
     (tmp_path / "alone").mkdir()
-    shutil.move(bundle(["--root", str(checkout), *TINY_OPTIONS]), tmp_path / "alone")
+    shutil.move(bundle([*TINY_OPTIONS], checkout), tmp_path / "alone")
     run, working = run_alone([sys.executable, "-I", "monet_cyclegan.py"], small_root, tmp_path, mount)
     assert run.returncode == 0, run.stderr
     assert (working / "images.zip").read_bytes() == package_zip
@@ -327,7 +328,7 @@ def test_bundle_alone_does_what_the_package_does(checkout, small_root, tmp_path,
 def test_notebook_alone_does_the_same(checkout, small_root, tmp_path, package_zip):
     """Its cells one after the other in one namespace without a file, as a notebook runs them."""
     (tmp_path / "alone").mkdir()
-    path = shutil.move(bundle(["--root", str(checkout), *TINY_OPTIONS, "--notebook"]), tmp_path / "alone")
+    path = shutil.move(bundle([*TINY_OPTIONS, "--notebook"], checkout), tmp_path / "alone")
     runner = ("import json, sys\n"
               "cells = [cell for cell in json.load(open(sys.argv.pop(1)))['cells'] if cell['cell_type'] == 'code']\n"
               "space = {'__name__': '__main__'}\n"
@@ -341,7 +342,7 @@ def test_notebook_alone_does_the_same(checkout, small_root, tmp_path, package_zi
 def test_bundle_without_data_says_what_to_attach(checkout, tmp_path):
     (tmp_path / "alone").mkdir()
     (tmp_path / "nothing").mkdir()
-    shutil.move(bundle(["--root", str(checkout), *TINY_OPTIONS]), tmp_path / "alone")
+    shutil.move(bundle([*TINY_OPTIONS], checkout), tmp_path / "alone")
     run, working = run_alone([sys.executable, "-I", "monet_cyclegan.py"], str(tmp_path / "nothing"), tmp_path, "other")
     assert run.returncode == 2 and "Traceback" not in run.stderr
     assert '"competition_sources": ["gan-getting-started"]' in run.stderr
@@ -351,7 +352,7 @@ def test_bundle_without_data_says_what_to_attach(checkout, tmp_path):
 def test_bundle_for_a_tpu_stops_at_once_where_there_is_none(checkout, tmp_path):
     (tmp_path / "alone").mkdir()
     (tmp_path / "nothing").mkdir()
-    shutil.move(bundle(["--root", str(checkout), "--accelerator", "tpu"]), tmp_path / "alone")
+    shutil.move(bundle(["--accelerator", "tpu"], checkout), tmp_path / "alone")
     run, _ = run_alone([sys.executable, "-I", "monet_cyclegan.py"], str(tmp_path / "nothing"), tmp_path, "other")
     assert run.returncode == 2
     assert run.stderr.startswith("error: This machine has no TPU.") and "ACCELERATOR=gpu" in run.stderr

@@ -37,9 +37,10 @@ def bundled(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("bundled") / "checkout"
     root.mkdir()
     (root / "src").symlink_to(ROOT / "src")
+    shutil.copytree(ROOT / "tools", root / "tools", ignore=shutil.ignore_patterns("__pycache__", "*.jpg"))
     for name in ("kernel-metadata.json", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
-    bundle(["--root", str(root), "--resume-last"])
+    bundle(["--resume-last"], root)
     return root
 
 
@@ -63,7 +64,7 @@ def environment_of(site: StandIn | int, checkout: Path, **variables: str) -> dic
 
 
 def command_of(checkout: Path, *words: str) -> list[str]:
-    return [sys.executable, str(ROOT / "tools/kaggle_kernel.py"), words[0], "--root", str(checkout), *words[1:]]
+    return [sys.executable, str(checkout / "tools/kaggle_kernel.py"), *words]
 
 
 def kernel(site: StandIn | int, checkout: Path, *words: str, **variables: str) -> tuple[int, str, str]:
@@ -244,8 +245,8 @@ def test_dry_run_shows_every_command_and_sends_nothing(checkout):
             ("submit", "submit", "--message", "a try"))}
         assert not site.calls
     assert all(status == 0 for status, _, _ in shown.values()), shown
-    assert "would run: kaggle kernels push -p kernel" in shown["push"][2]
-    assert "USERNAME/monet-cyclegan" in shown["push"][2]
+    for words in ("config view", "kernels status USERNAME/monet-cyclegan", "kernels push -p kernel"):
+        assert f"would run: kaggle {words}\n" in shown["push"][2]
     assert f"would run: kaggle kernels status {KERNEL}" in shown["status"][2]
     assert f"would run: kaggle kernels logs {KERNEL}" in shown["log"][2]
     assert f"would run: kaggle kernels output {KERNEL} -p " in shown["output"][2]
@@ -300,7 +301,7 @@ def test_metadata_that_is_not_json_is_refused(checkout, text, says):
     if text is not None:
         path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=f"kernel-metadata.json {says}"):
-        bundle(["--root", str(checkout)])
+        bundle([], checkout)
     with stand_in() as site:
         status, _, err = kernel(site, checkout, "status")
         assert status == 2 and says in err and not site.calls

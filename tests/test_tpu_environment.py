@@ -283,8 +283,8 @@ def test_real_environment_imports_and_trains_on_its_cpu(kaggle_python, small_roo
     (root / "src").symlink_to(ROOT / "src")
     (root / "kernel-metadata.json").write_text((ROOT / "kernel-metadata.json").read_text())
     settings = {name: value for name, value in TINY.items() if name not in KERNEL_DECIDES}
-    path = bundle(["--root", str(root), "--accelerator", "none", "--num-images", "20",
-                   *(f"--{name.replace('_', '-')}={value}" for name, value in settings.items())])
+    path = bundle(["--accelerator", "none", "--num-images", "20",
+                   *(f"--{name.replace('_', '-')}={value}" for name, value in settings.items())], root)
     environment, wheel_folder = tmp_path / "environment", os.environ["MONET_SLOW"]
     build = (f"import sys; sys.path.append({str(SRC)!r}); from monet import tpu_environment as t; import os, time; "
              f"os.environ[t.STARTED] = repr(time.monotonic() + 600); t.build_environment({str(environment)!r}, "

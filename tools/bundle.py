@@ -80,7 +80,6 @@ def parse_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
                         f"{FILE_NAME} says. It decides on the default preset, too")
     parser.add_argument("--resume-last", action="store_true", help="go on from the kernel's own last output")
     parser.add_argument("--notebook", action="store_true", help="write an .ipynb")
-    parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     return parser.parse_known_args(argv)
 
 
@@ -222,28 +221,32 @@ def as_notebook(sections: list[tuple[str, str]]) -> str:
                        "nbformat": 4, "nbformat_minor": 4}, indent=1, ensure_ascii=False) + "\n"
 
 
-def bundle(argv: list[str]) -> Path:
+def bundle(argv: list[str], root: Path = ROOT) -> Path:
     """Writes the bundle and the metadata that `argv` asks for; returns the bundle's path.
+
+    Args:
+        argv: words of the command line.
+        root: the checkout.
 
     Raises:
         UserError: for anything that cannot be; nothing is written then.
     """
     options, settings = parse_options(argv)
-    metadata = read_metadata(options.root / FILE_NAME)
+    metadata = read_metadata(root / FILE_NAME)
     accelerator = options.accelerator or accelerator_of(metadata)
     if accelerator not in MACHINE_SHAPES:
         raise UserError(f"ACCELERATOR={accelerator}: choose one of {', '.join(MACHINE_SHAPES)}.")
-    modules = read_modules(options.root / "src" / PACKAGE)
+    modules = read_modules(root / "src" / PACKAGE)
     config = resolve_settings(accelerator, settings)
     resume_from = metadata["id"].split("/")[1] if options.resume_last else ""
     block = settings_block(config, "data" in option_names(settings), resume_from)
-    sections = join_sections(modules, options.root, block, argv)
+    sections = join_sections(modules, root, block, argv)
     text = as_notebook(sections) if options.notebook else as_script(sections)
     size = len(text.encode())
     if size > MOST_BYTES:
         raise UserError(f"The bundle would have {size:,} bytes, and Kaggle takes less than 1 MB ({MOST_BYTES:,} here). "
                         f"Make src/{PACKAGE}/ smaller.")
-    path = options.root / "kernel" / (STEM + (".ipynb" if options.notebook else ".py"))
+    path = root / "kernel" / (STEM + (".ipynb" if options.notebook else ".py"))
     write_text(path, text)
     write_text(path.with_name(FILE_NAME),
                metadata_text(resolve_metadata(metadata, path.name, accelerator, options.resume_last)))

@@ -45,7 +45,7 @@ FETCHED = ("images.zip", "history.csv", "preview.jpg", "photo_to_monet.npz", "co
 def warn_of_lint(options: argparse.Namespace) -> None:
     """Asks whether to push a tree that `make lint` complains of."""
     command = [sys.executable, "-m", "ruff", "check", "--quiet", "--output-format", "concise", "."]
-    lint = subprocess.run(command, cwd=options.root, capture_output=True, text=True)
+    lint = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if lint.returncode:
         confirm(f"`make lint` fails: {(lint.stdout or lint.stderr).strip().splitlines()[0]}", options)
 
@@ -76,7 +76,7 @@ def describe_push(metadata: dict, code: Path) -> str:
 
 def push(options: argparse.Namespace) -> int:
     """`push`: completes and checks kernel/kernel-metadata.json, and sends it with the bundle."""
-    folder = options.root / "kernel"
+    folder = ROOT / "kernel"
     if not (folder / FILE_NAME).exists():
         raise UserError("There is no bundle in kernel/. `make kernel-push` makes one; `make kernel` makes it alone.")
     metadata = with_user(read_metadata(folder / FILE_NAME), user_name(options))
@@ -113,7 +113,7 @@ def time_passed(seconds: float) -> str:
 
 def status(options: argparse.Namespace) -> int:
     """`status`: says whether the kernel is queued, runs or is over; exit status 1 if it failed."""
-    identity, pushed, lost, said = kernel_id(options), last_push(options), 0, ""
+    identity, pushed, lost, said = kernel_id(options), last_push(), 0, ""
     since, began = ("the push", pushed["time"]) if "time" in pushed else ("now", time.time())
     while True:
         try:
@@ -196,7 +196,7 @@ def output(options: argparse.Namespace) -> int:
 
 def submit(options: argparse.Namespace) -> int:
     """`submit`: hands in images.zip of the version that was pushed last."""
-    pushed = last_push(options)
+    pushed = last_push()
     if not options.message.strip():
         raise UserError('A submission has a description: make kernel-submit MSG="tpu, 30 epochs".')
     if not pushed.get("version"):
@@ -228,7 +228,6 @@ def main() -> int:
         sub = commands.add_parser(name, help=command.__doc__.split(": ", 1)[1])
         sub.add_argument("--dry-run", action="store_true", help="show the client's commands, send nothing")
         sub.add_argument("--yes", action="store_true", help="answer every question with yes")
-        sub.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
         sub.set_defaults(again=f"make kernel-{name}")
         if name in ("status", "log"):
             sub.add_argument("--watch", action="store_true", help="until the kernel is over")

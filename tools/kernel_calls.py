@@ -6,7 +6,7 @@ import shlex
 import sys
 
 from kaggle_client import RULES, ask_client, find_user, read_json, say, stored_user
-from kernel_metadata import FILE_NAME, PLACEHOLDER, read_metadata, with_user
+from kernel_metadata import FILE_NAME, PLACEHOLDER, ROOT, read_metadata, with_user
 
 from monet.config import UserError
 
@@ -58,7 +58,10 @@ def user_name(options: argparse.Namespace) -> str:
     Raises:
         UserError: if there are no credentials, or Kaggle does not know them.
     """
-    return stored_user() or PLACEHOLDER if options.dry_run else find_user(options.again)
+    if options.dry_run:
+        say("would run: kaggle config view")
+        return stored_user() or PLACEHOLDER
+    return find_user(options.again)
 
 
 def confirm(warning: str, options: argparse.Namespace) -> None:
@@ -76,9 +79,9 @@ def confirm(warning: str, options: argparse.Namespace) -> None:
         raise UserError("Nothing was sent.")
 
 
-def last_push(options: argparse.Namespace) -> dict:
+def last_push() -> dict:
     """What is known of the last push from here; {} if there was none."""
-    return read_json(options.root / "kernel" / PUSHED)
+    return read_json(ROOT / "kernel" / PUSHED)
 
 
 def kernel_id(options: argparse.Namespace) -> str:
@@ -87,8 +90,8 @@ def kernel_id(options: argparse.Namespace) -> str:
     Raises:
         UserError: if the metadata cannot be used, or there are no credentials.
     """
-    metadata = read_metadata(options.root / FILE_NAME)
-    return last_push(options).get("id") or with_user(metadata, user_name(options))["id"]
+    metadata = read_metadata(ROOT / FILE_NAME)
+    return last_push().get("id") or with_user(metadata, user_name(options))["id"]
 
 
 def status_of(identity: str, options: argparse.Namespace) -> tuple[str, str]:
