@@ -200,6 +200,10 @@ def test_missing_tpu_is_an_error_at_once(capsys):
 def test_start_is_counted_from_before_the_restart(monkeypatch):
     monkeypatch.setenv("MONET_STARTED", "12.5")
     prepare_machine("cpu", __file__)
+    assert os.environ["MONET_STARTED"] != "12.5"  # cells that are run again
+    monkeypatch.setenv("MONET_STARTED", "12.5")
+    monkeypatch.setenv("MONET_TPU_ENVIRONMENT", "/somewhere")
+    prepare_machine("cpu", __file__)
     assert os.environ["MONET_STARTED"] == "12.5"
 
 

@@ -88,8 +88,9 @@ def start_client(*words: str) -> Iterator[subprocess.Popen]:
     prints is one stream."""
     # With these set, the client would print its requests with the key in them.
     environment = {name: value for name, value in os.environ.items() if name not in ("VERBOSE", "VERBOSE_OUTPUT")}
-    with subprocess.Popen([sys.executable, "-P", "-m", "kaggle", *words], env=environment, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as client:
+    command = [sys.executable, "-P", "-m", "kaggle", "--no-warn", *words]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace") as client:
         try:
             yield client
         finally:

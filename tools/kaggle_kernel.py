@@ -91,7 +91,7 @@ def push(options: argparse.Namespace) -> int:
     if options.dry_run:
         return 0
     done = re.search(r"Kernel version ?(\d*) successfully pushed\..*? at (\S+)", said, re.DOTALL)
-    invalid = re.findall(r"^The following are not valid .*", said, re.MULTILINE)
+    invalid = re.findall(r"^The following are not valid \w+ sources.*", said, re.MULTILINE)
     if not done:
         raise UserError(f"Kaggle's client did not say that it was pushed, but: {said.strip()[-300:]} See `make "
                         "kernel-status`.")
@@ -140,8 +140,11 @@ def log(options: argparse.Namespace) -> int:
     """`log`: prints what the kernel printed; with --watch, as it comes."""
     words, secrets = ["kernels", "logs", kernel_id(options)], all_secrets(find_credentials())
     if not options.watch or options.dry_run:
-        for line in plain_log(ask_kaggle(words, options)).splitlines():
+        lines = plain_log(ask_kaggle(words, options)).splitlines()
+        for line in lines:
             print(hide_secrets(line, secrets))
+        if not lines and not options.dry_run:
+            say("It has printed nothing, or Kaggle shows it only at the end. WATCH=1 follows it.")
         return 0
     with start_client(*words, "--follow") as client:
         lines = []
@@ -178,6 +181,9 @@ def output(options: argparse.Namespace) -> int:
         from monet.submission import check
 
         problems = check(os.path.join(fetched, "images.zip"))
+        if problems:
+            raise UserError(f"images.zip of {identity} cannot be handed in; nothing in {out} was changed. "
+                            f"{' '.join(problems)} `make kernel-log` shows what the kernel printed.")
         files = RunFiles(str(out))
         if os.path.isdir(files.checkpoints):
             set_aside(files)
@@ -185,12 +191,8 @@ def output(options: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
         for name in found:
             shutil.move(os.path.join(fetched, name), out / name)
-    say(f"Fetched into {out}: {', '.join(found)}")
-    for problem in problems:
-        say(problem)
-    if problems:
-        return 2
-    say('images.zip holds nothing that Kaggle is known to refuse. To have it scored: make kernel-submit MSG="…".')
+    say(f"Fetched into {out}: {', '.join(found)}. Nothing in images.zip is known to be refused by Kaggle.\n"
+        'To have it scored: make kernel-submit MSG="…".')
     return 0
 
 

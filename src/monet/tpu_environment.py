@@ -216,7 +216,8 @@ def prepare_machine(accelerator: str, script: str | None) -> None:
     Raises:
         SystemExit: with a sentence on standard error that says what to do, if there is no TPU to be had.
     """
-    os.environ.setdefault(STARTED, repr(time.monotonic()))
+    if RESTARTED not in os.environ:
+        os.environ[STARTED] = repr(time.monotonic())
     try:
         if accelerator == "tpu" and not tpu_expected():
             raise UserError(f"This machine has no TPU. Turn one on in the kernel's settings (TPU v5e-8; `kaggle quota` "
