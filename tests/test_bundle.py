@@ -115,8 +115,9 @@ def test_what_needs_only_the_standard_library_stands_before_the_machine_is_prepa
 
 def test_it_needs_only_what_kaggles_images_hold(checkout):
     imports = [node for node in ast.parse(bundled(checkout)).body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    names = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name) for node in imports}
-    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) <= {"tensorflow", "keras", "numpy", "PIL", "scipy", "tqdm"}
+    names = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in imports}
+    outside = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
+    assert outside <= {"tensorflow", "keras", "numpy", "PIL", "scipy", "tqdm"}
 
 
 def test_it_has_no_undefined_and_no_doubly_defined_name(checkout):
