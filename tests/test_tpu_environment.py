@@ -1,9 +1,11 @@
 """The TPU's environment: found out when it is needed, built from wheels without a network, entered once, in time."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import time
 import zipfile
@@ -276,6 +278,33 @@ def test_wheels_are_found_wherever_they_are_mounted(monkeypatch, wheels, tmp_pat
     assert find_wheels() == str(wheels)
     monkeypatch.setenv("MONET_KAGGLE_INPUT", str(tmp_path))
     assert find_wheels() is None
+
+
+def gather_wheels(kaggle_python: str, tmp_path: Path, find_links: Path) -> subprocess.CompletedProcess:
+    """tools/tpu_wheels.py in a Python with pip, which finds nothing but what lies in `find_links`."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KAGGLE_USERNAME": "someone", "PIP_NO_INDEX": "1",
+                   "PIP_FIND_LINKS": str(find_links), "PIP_CONFIG_FILE": os.devnull,
+                   "PYTHONPATH": f"{SRC}:{sysconfig.get_path('purelib')}"}
+    return subprocess.run([kaggle_python, str(ROOT / "tools/tpu_wheels.py"), str(tmp_path / "gathered")],
+                          env=environment, capture_output=True, text=True, timeout=170)
+
+
+def test_wheels_are_gathered_as_a_dataset_that_the_kernel_finds(kaggle_python, wheels, tmp_path, monkeypatch):
+    run = gather_wheels(kaggle_python, tmp_path, wheels)
+    assert run.returncode == 0, run.stderr
+    gathered = {path.name for path in (tmp_path / "gathered").iterdir()}
+    assert gathered == {"dataset-metadata.json", *(path.name for path in wheels.iterdir())}
+    assert json.loads((tmp_path / "gathered/dataset-metadata.json").read_text())["id"] == "someone/monet-tpu-wheels"
+    for words in ("kaggle datasets create -p", '"someone/monet-tpu-wheels"', "enable_internet to false"):
+        assert words in run.stderr
+    monkeypatch.setenv("MONET_KAGGLE_INPUT", str(tmp_path))
+    assert find_wheels() == str(tmp_path / "gathered")
+
+
+def test_wheels_that_cannot_be_had_are_an_error(kaggle_python, tmp_path):
+    run = gather_wheels(kaggle_python, tmp_path, tmp_path)
+    assert run.returncode == 2 and "error: pip could not download the wheels" in run.stderr
+    assert not (tmp_path / "gathered/dataset-metadata.json").exists()
 
 
 @pytest.mark.skipif("MONET_SLOW" not in os.environ or sys.version_info[:2] != (3, 12),
