@@ -6,6 +6,13 @@
 #   DATA=FOLDER         images to train on: a folder, gs:// or tfds:NAME (default: what tools/find_data.py finds)
 #   OUT=FOLDER          where a run writes (default: submission)
 #   ARGS="--epochs 5"   any other settings, passed on to python -m monet
+# and for the kernel on Kaggle:
+#   ACCELERATOR=gpu     tpu, gpu (two T4s) or none (default: what kernel-metadata.json says: tpu); PRESET follows it
+#   EPOCHS=60           epochs to train
+#   RESUME=1            go on from the kernel's last output
+#   WATCH=1             kernel-status, kernel-log: until the kernel is over
+#   MSG="…"             description of a submission
+#   YES=1, DRY_RUN=1    ask nothing; show what would be sent, and send nothing
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -17,11 +24,26 @@ STAMP := $(VENV)/installed-$(subst /,_,$(PYTHON))-$(EXTRAS)
 OUT ?= submission
 DATA ?=
 ARGS ?=
-PRESET ?= cpu
+PRESET ?=
 # A --config in ARGS says every setting itself.
-PRESET_OPTION = $(if $(findstring --config,$(ARGS)),,--preset $(PRESET))
+PRESET_OPTION = $(if $(findstring --config,$(ARGS)),,--preset $(or $(PRESET),cpu))
+
+ACCELERATOR ?=
+EPOCHS ?=
+RESUME ?=
+WATCH ?=
+MSG ?=
+YES ?=
+DRY_RUN ?=
+# $(call flag,--name,value): the option, unless the value is empty or says no.
+flag = $(if $(filter-out 0 no false,$(2)),$(1))
+BUNDLE = "$(BIN)/python" tools/bundle.py $(if $(ACCELERATOR),--accelerator $(ACCELERATOR)) \
+	$(call flag,--resume-last,$(RESUME)) $(if $(PRESET),--preset $(PRESET)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(ARGS)
+KERNEL = "$(BIN)/python" tools/kaggle_kernel.py
+ASKING = $(call flag,--dry-run,$(DRY_RUN)) $(call flag,--yes,$(YES))
 
 .PHONY: help setup local-train test lint bench compare data check describe lock clean
+.PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit tpu-wheels
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +67,27 @@ check: setup  ## say what Kaggle would refuse about submission/images.zip
 
 data: setup  ## download the competition's images with the kaggle client (needs an account)
 	$(BIN)/python tools/find_data.py --download
+
+kernel: setup  ## join src/monet/ into one file for Kaggle, kernel/monet_cyclegan.py
+	@$(BUNDLE)
+
+kernel-push: kernel  ## the same, and run it on Kaggle
+	@$(KERNEL) push $(ASKING)
+
+kernel-status: setup  ## say whether the kernel on Kaggle is over (WATCH=1: wait for it)
+	@$(KERNEL) status $(ASKING) $(call flag,--watch,$(WATCH)) $(ARGS)
+
+kernel-log: setup  ## show what the kernel on Kaggle printed (WATCH=1: as it comes)
+	@$(KERNEL) log $(ASKING) $(call flag,--watch,$(WATCH))
+
+kernel-output: setup  ## fetch images.zip and what lies beside it from Kaggle
+	@$(KERNEL) output $(ASKING) --out "$(OUT)"
+
+kernel-submit: setup  ## hand in the pushed kernel's images.zip (MSG="…" describes it)
+	@$(KERNEL) submit $(ASKING) --message "$$MSG"
+
+tpu-wheels: setup  ## gather what a TPU kernel without internet installs, as a Kaggle dataset, in kernel/tpu-wheels
+	@"$(BIN)/python" tools/tpu_wheels.py
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)

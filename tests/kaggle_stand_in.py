@@ -65,6 +65,27 @@ def redirect_download(call: Call) -> Answer:
     return Answer(302, headers={"Location": f"http://{FILE_HOST}/bundle/archive.zip?signature=signed-address"})
 
 
+def take_submission(call: Call) -> Answer:
+    """Every submission is taken."""
+    return Answer(body={"message": "Successfully submitted to I’m Something of a Painter Myself", "ref": 1})
+
+
+def submission_limits(call: Call) -> Answer:
+    """Four are left today."""
+    return Answer(body={"numAllowedNow": 4})
+
+
+def save_kernel(call: Call) -> Answer:
+    """Every push becomes version 7."""
+    slug = call.json()["slug"]
+    return Answer(body={"ref": f"/code/{slug}", "url": f"https://www.kaggle.com/code/{slug}", "versionNumber": 7})
+
+
+def unknown_kernel(call: Call) -> Answer:
+    """What Kaggle says of a kernel that was never pushed."""
+    return Answer(403, {"code": 403, "message": "Permission 'kernels.get' was denied"})
+
+
 @dataclass
 class StandIn:
     """The server's address, its answers by API method or path, and what it was asked."""
@@ -73,6 +94,10 @@ class StandIn:
     answers: dict[str, Callable[[Call], Answer]] = field(default_factory=lambda: {
         "security.OAuthService/IntrospectToken": introspect,
         "competitions.CompetitionApiService/DownloadDataFiles": redirect_download,
+        "competitions.CompetitionApiService/CreateCodeSubmission": take_submission,
+        "competitions.CompetitionApiService/GetSubmissionLimits": submission_limits,
+        "kernels.KernelsApiService/SaveKernel": save_kernel,
+        "kernels.KernelsApiService/GetKernelSessionStatus": unknown_kernel,
     })
     calls: list[Call] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)  # requests for any other host: there must be none
@@ -85,6 +110,25 @@ class StandIn:
     def environment(self, home: Path, **variables: str) -> dict[str, str]:
         """A whole environment for a subprocess: nothing of the tester's own account is in it."""
         return client_environment(home, self.port, **variables)
+
+    def serve_status(self, *words: str, message: str = "") -> None:
+        """Answers questions for the kernel's status with one word after the other, then always with the last."""
+        left = list(words)
+
+        def answer(call: Call) -> Answer:
+            word = left.pop(0) if len(left) > 1 else left[0]
+            return Answer(body={"status": word, "failureMessage": message if word == "ERROR" else ""})
+
+        self.answers["kernels.KernelsApiService/GetKernelSessionStatus"] = answer
+
+    def serve_output(self, files: dict[str, Answer], log: str = "") -> None:
+        """Offers a kernel's output files by name, and its log."""
+        listed = [{"fileName": name, "url": f"http://{FILE_HOST}/output/{name}?signature=signed-address"}
+                  for name in files]
+        self.answers["kernels.KernelsApiService/ListKernelSessionOutput"] = lambda call: Answer(
+            body={"files": listed, "log": log})
+        for name, file in files.items():
+            self.answers[f"/output/{name}"] = lambda call, file=file: file
 
     def serve_file(self, content: bytes, cut_first: int | None = None, hang_first: int | None = None) -> None:
         """Offers `content` for download, with ranges; the first transfer breaks or hangs after so many bytes."""
@@ -105,7 +149,8 @@ class StandIn:
 def client_environment(home: Path, port: int, **variables: str) -> dict[str, str]:
     """An environment in which the kaggle client knows only `home` and the proxy at `port`, for http and https."""
     proxy = f"http://127.0.0.1:{port}"
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "KAGGLE_API_ENVIRONMENT": "LOCALHOST", "http_proxy": proxy,
+    found = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return {**found, "HOME": str(home), "KAGGLE_API_ENVIRONMENT": "LOCALHOST", "http_proxy": proxy,
             "https_proxy": proxy, "TF_CPP_MIN_LOG_LEVEL": "2", **variables}
 
 

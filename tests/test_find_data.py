@@ -12,8 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from download_data import client_folder, find_credentials, run_client
+from download_data import run_client
 from find_data import default_data
+from kaggle_client import client_folder, find_credentials
 from kaggle_stand_in import API_HOST, FILE_HOST, Answer, client_environment, dead_port, stand_in
 from PIL import Image
 

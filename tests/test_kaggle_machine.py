@@ -1,10 +1,18 @@
-"""Where Kaggle's machine keeps data and output."""
+"""Where Kaggle's machine keeps data and output, and whether it has a TPU."""
 
 from pathlib import Path
 
 import pytest
 
-from monet.kaggle_machine import find_kaggle_mount, kaggle_input, kaggle_working
+from monet.kaggle_machine import (
+    TPU_VARIABLES,
+    find_attached_run,
+    find_kaggle_mount,
+    kaggle_input,
+    kaggle_working,
+    tpu_devices,
+    tpu_expected,
+)
 
 
 @pytest.fixture
@@ -63,3 +71,52 @@ def test_working_folder(monkeypatch, tmp_path):
     assert kaggle_working() == str(tmp_path)
     monkeypatch.setenv("MONET_KAGGLE_WORKING", str(tmp_path / "nowhere"))
     assert kaggle_working() is None
+
+
+def test_links_are_followed(mounts, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    mount(elsewhere)
+    (mounts / "gan-getting-started").symlink_to(elsewhere)
+    assert find_kaggle_mount() == str(mounts / "gan-getting-started")
+
+
+def checkpoint(folder: Path, step: int) -> str:
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / f"checkpoints/step-{step:08d}.npz").touch()
+    (folder / "checkpoints/step-99999999.npz.part").touch()
+    return str(folder)
+
+
+def test_attached_run_of_the_same_kernel_wins_then_the_furthest(mounts):
+    assert find_attached_run("monet-cyclegan") is None
+    (mounts / "empty/checkpoints").mkdir(parents=True)
+    assert find_attached_run("monet-cyclegan") is None
+    checkpoint(mounts / "another", 500)
+    further = checkpoint(mounts / "notebooks/somebody/one-more", 7000)
+    assert find_attached_run("monet-cyclegan") == further
+    own = checkpoint(mounts / "notebooks/somebody/monet-cyclegan", 20)
+    assert find_attached_run("monet-cyclegan") == own
+
+
+@pytest.fixture
+def no_tpu(monkeypatch):
+    for name in TPU_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(("files", "chips"), [
+    ([], 0), (["null", "vfio/vfio"], 0), (["accel0", "accel1"], 2), (["vfio/0", "vfio/12", "vfio/vfio"], 2)])
+def test_tpu_is_found_by_its_device_files(no_tpu, tmp_path, files, chips):
+    (tmp_path / "vfio").mkdir()
+    for name in files:
+        (tmp_path / name).touch()
+    assert len(tpu_devices(str(tmp_path))) == chips
+    assert tpu_expected(str(tmp_path)) is bool(chips)
+
+
+@pytest.mark.parametrize("name", TPU_VARIABLES)
+def test_tpu_is_found_by_its_variables(no_tpu, tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, "")
+    assert not tpu_expected(str(tmp_path))
+    monkeypatch.setenv(name, "1")
+    assert tpu_expected(str(tmp_path))

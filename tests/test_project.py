@@ -8,12 +8,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 # From the ground floor up: a module imports only from those before it.
 ORDER = [
-    "config", "files", "presets", "kaggle_machine", "accelerator", "arrays", "catalogue", "layouts", "records",
-    "pipeline", "augment", "layers", "networks", "losses", "kernel_gradients", "players", "cyclegan", "cut",
-    "checkpoint", "reporting", "preparing", "steps", "stopping", "painting", "trainer", "submission", "cli",
+    "config", "files", "presets", "kaggle_machine", "tpu_environment", "accelerator", "arrays", "catalogue", "layouts",
+    "records", "pipeline", "augment", "layers", "networks", "losses", "kernel_gradients", "players", "cyclegan", "cut",
+    "checkpoint", "reporting", "preparing", "steps", "stopping", "painting", "trainer", "submission", "cli", "kernel",
 ]
 PACKAGE = ROOT / "src" / "monet"
 MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("[a-z]*.py")}
@@ -59,7 +61,8 @@ def test_no_two_modules_define_one_name():
 
 def make(*words):
     """Runs make as from a fresh shell: `make test` hands its own variables on to the makes below it."""
-    own = ("MAKE", "MFLAGS", "PYTHON", "VENV", "EXTRAS", "PRESET", "DATA", "OUT", "ARGS")
+    own = ("MAKE", "MFLAGS", "PYTHON", "VENV", "EXTRAS", "PRESET", "DATA", "OUT", "ARGS", "ACCELERATOR", "EPOCHS",
+           "RESUME", "WATCH", "MSG", "YES", "DRY_RUN", "KAGGLE")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, capture_output=True, text=True,
                           timeout=120, env=environment)
@@ -74,7 +77,8 @@ def test_make_alone_lists_every_target_with_a_line():
     phony = set(" ".join(re.findall(r"^\.PHONY: (.*)$", makefile, re.M)).split())
     targets = make_targets()
     assert set(targets) == phony
-    assert {"setup", "local-train", "test", "lint", "data", "bench"} <= phony
+    assert {"setup", "local-train", "test", "lint", "data", "bench", "kernel", "kernel-push", "kernel-status",
+            "kernel-log", "kernel-output", "kernel-submit", "tpu-wheels"} <= phony
     assert all(targets.values())
 
 
@@ -84,6 +88,30 @@ def test_the_readme_names_only_targets_and_files_that_exist():
     assert set(re.findall(r"\bmake ([a-z][a-z-]*)", readme)) <= set(make_targets())
     for path in re.findall(r"`((?:src|tools|tests)/[\w./-]+)`", readme):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize(("words", "command"), [
+    (["kernel", "PRESET=tutorial", "EPOCHS=60", "ARGS=--ema-decay 0.999"],
+     "bundle.py --preset tutorial --epochs 60 --ema-decay 0.999"),
+    (["kernel", "ACCELERATOR=gpu", "RESUME=1"], "bundle.py --accelerator gpu --resume-last"),
+    (["kernel", "RESUME=0"], "bundle.py"),
+    (["kernel-push", "DRY_RUN=1"], "kaggle_kernel.py push --dry-run"),
+    (["kernel-push", "YES=1"], "kaggle_kernel.py push --yes"),
+    (["kernel-status", "WATCH=1"], "kaggle_kernel.py status --watch"),
+    (["kernel-log", "WATCH=1"], "kaggle_kernel.py log --watch"),
+    (["kernel-output", "OUT=runs/kaggle"], "kaggle_kernel.py output --out runs/kaggle"),
+    (["kernel-submit", "MSG=it's the first", "YES=1"], "kaggle_kernel.py submit --yes --message it's the first"),
+    (["local-train", "DATA=."], "-m monet run --preset cpu --data"),
+    (["describe", "PRESET=paper", "DATA=."], "-m monet describe --preset paper --data"),
+])
+def test_make_hands_its_variables_on(tmp_path, words, command):
+    """With a stand-in for Python that says what it was called with."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "bin/python").chmod(0o755)
+    (tmp_path / "installed--").touch()
+    said = make(f"VENV={tmp_path}", *words).stdout
+    assert command in " ".join(said.split())
 
 
 def make_with(venv, *words):

@@ -1,93 +1,31 @@
 """Downloads the competition's data with the official `kaggle` client: resumed, unpacked once, counted, checked."""
 
 import dataclasses
-import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import zipfile
 import zlib
 from pathlib import Path
 
+from kaggle_client import HOW_TO_SIGN_IN, RULES, explain, find_credentials, read_json, say, start_client
 from tqdm import tqdm
 
 from monet.config import UserError
 from monet.kaggle_machine import COMPETITION
 
-PAGE = f"https://www.kaggle.com/competitions/{COMPETITION}"
-STALL_SECONDS = 120  # without a new byte: the client itself would wait for ever
-MEMBER = re.compile(r"(monet_tfrec|photo_tfrec)/[A-Za-z0-9_-]+\.tfrec")  # what is unpacked of the zip
-
-HOW_TO_SIGN_IN = (
-    "make an API token at https://www.kaggle.com/settings/api and put it in the file ~/.kaggle/access_token or the "
-    "variable KAGGLE_API_TOKEN (older keys work, too: KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json)")
-# What the client prints, and what that means for the user. The first match counts.
+# What the client prints, and what that means for the user.
 REASONS = (
     (r"accept.{0,60}\brules\b|403 Client Error",
      "Kaggle refuses the download (403): it gives the data only to those who accept the competition's rules. "
-     f"Accept them at {PAGE}/rules, then run `make data`."),
-    (r"401 Client Error|Authentication required|Invalid credentials|Unauthorized",
-     f"Kaggle does not know the key in {{place}} (401). To get a new one, {HOW_TO_SIGN_IN}; then run `make data`."),
+     f"Accept them at {RULES}, then run `make data`."),
     (r"No space left|Errno 28",
      "The disk is full. Make room (the data needs 1 GB while it is unpacked), then run `make data`: it goes on from "
      "where it stopped."),
-    (r"ConnectionError|ProxyError|ConnectTimeout|ReadTimeout|Max retries exceeded|Name or service not known|SSLError",
-     "No connection to Kaggle. Check the network, then run `make data`: it goes on from where it stopped."),
 )
-
-
-def say(line: str) -> None:
-    """Tells the user; stdout is kept for what other programs read."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def read_text(path: Path) -> str:
-    """The file's text without surrounding space; "" if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return ""
-
-
-def read_json(path: Path) -> dict:
-    """The JSON object in the file; {} if there is none."""
-    try:
-        values = json.loads(read_text(path))
-    except ValueError:
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def client_folder() -> Path:
-    """Where the kaggle client looks for kaggle.json (kaggle 2.2.4, `KaggleApi.config_dir`)."""
-    home = Path.home()
-    if os.environ.get("KAGGLE_CONFIG_DIR"):
-        return Path(os.environ["KAGGLE_CONFIG_DIR"])
-    if sys.platform.startswith("linux") and not (home / ".kaggle").exists():
-        return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "kaggle"
-    return home / ".kaggle"
-
-
-def find_credentials() -> dict[str, list[str]]:
-    """The places that hold Kaggle credentials, in the client's order, each with its secrets; {} if there are none."""
-    home, found = Path.home() / ".kaggle", {}
-    token = os.environ.get("KAGGLE_API_TOKEN", "")
-    if token:  # the token itself, or the name of a file that holds it
-        found["KAGGLE_API_TOKEN"] = [token.strip(), read_text(Path(token)) if len(token) < 256 else ""]
-    for path in (home / "access_token", home / "access_token.txt"):
-        found[str(path)] = [read_text(path)]
-    config = client_folder() / "kaggle.json"
-    stored = read_json(config)
-    key = os.environ.get("KAGGLE_KEY") or str(stored.get("key", ""))
-    if os.environ.get("KAGGLE_USERNAME") or stored.get("username"):
-        found["KAGGLE_KEY" if os.environ.get("KAGGLE_KEY") else str(config)] = [key]
-    login = read_json(home / "credentials.json")  # from `kaggle auth login`
-    if login.get("refresh_token"):
-        found[str(home / "credentials.json")] = [str(login["refresh_token"]), str(login.get("access_token", ""))]
-    return {place: secrets for place, secrets in found.items() if any(secrets)}
+STALL_SECONDS = 120  # without a new byte: the client itself would wait for ever
+MEMBER = re.compile(r"(monet_tfrec|photo_tfrec)/[A-Za-z0-9_-]+\.tfrec")  # what is unpacked of the zip
 
 
 def marker_path(zip_path: Path) -> Path:
@@ -101,16 +39,8 @@ def run_client(zip_path: Path, stall_seconds: float = STALL_SECONDS) -> tuple[in
     A partial download that the client began earlier is continued. One that makes no progress for
     `stall_seconds` is ended.
     """
-    command = [sys.executable, "-P", "-m", "kaggle", "competitions", "download", COMPETITION,
-               "-p", str(zip_path.parent), "--quiet"]
-    # With these set, the client would print its requests with the key in them.
-    environment = {name: value for name, value in os.environ.items() if name not in ("VERBOSE", "VERBOSE_OUTPUT")}
-    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace") as client:
-        try:
-            return watch_client(client, zip_path, stall_seconds)
-        finally:
-            client.kill()
+    with start_client("competitions", "download", COMPETITION, "-p", str(zip_path.parent), "--quiet") as client:
+        return watch_client(client, zip_path, stall_seconds)
 
 
 def watch_client(client: subprocess.Popen, zip_path: Path, stall_seconds: float) -> tuple[int, str]:
@@ -133,27 +63,6 @@ def watch_client(client: subprocess.Popen, zip_path: Path, stall_seconds: float)
     return client.returncode, output
 
 
-def explain(output: str, credentials: dict[str, list[str]]) -> str:
-    """What went wrong and what to do, from what the client printed. Never a key, nor a signed address."""
-    place = next(iter(credentials), "")
-    for pattern, sentence in REASONS:
-        if re.search(pattern, output, re.DOTALL):
-            return sentence.format(place=place)
-    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it printed nothing"]
-    line = hide_secrets(lines[-1], [secret for secrets in credentials.values() for secret in secrets])
-    return f"Kaggle's client could not download the data. It says: {line} Try `make data` later."
-
-
-def hide_secrets(line: str, secrets: list[str]) -> str:
-    """The line without the secrets, and without what follows the ? of an address (signatures)."""
-    line = re.sub(r"\?\S+", "?…", line)
-    for secret in secrets:
-        for piece in re.split(r"[^!-~]+|[\\'\"]", secret):  # Python's messages escape what lies between the pieces
-            if len(piece) > 3:
-                line = line.replace(piece, "…")
-    return line
-
-
 def fetch_zip(zip_path: Path) -> None:
     """Brings the competition's zip to `zip_path`, unless it is there already.
 
@@ -168,7 +77,7 @@ def fetch_zip(zip_path: Path) -> None:
         zip_path.unlink()
     credentials = find_credentials()
     if not credentials:
-        raise UserError(f"There are no Kaggle credentials to download with. Accept the rules at {PAGE}/rules, "
+        raise UserError(f"There are no Kaggle credentials to download with. Accept the rules at {RULES}, "
                         f"{HOW_TO_SIGN_IN}; then run `make data`.")
     zip_path.parent.mkdir(parents=True, exist_ok=True)
     say(f"{'Going on with the download' if unfinished and zip_path.exists() else 'Downloading the data'} from Kaggle, "
@@ -176,7 +85,7 @@ def fetch_zip(zip_path: Path) -> None:
     status, output = run_client(zip_path)
     # The client can fail and still exit with 0: only the file counts.
     if status != 0 or not zip_path.exists() or marker_path(zip_path).exists():
-        raise UserError(explain(output, credentials))
+        raise UserError(explain(output, credentials, "make data", REASONS))
 
 
 def unpack(zip_path: Path, folder: Path) -> None:

@@ -12,7 +12,8 @@ import os
 import sys
 from pathlib import Path
 
-from download_data import download, find_credentials, say
+from download_data import download
+from kaggle_client import find_credentials, say
 
 from monet.config import UserError
 from monet.kaggle_machine import COMPETITION, find_kaggle_mount

@@ -1,7 +1,6 @@
 """Which `tf.distribute` strategy, and which number format, this machine gets."""
 
 import contextlib
-import glob
 import json
 import os
 import threading
@@ -12,8 +11,9 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.config import LOG, Config, UserError
+from monet.kaggle_machine import tpu_expected
 
-TPU_START_SECONDS = 120  # a TPU answers in seconds; without one, TensorFlow asks a metadata server for minutes
+TPU_START_SECONDS = 60  # a TPU answers in seconds; without one, TensorFlow asks a metadata server for minutes
 ACCELERATOR_STEPS = 25  # steps a call, so that the host's part of one is lost beside them; the CPU is asked every step
 # NVIDIA's compute capabilities: Ampere computes in bfloat16, Volta and Turing (T4) have tensor cores for float16.
 BFLOAT16_SINCE, FLOAT16_SINCE = (8, 0), (7, 0)
@@ -60,12 +60,6 @@ def is_chief() -> bool:
     return task is None or task.chief
 
 
-def tpu_expected() -> bool:
-    """Whether this machine, by its device files and environment, has a TPU."""
-    named = any(os.environ.get(name) for name in ("TPU_NAME", "TPU_ACCELERATOR_TYPE", "ISTPUVM"))
-    return named or bool(glob.glob("/dev/accel*"))
-
-
 def devices_found() -> str:
     """The devices TensorFlow sees, for a message: '1 CPU, 2 GPU'."""
     kinds = [device.device_type for device in tf.config.list_physical_devices()]
@@ -110,7 +104,7 @@ def connect_tpu() -> tf.distribute.Strategy:
     Raises:
         UserError: if there is none, or it does not start.
     """
-    advice = "Give --accelerator gpu or cpu to train without it."
+    advice = "Give --accelerator gpu or cpu to train without it (on Kaggle: make kernel-push ACCELERATOR=gpu)."
     if not tpu_expected():
         raise UserError(f"--accelerator tpu: there is no TPU here (found: {devices_found()}). {advice}")
 

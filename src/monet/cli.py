@@ -279,8 +279,8 @@ def main(argv: list[str] | None = None, started: float | None = None) -> int:
     """Runs the command that `argv` (default: the process's) names.
 
     Args:
-        argv: the command line without the program's name.
-        started: `time.monotonic()` when the program began, for --max-minutes; default: now.
+        argv: the words after the program's name.
+        started: `time.monotonic()` that --max-minutes counts from; default: now.
 
     Returns:
         The exit status: 0 done, 2 a mistake that the user can mend (said on standard error), 130 interrupted.

@@ -1,9 +1,18 @@
-"""What Kaggle's machine offers: where the data is mounted and where output goes. Standard library only."""
+"""What Kaggle's machine offers: data mounts, working folder, time limit, TPU. Standard library only."""
 
+import glob
 import os
+import re
+from collections.abc import Iterator
+
+from monet.config import UserError
 
 COMPETITION = "gan-getting-started"
 MOUNT_DEPTH = 4  # folders below the input folder that are searched: input/competitions/NAME, input/datasets/OWNER/NAME
+TPU_VARIABLES = ("TPU_NAME", "TPU_ACCELERATOR_TYPE", "ISTPUVM")  # any of them says that the machine has a TPU
+# Minutes that a run may take, images.zip included: Kaggle stops it after 3 hours on a TPU and 5 hours elsewhere, the
+# time to start the machine included.
+TPU_MINUTES, OTHER_MINUTES = 170.0, 285.0
 
 
 def kaggle_input() -> str:
@@ -17,19 +26,90 @@ def kaggle_working() -> str | None:
     return folder if os.path.isdir(folder) else None
 
 
+def input_folders() -> Iterator[tuple[str, int, list[str], list[str]]]:
+    """The folders below `kaggle_input()`, to `MOUNT_DEPTH`, but for those of images: (path, depth, names of the folders
+    in it, names of the files in it)."""
+    root = kaggle_input()
+    for folder, names, files in os.walk(root, followlinks=True):
+        depth = 0 if folder == root else os.path.relpath(folder, root).count(os.sep) + 1
+        yield folder, depth, list(names), files
+        if depth >= MOUNT_DEPTH:
+            names.clear()  # os.walk goes into what is left here
+        names[:] = [name for name in names if not name.endswith(("_tfrec", "_jpg"))]
+
+
 def find_kaggle_mount() -> str | None:
     """The folder below `kaggle_input()` that holds monet_tfrec and photo_tfrec, or None.
 
     Kaggle has mounted the competition as input/NAME and as input/competitions/NAME. Of several such folders the
     competition's own is taken, then the one nearest the top, then the first by name.
     """
-    root = kaggle_input()
-    found = []
-    for folder, names, _ in os.walk(root):
-        depth = 0 if folder == root else os.path.relpath(folder, root).count(os.sep) + 1
-        if {"monet_tfrec", "photo_tfrec"} <= set(names):
-            found.append((os.path.basename(folder) != COMPETITION, depth, folder))
-        if depth >= MOUNT_DEPTH:
-            names.clear()  # os.walk goes into what is left here
-        names[:] = [name for name in names if not name.endswith(("_tfrec", "_jpg"))]
+    found = [(os.path.basename(folder) != COMPETITION, depth, folder)
+             for folder, depth, names, _ in input_folders() if {"monet_tfrec", "photo_tfrec"} <= set(names)]
     return min(found)[2] if found else None
+
+
+def find_bucket() -> str | None:
+    """The gs:// address of the competition's data, as Kaggle's own `kaggle_datasets` says it; None where there is no
+    such package, or it names no bucket (on a TPU VM it names the mount).
+
+    Raises:
+        UserError: if the package is there and fails.
+    """
+    try:
+        from kaggle_datasets import KaggleDatasets  # here, because it is on Kaggle's images only
+    except ImportError:
+        return None
+    try:
+        address = KaggleDatasets().get_gcs_path(COMPETITION)
+    except Exception as error:  # the package documents none of its own
+        raise UserError(f"No images are below {kaggle_input()}, and KaggleDatasets().get_gcs_path() failed ({error}). "
+                        "Attach the competition: competition_sources in kernel-metadata.json.") from error
+    return address if address.startswith("gs://") else None
+
+
+def find_kaggle_data() -> str:
+    """The folder or gs:// address of the competition's images on Kaggle.
+
+    Raises:
+        UserError: if there are none.
+    """
+    found = find_kaggle_mount() or find_bucket()
+    if not found:
+        raise UserError(f"No folder below {kaggle_input()} holds monet_tfrec and photo_tfrec. Attach the competition's "
+                        f"data: \"competition_sources\": [\"{COMPETITION}\"] in kernel-metadata.json, or Add Input on "
+                        "the kernel's page.")
+    return found
+
+
+def newest_step(folder: str) -> int:
+    """The number of steps in the newest checkpoint's name in `folder`; -1 if there is no checkpoint."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return max((int(match[1]) for name in names if (match := re.fullmatch(r"step-(\d+)\.npz", name))), default=-1)
+
+
+def find_attached_run(slug: str) -> str | None:
+    """The folder below `kaggle_input()` with the checkpoints of an earlier run, or None.
+
+    Of several, those of the kernel `slug` are taken, then the one that had come furthest.
+    """
+    found = [(slug in folder.split(os.sep), newest_step(os.path.join(folder, "checkpoints")), folder)
+             for folder, _, names, _ in input_folders() if "checkpoints" in names]
+    found = [run for run in found if run[1] >= 0]
+    return max(found)[2] if found else None
+
+
+def tpu_devices(root: str = "/dev") -> list[str]:
+    """The device files of the TPU's chips, accel0 or vfio/0 and so on; `root` moves /dev, for tests."""
+    numbered = [path for path in glob.glob(os.path.join(root, "vfio", "*")) if os.path.basename(path).isdigit()]
+    return sorted(glob.glob(os.path.join(root, "accel*")) + numbered)
+
+
+def tpu_expected(root: str = "/dev") -> bool:
+    """Whether this machine, by its environment and its device files below `root`, has a TPU."""
+    return any(os.environ.get(name) for name in TPU_VARIABLES) or bool(tpu_devices(root))
+
+
+def time_limit(minutes: float) -> float:
+    """The minutes that a run on Kaggle gets: `minutes`, or if that is 0, what the machine's accelerator allows."""
+    return minutes or (TPU_MINUTES if tpu_expected() else OTHER_MINUTES)

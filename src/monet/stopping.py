@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 
-from monet.config import LOG
+from monet.config import LOG, Config
 
 PAINT_RESERVE = 1.25  # the time kept for painting and zipping, over the time that a few images took
 SPARE = 0.05  # of the time limit, kept for what nobody foresees
@@ -62,3 +62,18 @@ class Clock:
     def left(self) -> float:
         """Seconds left for training; infinite without a deadline."""
         return float("inf") if self.deadline is None else self.deadline - time.monotonic() - self.reserve()
+
+
+def warn_of_pace(config: Config, reached: int, seconds: float) -> None:
+    """Warns if what changes over the run will not come to its end in the time that there is.
+
+    Args:
+        config: the run.
+        reached: the step at which the time will be over.
+        seconds: that a step takes.
+    """
+    scheduled = config.decay_start < 1 or config.cycle_fall or config.feature_cycle
+    if scheduled and reached < config.total_steps:
+        LOG.warning("At %.2f s a step, %g minutes are enough for some %d of the %d steps: what falls or rises over the "
+                    "run will not come to the end of its way. --epochs %d would fit", seconds, config.max_minutes,
+                    reached, config.total_steps, max(reached // config.steps_per_epoch, 1))

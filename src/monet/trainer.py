@@ -47,7 +47,7 @@ from monet.steps import (
     same_everywhere,
     step_explained,
 )
-from monet.stopping import SPARE, STEP_GUESS, Clock, signal_noted
+from monet.stopping import SPARE, STEP_GUESS, Clock, signal_noted, warn_of_pace
 
 READ_EVERY = 25  # steps between readings of the losses, which make the host wait for the device
 LOG_SECONDS = 30  # between log lines where there is no progress bar
@@ -292,12 +292,8 @@ class Trainer:
 
     def say_pace(self, seconds: float) -> None:
         """Warns if the time limit, at `seconds` a step, will not let the schedules come to their end."""
-        reached = int(self.step + self.clock.left() / seconds) if self.clock.deadline is not None else self.total
-        scheduled = self.config.decay_start < 1 or self.config.cycle_fall or self.config.feature_cycle
-        if scheduled and reached < self.total:
-            LOG.warning("At %.2f s a step, %g minutes are enough for some %d of the %d steps: what falls or rises over "
-                        "the run will not come to the end of its way. --epochs %d would fit", seconds,
-                        self.config.max_minutes, reached, self.total, max(reached // self.config.steps_per_epoch, 1))
+        if self.clock.deadline is not None:
+            warn_of_pace(self.config, int(self.step + self.clock.left() / seconds), seconds)
 
     def go_back(self, broken: Broken) -> None:
         """Returns to the last checkpoint, to go on from there with the data that would have come next.

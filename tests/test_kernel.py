@@ -1,0 +1,146 @@
+"""A run on Kaggle's machine, in a mock of its tree: data, time limit, going on, and what is left behind."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+
+from monet.checkpoint import list_checkpoints
+from monet.config import UserError, make_config
+from monet.kaggle_machine import OTHER_MINUTES, TPU_MINUTES, TPU_VARIABLES
+from monet.kernel import KERNEL_DECIDES, kernel_config, run_on_kaggle, working_files
+from monet.reporting import RunFiles
+
+SETTINGS = {**{name: value for name, value in TINY.items() if name not in KERNEL_DECIDES}, "accelerator": "cpu",
+            "num_images": 20, "checkpoint_epochs": 1}
+LEFT = ["config.json", "history.csv", "images.zip", "photo_to_monet.npz", "preview.jpg", "run.log"]
+
+
+@pytest.fixture(autouse=True)
+def kaggle(tmp_path, monkeypatch, small_root) -> Path:
+    """A folder with Kaggle's input, where the competition is mounted, and working folders."""
+    (tmp_path / "input/competitions").mkdir(parents=True)
+    (tmp_path / "input/competitions/gan-getting-started").symlink_to(small_root)
+    (tmp_path / "working").mkdir()
+    monkeypatch.setenv("MONET_KAGGLE_INPUT", str(tmp_path / "input"))
+    monkeypatch.setenv("MONET_KAGGLE_WORKING", str(tmp_path / "working"))
+    for name in (*TPU_VARIABLES, "MONET_STARTED"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def attach(kaggle: Path, place: str) -> None:
+    """What the last run left becomes input, as Kaggle attaches a kernel's output, and the working folder is empty."""
+    (kaggle / "input" / place).parent.mkdir(parents=True, exist_ok=True)
+    (kaggle / "working").rename(kaggle / "input" / place)
+    (kaggle / "working").mkdir()
+
+
+def test_run_leaves_what_is_to_be_kept_and_the_next_goes_on_from_it(kaggle, capsys):
+    assert run_on_kaggle(SETTINGS, "") == 0
+    assert files_in(kaggle / "working") == ["checkpoints/step-00000006.npz", *LEFT]
+    written = json.loads((kaggle / "working/config.json").read_text())
+    assert written["max_minutes"] == 285 and written["epochs"] == 2
+    history = (kaggle / "working/history.csv").read_text()
+    attach(kaggle, "notebooks/someone/monet-cyclegan")
+    capsys.readouterr()
+    assert run_on_kaggle({**SETTINGS, "epochs": 3}, "monet-cyclegan") == 0
+    assert "from step 6 to 9" in capsys.readouterr().err
+    assert files_in(kaggle / "working") == ["checkpoints/step-00000009.npz", *LEFT]
+    assert (kaggle / "working/history.csv").read_text().startswith(history)
+    # A second time in the same session, cells run again: from what this session has, and there is nothing left to do.
+    assert run_on_kaggle({**SETTINGS, "epochs": 3}, "monet-cyclegan") == 0
+    assert "from step 9 to 9" in capsys.readouterr().err
+
+
+def test_run_that_fails_leaves_its_newest_checkpoint_only(kaggle, monkeypatch, capsys):
+    """Training ends well, the pictures cannot be written."""
+    (kaggle / "working/images.zip.part").mkdir()
+    assert run_on_kaggle(SETTINGS, "") == 2
+    assert "images.zip cannot be written" in capsys.readouterr().err
+    assert [path for path in files_in(kaggle / "working") if "step-" in path] == ["checkpoints/step-00000006.npz"]
+
+
+def test_resuming_without_a_checkpoint_is_an_error_and_no_new_start(kaggle, capsys):
+    assert run_on_kaggle(SETTINGS, "monet-cyclegan") == 2
+    said = capsys.readouterr().err
+    assert "no attached output of monet-cyclegan holds one" in said and "without RESUME=1" in said
+    assert files_in(kaggle / "working") == []
+
+
+def test_attached_run_of_another_architecture_is_refused(kaggle, capsys):
+    assert run_on_kaggle(SETTINGS, "") == 0
+    attach(kaggle, "monet-cyclegan")
+    assert run_on_kaggle({**SETTINGS, "generator_filters": 3}, "monet-cyclegan") == 2
+    assert "generator_filters was 2, now 3" in capsys.readouterr().err
+
+
+def test_time_limit_follows_the_machine_unless_one_is_given(monkeypatch):
+    assert kernel_config({}, RunFiles("out"))["max_minutes"] == OTHER_MINUTES == 285
+    assert kernel_config({"max_minutes": 14.0}, RunFiles("out"))["max_minutes"] == 14
+    monkeypatch.setenv("ISTPUVM", "1")
+    assert kernel_config({}, RunFiles("out"))["max_minutes"] == TPU_MINUTES == 170
+    assert kernel_config({"max_minutes": 14.0}, RunFiles("out"))["max_minutes"] == 14
+
+
+def test_time_limit_counts_from_the_kernels_start_not_from_the_restart(kaggle, monkeypatch, capsys):
+    """With its time used up while the environment was built, the run paints what it has at once."""
+    monkeypatch.setenv("MONET_STARTED", "1.0")
+    assert run_on_kaggle({**SETTINGS, "epochs": 100_000, "max_minutes": 0.01}, "") == 0
+    assert "Stopping at step 0 of 300000" in capsys.readouterr().err
+    assert "images.zip" in files_in(kaggle / "working")
+
+
+def test_config_is_what_this_machine_has(kaggle):
+    values = kernel_config({"epochs": 3, "tensorboard": True}, working_files())
+    assert values["data"] == f"{kaggle}/input/competitions/gan-getting-started"
+    assert (values["out"], values["resume"], values["tensorboard"]) == (f"{kaggle}/working", True, False)
+    assert make_config(**values).epochs == 3
+    assert kernel_config({"data": "gs://bucket/monets"}, working_files())["data"] == "gs://bucket/monets"
+
+
+def test_settings_edited_wrongly_on_kaggle_are_an_error_in_a_sentence(kaggle, capsys):
+    assert run_on_kaggle({"epoch": 3}, "") == 2
+    assert capsys.readouterr().err == "error: There is no setting named 'epoch'. Did you mean epochs?\n"
+    assert run_on_kaggle({**SETTINGS, "epochs": "many"}, "") == 2
+    assert "--epochs many: expected int, got str" in capsys.readouterr().err
+
+
+def test_it_says_where_it_runs_if_not_on_kaggle(monkeypatch, capsys):
+    monkeypatch.setenv("MONET_KAGGLE_WORKING", "/nowhere")
+    assert run_on_kaggle(SETTINGS, "") == 2
+    assert "this file runs on Kaggle" in capsys.readouterr().err
+
+
+def plant_kaggle_datasets(folder: Path, monkeypatch, answer: str) -> None:
+    """Kaggle's own package, which is nowhere else; its answer is the expression `answer`."""
+    (folder / "kaggle_datasets.py").write_text(
+        f"class KaggleDatasets:\n    def get_gcs_path(self, name):\n        assert name == 'gan-getting-started'\n"
+        f"        return {answer}\n")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "kaggle_datasets", raising=False)
+
+
+def test_bucket_is_asked_for_where_nothing_is_mounted(kaggle, monkeypatch):
+    plant_kaggle_datasets(kaggle, monkeypatch, "'gs://kds-bucket/gan'")
+    assert kernel_config({}, working_files())["data"] == f"{kaggle}/input/competitions/gan-getting-started"
+    (kaggle / "input/competitions/gan-getting-started").unlink()
+    assert kernel_config({}, working_files())["data"] == "gs://kds-bucket/gan"
+
+
+@pytest.mark.parametrize(("answer", "says"), [
+    ("'/kaggle/input/gan-getting-started'", "competition_sources"),  # a TPU VM says the mount, and there is none
+    ("1 / 0", "get_gcs_path\\(\\) failed \\(division by zero\\)"),
+])
+def test_no_data_anywhere_is_an_error_that_says_what_to_attach(kaggle, monkeypatch, answer, says):
+    (kaggle / "input/competitions/gan-getting-started").unlink()
+    plant_kaggle_datasets(kaggle, monkeypatch, answer)
+    with pytest.raises(UserError, match=says):
+        kernel_config({}, working_files())
+    assert list_checkpoints(str(kaggle / "working")) == []
