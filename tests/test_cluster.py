@@ -79,7 +79,7 @@ def test_two_machines_do_what_one_does_and_go_on_from_where_they_ended(small_roo
     assert all("with 2 device(s) in float32: from step 0 to 3" in output for output in outputs)
     assert {path.name for path in together.iterdir()} == {
         "checkpoints", "config.json", "history.csv", "images.zip", "photo_to_monet.npz", "preview.jpg", "run.log"}
-    assert len(list_checkpoints(str(together / "checkpoints"))) == 3
+    assert [path[-6:-4] for path in list_checkpoints(str(together / "checkpoints"))] == ["03", "02"]
     outputs = run(small_root, together, "--steps-per-epoch", "5", cluster=True)
     assert all("from step 3 to 5" in output for output in outputs)
     assert "images.zip with 20 images" in outputs[0] and "images.zip with" not in outputs[1]

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 
-from monet.config import LOG, Config
+from monet.config import LOG, SUBMISSION_SIZE, Config
 
 PAINT_RESERVE = 1.25  # the time kept for painting and zipping, over the time that a few images took
 SPARE = 0.05  # of the time limit, kept for what nobody foresees
@@ -13,6 +13,7 @@ LAST_SECONDS = 3.0  # that TensorFlow and Python take to begin and to end, whate
 # A step's seconds over those of painting one 256x256 image, until one has been measured: 10 passes through a generator
 # and 6 through a discriminator with their gradients, and the optimizers; the tutorial's networks took 15 to 20.
 STEP_GUESS = 30
+COMPILE_SECONDS = 300.0  # kept for the first call where XLA compiles the step, which nothing foretells
 
 
 @contextlib.contextmanager
@@ -62,6 +63,11 @@ class Clock:
     def left(self) -> float:
         """Seconds left for training; infinite without a deadline."""
         return float("inf") if self.deadline is None else self.deadline - time.monotonic() - self.reserve()
+
+
+def guessed_step(config: Config, seconds_per_image: float) -> float:
+    """Seconds that a step may take, before any was measured, from those of painting a picture: see `STEP_GUESS`."""
+    return STEP_GUESS * seconds_per_image * config.batch_size * (config.image_size / SUBMISSION_SIZE) ** 2
 
 
 def warn_of_pace(config: Config, reached: int, seconds: float) -> None:

@@ -47,13 +47,12 @@ from monet.steps import (
     same_everywhere,
     step_explained,
 )
-from monet.stopping import SPARE, STEP_GUESS, Clock, signal_noted, warn_of_pace
+from monet.stopping import COMPILE_SECONDS, SPARE, Clock, guessed_step, signal_noted, warn_of_pace
 
 READ_EVERY = 25  # steps between readings of the losses, which make the host wait for the device
 LOG_SECONDS = 30  # between log lines where there is no progress bar
 PREVIEW_IMAGES = 8
 MOST_SETBACKS = 3  # times that a run goes back to its last checkpoint without getting any further
-COMPILE_SECONDS = 300.0  # kept for the first call where XLA compiles the step, which nothing foretells
 
 
 class Interrupted(Exception):
@@ -155,24 +154,23 @@ class Trainer:
                 self.clock.seconds["hand in"] = self.rehearse(self.paint, self.data.photo, self.config)
             with tqdm(total=self.total, initial=self.step, unit="step",
                       disable=not (self.writes and sys.stderr.isatty())) as bar:
-                while not self.stretch(bar, interrupted):
-                    pass
+                while not self.train(bar, interrupted):
+                    bar.update(self.step - bar.n)
             self.preview()
             export_network(self.painter, self.files.generator)
         if interrupted:
             raise Interrupted
 
-    def stretch(self, bar: tqdm, interrupted: Sequence) -> bool:
-        """Trains until the run ends, which gives True, or goes back to the last checkpoint, which gives False."""
+    def train(self, bar: tqdm, interrupted: Sequence) -> bool:
+        """Trains until the run ends, which gives True, or has gone back to its last checkpoint, which gives False."""
         try:
-            self.train(bar, interrupted)
+            self.make_steps(bar, interrupted)
         except Broken as broken:
             self.go_back(broken)
-            bar.update(self.step - bar.n)
             return False
         return True
 
-    def train(self, bar: tqdm, interrupted: Sequence) -> None:
+    def make_steps(self, bar: tqdm, interrupted: Sequence) -> None:
         """Makes steps until the run ends, and saves the last.
 
         Raises:
@@ -183,6 +181,7 @@ class Trainer:
         preview_due, log_due = Every(60 * self.config.preview_minutes), Every(LOG_SECONDS)
         if self.saved_at is None or self.clock.deadline is not None:
             self.save()  # what a first setback goes back to; a disk too small is found out now, and the time it takes
+        self.agreed([False])  # the chief has written it
         if self.agreed([not list_checkpoints(self.files.checkpoints)])[0]:
             raise UserError(f"Not all machines of the cluster see the checkpoint in {self.files.checkpoints}. Give an "
                             "--out that is the same folder on all of them.")
@@ -241,12 +240,9 @@ class Trainer:
         if self.terminated:
             return True
         if "step" in self.clock.seconds:
-            needed = self.next_count() * self.clock.seconds["step"]
-        else:
-            size = (self.config.image_size / SUBMISSION_SIZE) ** 2
-            needed = self.next_count() * STEP_GUESS * self.seconds_per_image * self.config.batch_size * size
-            needed += COMPILE_SECONDS if first_call_compiles(self.config, self.strategy) else 0.0
-        return self.clock.left() < needed
+            return self.clock.left() < self.next_count() * self.clock.seconds["step"]
+        compiling = COMPILE_SECONDS if first_call_compiles(self.config, self.strategy) else 0.0
+        return self.clock.left() < compiling + self.next_count() * guessed_step(self.config, self.seconds_per_image)
 
     def say_why(self, interrupted: Sequence) -> None:
         """Logs why training ends before its last step."""
@@ -321,9 +317,8 @@ class Trainer:
             Broken: if a weight is not finite.
             UserError: if it cannot be written; in a cluster also if a weight is not finite.
         """
-        seconds = self.seconds_before + time.monotonic() - self.began
         meta = Meta(self.step, dataclasses.asdict(self.config), identity_of(self.data, self.config), self.skipped,
-                    seconds)
+                    self.seconds_before + time.monotonic() - self.began)
         with self.clock.measured("save"):
             if self.writes:
                 try:
