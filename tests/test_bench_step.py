@@ -1,9 +1,9 @@
-"""tools/bench_step.py and the peers that it measures beside: the same step, the same networks."""
+"""tools/bench_equal.py and the peers that tools/bench_step.py measures beside: the same step, the same networks."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from bench_step import equal_rows
+from bench_equal import differences
 from peer_tensorflow import Peer
 
 from monet.config import make_config
@@ -21,9 +21,9 @@ def test_our_step_is_the_straightforward_one():
     peer = Peer(dropout=0.0, narrow=16, levels=4)
     photo, monet = (tf.random.stateless_uniform([1, 64, 64, 3], [0, side], -1, 1) for side in (1, 2))
     before = ours.networks["photo_to_monet"].get_weights()
-    losses, weights = equal_rows(ours, peer, photo, monet, steps=3)
-    assert losses.ours[0] < 1e-4
-    assert weights.ours[0] < 1e-4
+    found = differences(ours, peer, photo, monet)
+    assert found["losses"] < 1e-4
+    assert found["weights"] < 1e-4
     moved = [np.abs(new - old).max() for new, old in zip(ours.networks["photo_to_monet"].get_weights(), before,
                                                          strict=True)]
     assert max(moved) > 4e-4  # three steps of 2e-4: what is compared is not where both began

@@ -3,15 +3,17 @@
     python tools/bench_side.py ours|straightforward|pytorch PRESET BATCH
 
 Prints a line of JSON after the first step, and one after each line that it reads, for which it makes another step:
-the seconds (the first: from before the networks are built, imports apart), and the process's peak memory so far in GiB.
+the seconds (the first: from before the networks are built, imports apart), and the process's peak memory so far in GiB,
+as Linux tells it.
 """
 
 import functools
 import json
 import os
-import resource
+import re
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -78,8 +80,9 @@ SIDES = {"ours": load_ours, "straightforward": load_straightforward, "pytorch": 
 
 def report(seconds: float) -> None:
     """Prints one line of the protocol."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"seconds": seconds, "peak": peak}), flush=True)
+    # Not getrusage, whose maximum begins with that of the process which started this one.
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8")).group(1)
+    print(json.dumps({"seconds": seconds, "peak": int(peak) / 2**20}), flush=True)
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ Each side is a process of its own (`bench_side.py`), because peak memory and the
 both are alive at once and step in turn, so that a machine that slows down slows both.
 """
 
-import functools
 import importlib.util
 import json
 import statistics
@@ -17,13 +16,11 @@ from pathlib import Path
 from bench_row import PAIRS, Row
 
 from monet.config import make_config
-from monet.presets import resolve_config
 
-# Images a step that `bench batch` compares with the tutorial's 1; see BATCHES in the README's figures.
+# Images a step that the kit recommends for the tutorial's networks on a CPU.
 RECOMMENDED_BATCH = 4
 STEPS = 3  # in turn, of each pair of processes
 LOOP_STEPS = (50, 450)  # two runs of the loop: the difference is free of what a run costs once
-EQUAL_STEPS = 3
 
 
 class Side:
@@ -137,49 +134,13 @@ def loop_row(data) -> Row:
                tuple(peer))
 
 
-def equal_rows(ours, peer, photo, monet, steps: int) -> list[Row]:
-    """How far losses and weights of a system and of the straightforward form are apart after `steps` steps.
-
-    Args:
-        ours: a `CycleGan` without dropout.
-        peer: a `peer_tensorflow.Peer` of the same sizes; it is given the same weights.
-        photo: float32 `[batch, height, width, 3]` in [-1, 1].
-        monet: the same for paintings.
-        steps: how many.
-    """
-    import numpy as np
-    import tensorflow as tf
-
-    from monet.players import train_step
-
-    for name, network in ours.networks.items():
-        peer.networks[name].set_weights(network.get_weights())
-    step, seed = tf.function(functools.partial(train_step, ours), autograph=False), tf.zeros([2], tf.int32)
-    losses = []
-    for _ in range(steps):
-        mine, theirs = step(photo, monet, seed), peer.step(photo, monet)
-        losses.append(max(abs(float(mine[name]) - float(theirs[name])) / abs(float(theirs[name])) for name in theirs))
-    weights = [float(np.abs(a - b).max()) for name, network in ours.networks.items()
-               for a, b in zip(network.get_weights(), peer.networks[name].get_weights(), strict=True)]
-    return [Row("equal losses", f"as the straightforward form's over {steps} steps, within 1e-4", "(largest, relative)",
-                [max(losses)]),
-            Row("equal weights", f"as the straightforward form's after {steps} steps, within 1e-4", "(largest)",
-                [max(weights)])]
+def equal_rows(data) -> list[Row]:
+    """How far losses and weights are from the straightforward form's, as `bench_equal.py` finds at full size."""
+    command = [sys.executable, str(Path(__file__).with_name("bench_equal.py")), data.root]
+    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    return [Row(f"equal {what}", "the straightforward form's within 1e-4, dropout off", unit, [found[what]])
+            for what, unit in (("losses", "at most, of each"), ("weights", "at most"))]
 
 
-def tutorial_equal_rows(data) -> list[Row]:
-    """`equal_rows` at the tutorial's settings but for dropout, on the data's first images."""
-    import tensorflow as tf
-    from peer_tensorflow import Peer
-
-    from monet.cyclegan import CycleGan
-    from monet.pipeline import first_images
-
-    config = resolve_config({"preset": "tutorial", "dropout": 0.0})
-    photo, monet = (first_images(side, 1, config.image_size) for side in (data.photo, data.monet))
-    tf.keras.utils.set_random_seed(0)
-    return equal_rows(CycleGan(config), Peer(dropout=0.0), photo, monet, EQUAL_STEPS)
-
-
-STEP_ROWS = {"step": straightforward_rows, "equal": tutorial_equal_rows, "batch": batch_row, "loop": loop_row,
+STEP_ROWS = {"step": straightforward_rows, "equal": equal_rows, "batch": batch_row, "loop": loop_row,
              "pytorch": lambda data: [pytorch_row("tutorial"), pytorch_row("paper")]}
