@@ -22,6 +22,8 @@ from monet.config import FIELDS, UserError
 from monet.kernel import KERNEL_DECIDES
 from monet.presets import PRESETS, make_config
 
+pytestmark = pytest.mark.lengthy
+
 ROOT = Path(__file__).resolve().parents[1]
 SECRETS = {"KAGGLE_KEY": "0123456789abcdef-dummy", "KAGGLE_API_TOKEN": "KGAT_dummy-token",
            "AWS_SECRET_ACCESS_KEY": "dummy/secret+key", "KAGGLE_USERNAME": "somebody-planted"}

@@ -15,6 +15,8 @@ from monet.accelerator import cluster_task, is_chief
 from monet.checkpoint import list_checkpoints, read_arrays
 from monet.config import UserError
 
+pytestmark = pytest.mark.lengthy
+
 SETTINGS = [
     "--accelerator", "cpu", "--generator-filters", "2", "--generator-levels", "2", "--discriminator-filters", "2",
     "--image-size", "32", "--discriminator-levels", "1", "--jitter", "40", "--batch-size", "4",

@@ -12,6 +12,8 @@ import tensorflow as tf
 from monet.checkpoint import system_variables, value_of
 from monet.trainer import Trainer
 
+pytestmark = pytest.mark.lengthy
+
 COUNTS = (1, 2, 4)
 COMPILED = "2, compiled by XLA"
 SETTINGS = {"generator_filters": 2, "generator_levels": 2, "discriminator_filters": 2, "discriminator_levels": 1,

@@ -22,6 +22,8 @@ from PIL import Image
 
 from monet.config import UserError
 
+pytestmark = pytest.mark.lengthy
+
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "KGAT_0123456789abcdef-dummy"  # a made-up token
 KERNEL = "someone/monet-cyclegan"

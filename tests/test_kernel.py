@@ -13,6 +13,8 @@ from monet.kaggle_machine import OTHER_MINUTES, TPU_MINUTES, TPU_VARIABLES
 from monet.kernel import KERNEL_DECIDES, kernel_config, run_on_kaggle, working_files
 from monet.reporting import RunFiles
 
+pytestmark = pytest.mark.lengthy
+
 SETTINGS = {**{name: value for name, value in TINY.items() if name not in KERNEL_DECIDES}, "accelerator": "cpu",
             "num_images": 20, "checkpoint_epochs": 1}
 LEFT = ["config.json", "history.csv", "images.zip", "photo_to_monet.npz", "preview.jpg", "run.log"]

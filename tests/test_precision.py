@@ -12,6 +12,8 @@ from monet.players import DOUBLED_AFTER, FIRST_SCALE, LossScale, train_step
 from monet.preparing import SYSTEMS
 from monet.trainer import Trainer
 
+pytestmark = pytest.mark.lengthy
+
 CUT = {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0}
 T4, A100, P100 = (7, 5), (8, 0), (6, 0)
 

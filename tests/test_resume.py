@@ -13,8 +13,11 @@ import time
 import zipfile
 
 import numpy as np
+import pytest
 
 from monet.checkpoint import META_NAME, list_checkpoints, meta_of, read_arrays
+
+pytestmark = pytest.mark.lengthy
 
 SMALL = [
     "--accelerator", "cpu", "--generator-filters", "2", "--generator-levels", "2", "--discriminator-filters", "2",

@@ -31,6 +31,8 @@ from monet.tpu_environment import (
     use_here,
 )
 
+pytestmark = pytest.mark.lengthy
+
 SRC = ROOT / "src"
 NAMES = ("TPU_WORKER_HOSTNAMES", "TPU_WORKER_ADDRS", "TPU_SKIP_MDS_QUERY", "TF_USE_LEGACY_KERAS", "MONET_STARTED",
          "MONET_TPU_ENVIRONMENT", *TPU_VARIABLES)
