@@ -53,6 +53,19 @@ def test_what_hangs_is_given_up():
         within(5, lambda: int("of its own"))
 
 
+def test_what_hangs_does_not_keep_the_program_from_ending():
+    code = """
+        import time
+        from monet.accelerator import within
+        try:
+            within(0.1, lambda: time.sleep(600))
+        except TimeoutError as error:
+            print(error)
+        """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
+    assert (run.returncode, run.stdout) == (0, "no answer in 0.1 s\n"), run.stderr
+
+
 def test_a_tpu_that_does_not_start_is_an_error_and_no_run_on_the_cpu(tmp_path):
     """This TensorFlow was built without TPUs, as the one of Kaggle's TPU image: by its environment there is one."""
     environment = {**os.environ, "TPU_ACCELERATOR_TYPE": "v5litepod-8"}

@@ -13,12 +13,11 @@ from compare_one import judge, patch_maps, train
 from compare_sheet import CELL, GAP, HEADER, LABEL, draw_sheet, overlay, write_maps, write_pictures
 from PIL import Image
 
-from monet.config import UserError
 from monet.networks import build_generator
 from monet.presets import PRESETS, resolve_config
 from monet.reporting import kept_rows, picture_of
 from monet.steps import make_painter
-from monet.trainer import Trainer
+from monet.trainer import Broken, Trainer
 
 TINY = ["image_size=64", "generator_filters=2", "generator_levels=6", "discriminator_filters=2", "batch_size=2"]
 
@@ -139,7 +138,7 @@ def test_a_run_that_ends_before_the_clock_ends_is_judged_by_what_it_learnt(tiny,
 
 def test_a_loss_that_is_not_finite_is_a_failure(tiny, small_data):
     trainer = Trainer(tiny(epochs=1000, cycle_weight=3e38), small_data, tf.distribute.get_strategy())
-    with pytest.raises(UserError, match="became (inf|nan)"):
+    with pytest.raises(Broken, match="became (inf|nan)"):
         train(trainer, 600.0)
 
 

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from monet.checkpoint import system_variables, value_of
+from monet.config import make_config
 from monet.trainer import Trainer
 
 pytestmark = pytest.mark.lengthy
@@ -69,16 +70,11 @@ def test_several_devices_end_with_the_weights_of_one(results, count):
 
 def test_the_weights_are_those_of_training(results, small_data, tmp_path):
     """What the devices agree on is not where they began."""
-    trainer = Trainer(make(small_data, tmp_path), small_data, tf.distribute.get_strategy())
+    config = make_config(**{**SETTINGS, "data": small_data.root, "out": str(tmp_path / "out")})
+    trainer = Trainer(config, small_data, tf.distribute.get_strategy())
     for name, variable in system_variables(trainer.system).items():
         if name.endswith("conv/kernel") and "/adam/" not in name and "/average/" not in name:
             assert np.abs(value_of(variable) - results[1][name]).max() > 1e-4, name
-
-
-def make(data, tmp_path):
-    from monet.config import make_config
-
-    return make_config(**{**SETTINGS, "data": data.root, "out": str(tmp_path / "out")})
 
 
 def test_several_devices_paint_what_one_paints(results):

@@ -6,13 +6,13 @@ import pytest
 
 from monet.kaggle_machine import (
     TPU_VARIABLES,
-    find_attached_run,
     find_kaggle_mount,
     kaggle_input,
     kaggle_working,
     tpu_devices,
     tpu_expected,
 )
+from monet.kernel import find_attached_run
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ as Linux tells it.
 import functools
 import json
 import os
-import re
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
+from process_memory import peak_memory_gib
 
 SIZE = 256
 
@@ -80,9 +79,7 @@ SIDES = {"ours": load_ours, "straightforward": load_straightforward, "pytorch": 
 
 def report(seconds: float) -> None:
     """Prints one line of the protocol."""
-    # Not getrusage, whose maximum begins with that of the process which started this one.
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8")).group(1)
-    print(json.dumps({"seconds": seconds, "peak": int(peak) / 2**20}), flush=True)
+    print(json.dumps({"seconds": seconds, "peak": peak_memory_gib()}), flush=True)
 
 
 def main() -> None:

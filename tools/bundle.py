@@ -27,6 +27,7 @@ from bundle_source import (
     read_modules,
     split_standard,
 )
+from kaggle_client import say
 from kernel_metadata import (
     FILE_NAME,
     MACHINE_SHAPES,
@@ -65,11 +66,6 @@ if __name__ == "__main__":
     status = run_on_kaggle(SETTINGS, RESUME_FROM)
     if status:  # then Kaggle, too, shall call the run failed
         raise SystemExit(status)'''
-
-
-def say(line: str) -> None:
-    """Tells the user."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def parse_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:

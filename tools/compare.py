@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from monet.config import Config, UserError, parse_field, pick
 from monet.files import whole_file
+from monet.preparing import check_config
 from monet.presets import PRESETS, resolve_config
-from monet.trainer import check_config
 
 ONE = Path(__file__).with_name("compare_one.py")
 SECONDS = 60.0

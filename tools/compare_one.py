@@ -5,7 +5,6 @@ Writes result.json (what it measured) and pictures.npz (what it painted) into th
 
 import json
 import os
-import resource
 import sys
 import time
 
@@ -13,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from compare import Job, job_config
 from health import FIFTH, examine, find_faults
+from process_memory import peak_memory_gib
 from tqdm import tqdm
 
 from monet.accelerator import choose_strategy, devices_found
@@ -64,7 +64,7 @@ def peak_memory() -> dict:
     """The most memory this process and its GPU, if there is one, have held so far, in GiB."""
     device = (tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**30
               if tf.config.list_logical_devices("GPU") else None)
-    return {"memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "device_memory_gib": device}
+    return {"memory_gib": peak_memory_gib(), "device_memory_gib": device}
 
 
 def in_parts(paint, images) -> np.ndarray:

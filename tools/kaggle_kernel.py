@@ -42,6 +42,7 @@ MOST_LOST = 5  # looks in a row that may fail before watching ends
 OVER = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
 FETCHED = ("images.zip", "history.csv", "preview.jpg", "photo_to_monet.npz", "config.json", "run.log")
 
+
 def warn_of_lint(options: argparse.Namespace) -> None:
     """Asks whether to push a tree that `make lint` complains of."""
     command = [sys.executable, "-m", "ruff", "check", "--quiet", "--output-format", "concise", "."]

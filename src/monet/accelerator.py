@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -73,23 +74,10 @@ def within(seconds: float, action: Callable[[], object]):
         TimeoutError: if it does not.
         Exception: what `action` raises.
     """
-    outcome = []
-
-    def run():
-        try:
-            outcome.append((action(), None))
-        except Exception as error:  # raised again in the caller's thread
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise TimeoutError(f"no answer in {seconds:g} s")
-    result, error = outcome[0]
-    if error:
-        raise error
-    return result
+    try:
+        return ThreadPool(1).apply_async(action).get(seconds)
+    except multiprocessing.TimeoutError:
+        raise TimeoutError(f"no answer in {seconds:g} s") from None
 
 
 def remote_tpu() -> str:

@@ -258,8 +258,8 @@ def carried_over(system, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     for name in variables:
         if f"/{AVERAGE}" in name:
             found.setdefault(name, arrays.get(name.replace(f"/{AVERAGE}", "/")))
-    for player, state in system.states.items():
-        own = {f"{player}/{key}": variable for key, variable in state.items()}
+    for player in system.states:
+        own = {name: variable for name, variable in state_variables(system).items() if name.startswith(f"{player}/")}
         if any(name not in arrays or arrays[name].shape != tuple(variable.shape) for name, variable in own.items()):
             found |= {name: value_of(variable) for name, variable in own.items()}
     return found

@@ -80,18 +80,12 @@ def train(config: Config, arguments: argparse.Namespace, rehearsal: Callable | N
         arguments: of the command line.
         rehearsal: a function of (paint, photos, config) to the seconds that are needed after training.
     """
-    with cluster_explained():
-        return train_on(choose_strategy(config), config, arguments, rehearsal)
-
-
-def train_on(strategy: tf.distribute.Strategy, config: Config, arguments: argparse.Namespace,
-             rehearsal: Callable | None) -> Trainer:
-    """`train` on the strategy's devices."""
-    data = open_data(config)
     deadline = arguments.started + 60 * config.max_minutes if config.max_minutes else None
-    trainer = Trainer(config, data, strategy, deadline, rehearsal, arguments.terminated)
-    trainer.fit()
-    return trainer
+    with cluster_explained():
+        strategy = choose_strategy(config)
+        trainer = Trainer(config, open_data(config), strategy, deadline, rehearsal, arguments.terminated)
+        trainer.fit()
+        return trainer
 
 
 def run_command(config: Config, arguments: argparse.Namespace) -> int:

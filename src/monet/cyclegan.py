@@ -49,8 +49,7 @@ class CycleGan:
         One tape serves both generators: neither's own losses depend on the other's weights except through the cycle,
         which is in both sums, so the gradient of the total is each one's own. Pictures that meet the same weights go
         through them in one call where normalization keeps them apart, and the generators' large kernels get their
-        gradients of all calls at once. A test compares all this with the
-        straightforward form.
+        gradients of all calls at once. A test compares all this with the straightforward form.
 
         Args:
             photo: float32 `[batch, height, width, 3]` in [-1, 1].

@@ -2,7 +2,6 @@
 
 import glob
 import os
-import re
 from collections.abc import Iterator
 
 from monet.config import UserError
@@ -80,23 +79,6 @@ def find_kaggle_data() -> str:
                         f"data: \"competition_sources\": [\"{COMPETITION}\"] in kernel-metadata.json, or Add Input on "
                         "the kernel's page.")
     return found
-
-
-def newest_step(folder: str) -> int:
-    """The number of steps in the newest checkpoint's name in `folder`; -1 if there is no checkpoint."""
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    return max((int(match[1]) for name in names if (match := re.fullmatch(r"step-(\d+)\.npz", name))), default=-1)
-
-
-def find_attached_run(slug: str) -> str | None:
-    """The folder below `kaggle_input()` with the checkpoints of an earlier run, or None.
-
-    Of several, those of the kernel `slug` are taken, then the one that had come furthest.
-    """
-    found = [(slug in folder.split(os.sep), newest_step(os.path.join(folder, "checkpoints")), folder)
-             for folder, _, names, _ in input_folders() if "checkpoints" in names]
-    found = [run for run in found if run[1] >= 0]
-    return max(found)[2] if found else None
 
 
 def tpu_devices(root: str = "/dev") -> list[str]:

@@ -10,7 +10,7 @@ from monet.checkpoint import list_checkpoints
 from monet.cli import main
 from monet.config import UserError, make_config
 from monet.files import whole_file
-from monet.kaggle_machine import find_attached_run, find_kaggle_data, kaggle_working, time_limit
+from monet.kaggle_machine import find_kaggle_data, input_folders, kaggle_working, time_limit
 from monet.reporting import RunFiles
 from monet.tpu_environment import STARTED
 
@@ -30,6 +30,19 @@ def working_files() -> RunFiles:
         raise UserError("There is no folder /kaggle/working: this file runs on Kaggle. On your own machine, use make "
                         "local-train.")
     return RunFiles(folder)
+
+
+def find_attached_run(slug: str) -> str | None:
+    """The folder below Kaggle's input folder with the checkpoints of an earlier run, or None.
+
+    Of several, those of the kernel `slug` are taken, then the one that had come furthest.
+    """
+    found = []
+    for folder, *_ in input_folders():
+        checkpoints = list_checkpoints(RunFiles(folder).checkpoints)
+        if checkpoints:
+            found.append((slug in folder.split(os.sep), os.path.basename(checkpoints[0]), folder))
+    return max(found)[2] if found else None
 
 
 def copy_run(source: RunFiles, target: RunFiles) -> None:

@@ -57,13 +57,9 @@ def can_use_tpu() -> bool:
 
     Only the package tensorflow-tpu has it, and only as long as no stock TensorFlow was installed over it.
     """
-    try:
-        folder = importlib.metadata.distribution("tensorflow-tpu").locate_file("")
-        importlib.metadata.distribution("libtpu")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    beside = [name for name in ("tensorflow", "tensorflow-cpu") if distribution_folder(name) == folder]
-    return not beside
+    folder = distribution_folder("tensorflow-tpu")
+    over_it = [name for name in ("tensorflow", "tensorflow-cpu") if distribution_folder(name) == folder]
+    return bool(folder and distribution_folder("libtpu") and not over_it)
 
 
 def distribution_folder(name: str) -> os.PathLike | None:

@@ -12,14 +12,7 @@ import tensorflow as tf
 from tensorflow import keras
 from tqdm import tqdm
 
-from monet.accelerator import (
-    check_batch,
-    check_reach,
-    first_call_compiles,
-    set_precision,
-    spans_machines,
-    steps_a_call,
-)
+from monet.accelerator import check_batch, check_reach, first_call_compiles, set_precision, spans_machines, steps_a_call
 from monet.checkpoint import (
     Meta,
     NotFiniteError,
@@ -107,6 +100,7 @@ class Trainer:
         self.painter = self.make_painter_network()
         write_config(config, self.files.config)
         self.total, self.per_call = config.total_steps, steps_a_call(config, strategy)
+        self.save_every = config.checkpoint_epochs * config.steps_per_epoch  # steps; 0: by the minutes
         self.paint = make_painter(self.painter, config.paint_margin, None if spans_machines(strategy) else strategy)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
         self.history = History(self.files, self.step, config.tensorboard)
@@ -150,7 +144,8 @@ class Trainer:
         with signal_noted(signal.SIGINT, "Stopping after this step and saving; press Ctrl-C again to stop at once") \
                 as interrupted, step_explained(self.data.root):
             self.preview()
-            if self.clock.deadline is not None and self.rehearse and self.writes and not self.terminated:
+            timed = self.clock.deadline is not None and self.step < self.total and not self.terminated
+            if timed and self.rehearse and self.writes:
                 self.clock.seconds["hand in"] = self.rehearse(self.paint, self.data.photo, self.config)
             with tqdm(total=self.total, initial=self.step, unit="step",
                       disable=not (self.writes and sys.stderr.isatty())) as bar:
@@ -164,22 +159,23 @@ class Trainer:
     def train(self, bar: tqdm, interrupted: Sequence) -> bool:
         """Trains until the run ends, which gives True, or has gone back to its last checkpoint, which gives False."""
         try:
-            self.make_steps(bar, interrupted)
+            self.run_steps(bar, interrupted)
         except Broken as broken:
             self.go_back(broken)
             return False
         return True
 
-    def make_steps(self, bar: tqdm, interrupted: Sequence) -> None:
+    def run_steps(self, bar: tqdm, interrupted: Sequence) -> None:
         """Makes steps until the run ends, and saves the last.
 
         Raises:
             Broken: if losses or weights are not finite or diverge; nothing of that is saved.
         """
-        every = self.config.checkpoint_epochs * self.config.steps_per_epoch
-        checkpoint_due = Every(float("inf") if every else 60 * self.config.checkpoint_minutes)
+        if self.step >= self.total:
+            return
+        checkpoint_due = Every(float("inf") if self.save_every else 60 * self.config.checkpoint_minutes)
         preview_due, log_due = Every(60 * self.config.preview_minutes), Every(LOG_SECONDS)
-        if self.saved_at is None or self.clock.deadline is not None:
+        if self.saved_at is None or (self.clock.deadline is not None and "save" not in self.clock.seconds):
             self.save()  # what a first setback goes back to; a disk too small is found out now, and the time it takes
         self.agreed([False])  # the chief has written it
         if self.agreed([not list_checkpoints(self.files.checkpoints)])[0]:
@@ -189,7 +185,7 @@ class Trainer:
             self.trace()
         while self.step < self.total:
             save_now, preview_now, stop = self.agreed([
-                (self.writes and checkpoint_due.due()) or bool(every and self.step % every == 0),
+                (self.writes and checkpoint_due.due()) or bool(self.save_every and self.step % self.save_every == 0),
                 self.writes and preview_due.due(), bool(interrupted) or self.ends_now()])
             if save_now and self.step != self.saved_at:
                 self.read_losses(bar, log_due)
@@ -221,9 +217,8 @@ class Trainer:
     def next_count(self) -> int:
         """Steps of the next call: up to the next multiple of their number, the next checkpoint, or the end."""
         ends = [self.per_call - self.step % self.per_call, self.total - self.step]
-        if self.config.checkpoint_epochs:
-            every = self.config.checkpoint_epochs * self.config.steps_per_epoch
-            ends.append(every - self.step % every)
+        if self.save_every:
+            ends.append(self.save_every - self.step % self.save_every)
         return min(ends)
 
     def advance(self) -> None:
