@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from bench_row import PAIRS, Row
+from bench_scaling import SCALING_ROWS
 from bench_step import STEP_ROWS
 from find_data import default_data
 from PIL import Image
@@ -27,7 +28,8 @@ from PIL import Image
 from monet.config import UserError, make_config, near_names
 from monet.presets import resolve_config
 
-GENERATED = 32  # images a measurement of `generate`: the tutorial's network paints two to four a second on two cores
+GENERATED = 500  # images a measurement of `generate`
+TRACED = 16  # images of the pair before, in which the network is traced
 ZIPPED = 480  # images a measurement of encoding and zipping
 INPUT_SECONDS = 4
 
@@ -131,15 +133,15 @@ def generate_row(data) -> Row:
     from monet.submission import generate_submission
 
     generator, paint = make_network(make_config())
-    config = make_config(num_images=GENERATED)
     ours, peer = [], []
-    for pair in range(-1, PAIRS):  # the first pair, in which the network is traced, does not count
+    for count in [TRACED] + PAIRS * [GENERATED]:
+        config = make_config(num_images=count)
         with tempfile.TemporaryDirectory() as folder:
-            mine = seconds_of(lambda f=folder: generate_submission(paint, data.photo, f"{f}/ours.zip", config))
-            theirs = seconds_of(lambda f=folder: tutorial_generate(generator, data, GENERATED, Path(f)))
-        if pair >= 0:
-            ours.append(GENERATED / mine)
-            peer.append(GENERATED / theirs)
+            mine = seconds_of(lambda f=folder, c=config: generate_submission(paint, data.photo, f"{f}/ours.zip", c))
+            theirs = seconds_of(lambda f=folder, n=count: tutorial_generate(generator, data, n, Path(f)))
+        if count == GENERATED:
+            ours.append(count / mine)
+            peer.append(count / theirs)
     return Row("generate", "at least 1.6 x the tutorial's loop", "images/s", ours, "the tutorial's loop", tuple(peer))
 
 
@@ -162,8 +164,17 @@ def local_train_rows(data) -> list[Row]:
             Row("local-train memory", "at most 4 GiB", "GiB", [peak])]
 
 
+def accelerator_rows_if_any(data) -> list[Row]:
+    """The rows of a TPU or GPU; without one, a row that says so."""
+    from bench_accelerator import accelerator_rows, has_accelerator
+
+    if has_accelerator():
+        return accelerator_rows(data)
+    return [Row("accelerator", "number formats, XLA, steps a call, batch 1 to 64", "", [], "no TPU or GPU is here")]
+
+
 ROWS = {"input": input_row, "zip": zip_row, "generate": generate_row, "sample": sample_row,
-        "local-train": local_train_rows, **STEP_ROWS}
+        "local-train": local_train_rows, **STEP_ROWS, **SCALING_ROWS, "accelerator": accelerator_rows_if_any}
 
 
 def main() -> int:
@@ -191,7 +202,7 @@ def main() -> int:
         for row in found if isinstance(found, list) else [found]:
             measured.append(row)
             print(row.line(), flush=True)
-    Path("bench.json").write_text(json.dumps([asdict(row) for row in measured], indent=2) + "\n", encoding="utf-8")
+        Path("bench.json").write_text(json.dumps([asdict(row) for row in measured], indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -10,7 +10,8 @@ PAIRS = 5
 class Row:
     """One claim as measured: `ours` and `peer` in `unit`, a value a pair, and what the claim is.
 
-    Without values of a peer, its name says why there are none, or is empty where none is meant.
+    Without values of a peer, its name says why there are none, or is empty where none is meant; without any of ours,
+    too, nothing could be measured.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Row:
 
     def line(self) -> str:
         """The row of the printed table."""
+        if not self.ours:
+            return f"| {self.name} | {self.claim} | | {self.peer_name} | |"
         middle = statistics.median(self.ours)
         ours = f"{middle:,.2f} {self.unit}" if middle >= 0.01 else f"{middle:.1e} {self.unit}"
         if not self.peer:

@@ -1,0 +1,34 @@
+"""The rows of tools/bench.py that are about growth, and those for accelerators, whose code runs on a CPU, too."""
+
+import pytest
+from bench_accelerator import accelerator_rows, has_accelerator
+from bench_scaling import line_of, line_rows
+from conftest import TINY
+
+
+def test_the_slope_of_a_line_and_how_far_a_point_is_from_it():
+    assert line_of([1, 2, 4], [3.0, 5.0, 9.0]) == pytest.approx((2.0, 0.0))
+    slope, bend = line_of([0, 1, 2], [1.0, 2.5, 1.0])  # the flat line at 1.5
+    assert (slope, bend) == pytest.approx((0.0, 2 / 3))
+
+
+def test_a_curve_shows_in_the_row_for_straightness():
+    slope, straight = line_rows("growth", "it grows", "s", (1, 2, 4, 8), [[1, 4, 16, 64], [1, 2, 4, 8]])
+    assert slope.ours[1] == pytest.approx(1.0)
+    assert straight.ours[0] > 0.5
+    assert straight.ours[1] == pytest.approx(0.0, abs=1e-9)
+    assert "1, 2, 4, 8" in slope.line()
+
+
+@pytest.mark.lengthy
+def test_the_rows_for_accelerators_measure_what_they_say(small_data):
+    settings = {name: TINY[name] for name in TINY if name not in ("batch_size", "epochs", "steps_per_epoch")}
+    rows = accelerator_rows(small_data, call=3, batch=2, batches=(1, 2), **settings)
+    assert [(row.name, row.peer_name) for row in rows] == [
+        ("precision", "--precision float32"), ("xla", "--xla off"), ("steps-per-call", "--steps-per-call 1"),
+        ("batch 2", "batch 1")]
+    assert all(len(row.ours) == len(row.peer) == 5 and min(*row.ours, *row.peer) > 0 for row in rows)
+
+
+def test_the_rows_for_accelerators_are_left_out_without_one():
+    assert not has_accelerator()
