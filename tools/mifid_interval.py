@@ -117,8 +117,9 @@ def find_intervals(generated, real, fid: float, distances: np.ndarray, epsilon: 
     if len(generated) < LEAST_FOR_INTERVAL:
         return None
     random = np.random.default_rng(seed)
-    parts = random_groups(len(generated), min(len(generated), *real.shape), random)
-    chosen = random_halves(len(parts), HALVES if min(len(generated), *real.shape) <= LARGE_RANK else FEWER_HALVES, random)
+    rank = min(len(generated), *real.shape)
+    parts = random_groups(len(generated), rank, random)
+    chosen = random_halves(len(parts), HALVES if rank <= LARGE_RANK else FEWER_HALVES, random)
     between, real_trace = generated.mean(axis=0) - real.mean(axis=0), float(real.var(axis=0, ddof=1).sum())
     fids = distances_of_unions(group_moments(generated, real, parts), chosen, between, real_trace)
     near = np.array([[np.nansum(distances[part]), np.isfinite(distances[part]).sum()] for part in parts])
