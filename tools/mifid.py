@@ -31,7 +31,7 @@ from mifid_text import score_text
 from monet.config import UserError
 from monet.files import whole_file
 from monet.inception_weights import Weights, find_weights
-from monet.mifid import EPSILON, Nearest, find_nearest, frechet_distance, kernel_distance, with_penalty
+from monet.mifid import EPSILON, Nearest, as_features, find_nearest, frechet_distance, kernel_distance, with_penalty
 
 CHECK_CODE = Path(__file__).resolve().parents[1] / "src" / "monet" / "submission.py"
 COPY = 1e-6  # distance below which an image is one of the reference
@@ -93,21 +93,21 @@ def notes_of(sides: list[Source], weights: Weights | None, distances: np.ndarray
     return "; ".join(notes)
 
 
-def measure(generated: Found, reference: Found, total: int, epsilon: float, nearest: Nearest) -> dict:
-    """The figures of the JSON object, from features.
+def measure(generated: np.ndarray, real: np.ndarray, total: int, epsilon: float, nearest: Nearest) -> dict:
+    """The figures of the JSON object, from both sides' features.
 
     Raises:
         UserError: for features that cannot be scored.
     """
-    fid = frechet_distance(generated.features, reference.features)
+    fid = frechet_distance(generated, real)
     distance = float(np.nanmean(nearest.distances))
-    kid, kid_std = kernel_distance(generated.features, reference.features)
-    found = find_intervals(generated.features, reference.features, fid, nearest.distances, epsilon, total)
+    kid, kid_std = kernel_distance(generated, real)
+    found = find_intervals(generated, real, fid, nearest.distances, epsilon, total)
     low, high = found.fid if found else (None, None)
     mifid_low, mifid_high = found.mifid if found else (None, None)
     return {"fid": fid, "mifid": float(with_penalty(fid, distance, epsilon)), "memorization_distance": distance,
             "kid": kid, "kid_std": kid_std, "fid_low": low, "fid_high": high, "mifid_low": mifid_low,
-            "mifid_high": mifid_high, "num_images": len(generated.features), "num_reference": len(reference.features),
+            "mifid_high": mifid_high, "num_images": len(generated), "num_reference": len(real),
             "epsilon": epsilon}
 
 
@@ -165,9 +165,10 @@ def score(options: argparse.Namespace) -> dict:
     generated = find_features(submission, positions, weights, network, options.skip_unreadable, "Submission")
     for found, side in zip((generated, real), sides, strict=True):
         say_what_is_odd(found, side)
-    nearest = find_nearest(generated.features, real.features)
+    features = [as_features(found.features, side) for found, side in ((generated, "generated"), (real, "real"))]
+    nearest = find_nearest(*features)
     sampled = len(positions) < len(submission.names)
-    result = measure(generated, real, len(submission.names), options.epsilon, nearest)
+    result = measure(*features, len(submission.names), options.epsilon, nearest)
     result |= {"weights": weights.digest if weights else None, "seconds": round(time.monotonic() - started, 2)}
     extra = {"note": notes_of(sides, weights, nearest.distances), "problems": problems,
              "skipped": len(generated.skipped) + len(real.skipped),

@@ -7,7 +7,7 @@ import scipy.linalg
 
 from monet.mifid import EPSILON, as_pair, covariance_factor, with_penalty
 
-HALVES = 200  # half samples behind an interval
+HALVES = 120  # half samples behind an interval
 FEWER_HALVES, LARGE_RANK = 40, 600  # where both sides have many images, and each half takes seconds
 MOST_GROUPS, GROUP_NUMBERS = 64, 50_000_000  # groups of images; numbers in all their moments (400 MB)
 UNION_NUMBERS = 4_000_000  # in the matrices whose eigenvalues are found at once
