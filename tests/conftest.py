@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sample_data
 import tensorflow as tf
+from peer_python import HOW, peer_python
 
 from monet.config import make_config
 from monet.records import find_data, read_examples, write_records
@@ -47,6 +48,15 @@ def small_root(full_root, tmp_path_factory):
 def small_data(small_root):
     """`small_root`, found and checked."""
     return find_data(small_root)
+
+
+@pytest.fixture(scope="session")
+def peers():
+    """The Python of PyTorch's environment; where there is none, a test that asks for it is skipped, but in CI fails."""
+    python = peer_python()
+    if python is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW)
+    return python
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from bench_features import FEATURE_ROWS
 from bench_row import PAIRS, Row
 from bench_scaling import SCALING_ROWS
 from bench_step import STEP_ROWS
@@ -174,7 +175,8 @@ def accelerator_rows_if_any(data) -> list[Row]:
 
 
 ROWS = {"input": input_row, "zip": zip_row, "generate": generate_row, "sample": sample_row,
-        "local-train": local_train_rows, **STEP_ROWS, **SCALING_ROWS, "accelerator": accelerator_rows_if_any}
+        "local-train": local_train_rows, **STEP_ROWS, **SCALING_ROWS, **FEATURE_ROWS,
+        "accelerator": accelerator_rows_if_any}
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
@@ -226,6 +227,34 @@ def set_precision(config: Config, strategy: tf.distribute.Strategy) -> str:
     precision = precision_for(config.precision, device_kind(strategy), gpu_capability())
     keras.mixed_precision.set_global_policy("float32" if precision == "float32" else f"mixed_{precision}")
     return precision
+
+
+def over_replicas(function: Callable, strategy: tf.distribute.Strategy | None = None) -> Callable:
+    """`function` of a batch, `[n, …]`, to another, as a graph that the strategy's replicas share; traced once a shape.
+
+    Args:
+        function: what a replica does with its part of the batch.
+        strategy: its replicas are all on this machine; None: one device computes.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    replicas = strategy.num_replicas_in_sync
+
+    @tf.function(autograph=False)
+    def run(batch):
+        return strategy.run(function, args=(batch,))
+
+    def shared(batch):
+        batch = tf.convert_to_tensor(batch)
+        if replicas == 1:
+            return run(batch)
+        filled = tf.concat([batch, *[batch[-1:]] * (-len(batch) % replicas)], 0)
+        parts = tf.split(filled, replicas)
+        split = strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group])
+        done = strategy.experimental_local_results(run(split))
+        return np.concatenate([np.asarray(part) for part in done])[:len(batch)]
+
+    return shared
 
 
 def compiles(config: Config, strategy: tf.distribute.Strategy) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.accelerator import compiles, spans_machines, steps_a_call
+from monet.accelerator import compiles, over_replicas, spans_machines, steps_a_call
 from monet.config import Config
 from monet.pipeline import training_pairs
 from monet.players import train_step
@@ -77,8 +77,6 @@ def make_painter(generator: keras.Model, margin: int = 0, strategy: tf.distribut
         margin: pixels that are mirrored around the images before, and cut off after.
         strategy: whose replicas, all on this machine, share the batch; None: one device paints.
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    replicas = strategy.num_replicas_in_sync
     seed = tf.zeros([2], tf.int32)  # no dropout without training: the seed is unused
 
     def replica_paint(images):
@@ -87,22 +85,7 @@ def make_painter(generator: keras.Model, margin: int = 0, strategy: tf.distribut
         painted = generator([tf.pad(images, around, "REFLECT"), seed], training=False)
         return painted[:, margin:margin + height, margin:margin + width]
 
-    @tf.function(autograph=False)
-    def paint(images):
-        return strategy.run(replica_paint, args=(images,))
-
-    def shared_paint(images):
-        images = tf.convert_to_tensor(images)
-        if replicas == 1:
-            return paint(images)
-        filled = tf.concat([images, *[images[-1:]] * (-len(images) % replicas)], 0)
-        parts = tf.split(filled, replicas)
-        shared = strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group])
-        painted = strategy.experimental_local_results(paint(shared))
-        return np.concatenate([np.asarray(part) for part in painted])[:len(images)]
-
-    return shared_paint
+    return over_replicas(replica_paint, strategy)
 
 
 def make_agreement(strategy: tf.distribute.Strategy) -> Callable[[list[bool]], list[bool]]:

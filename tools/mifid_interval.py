@@ -1,0 +1,131 @@
+"""How sure a score is: intervals of FID and MiFID by drawing halves of the generated images."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+from monet.mifid import EPSILON, as_pair, covariance_factor, with_penalty
+
+HALVES = 120  # half samples behind an interval
+FEWER_HALVES, LARGE_RANK = 40, 600  # where both sides have many images, and each half takes seconds
+MOST_GROUPS, GROUP_NUMBERS = 64, 50_000_000  # groups of images; numbers in all their moments (400 MB)
+UNION_NUMBERS = 4_000_000  # in the matrices whose eigenvalues are found at once
+LEAST_FOR_INTERVAL = 8  # images
+COVERED = 0.95  # the intervals' share
+
+
+class Moments(NamedTuple):
+    """Sums over groups of generated images, from which the FID of any union of groups follows."""
+
+    count: np.ndarray  # [groups]
+    total: np.ndarray  # [groups, width]: of the features, less the mean of all
+    square: np.ndarray  # [groups]: of their squared lengths
+    projected: np.ndarray  # [groups, rank]: of the features times the real side's factor
+    product: np.ndarray  # [groups, rank, rank]: of the outer products of those
+
+
+def random_groups(images: int, rank: int, random: np.random.Generator) -> list[np.ndarray]:
+    """The positions of the images in random groups, as equal in size as can be and even in number."""
+    groups = min(images, MOST_GROUPS, max(GROUP_NUMBERS // rank**2, LEAST_FOR_INTERVAL)) // 2 * 2
+    return np.array_split(random.permutation(images), groups)
+
+
+def group_moments(generated: np.ndarray, real: np.ndarray, parts: list[np.ndarray]) -> Moments:
+    """The moments of the generated images at the positions in `parts`."""
+    centred = generated - generated.mean(axis=0)
+    projected = centred @ covariance_factor(real).T
+    if len(projected) < projected.shape[1]:  # fewer coordinates hold the same inner products
+        projected = scipy.linalg.qr(projected.T, mode="r", check_finite=False)[0][:len(projected)].T
+    return Moments(np.array([len(part) for part in parts]), np.stack([centred[part].sum(axis=0) for part in parts]),
+                   np.array([np.square(centred[part]).sum() for part in parts]),
+                   np.stack([projected[part].sum(axis=0) for part in parts]),
+                   np.stack([projected[part].T @ projected[part] for part in parts]))
+
+
+def distances_of_unions(moments: Moments, chosen: np.ndarray, between: np.ndarray, real_trace: float) -> np.ndarray:
+    """The FID of the images in some of the groups, for each row of `chosen`: float64 `[unions]`.
+
+    Args:
+        moments: of all groups.
+        chosen: 0 or 1, float64 `[unions, groups]`.
+        between: `[width]`, the mean of all generated images less that of the real ones.
+        real_trace: tr S_r.
+    """
+    count = (chosen @ moments.count)[:, None]
+    mean, projected = chosen @ moments.total / count, chosen @ moments.projected / count
+    trace = (chosen @ moments.square - count[:, 0] * np.square(mean).sum(axis=1)) / (count[:, 0] - 1)
+    rank, products = projected.shape[1], moments.product.reshape(len(moments.product), -1)
+    roots = []
+    at_once = max(UNION_NUMBERS // rank**2, 1)
+    for start in range(0, len(chosen), at_once):
+        part = slice(start, start + at_once)
+        scale = count[part, :, None]
+        covariance = (chosen[part] @ products).reshape(-1, rank, rank)
+        covariance -= scale * projected[part, :, None] * projected[part, None, :]
+        roots.append(np.sqrt(np.clip(np.linalg.eigvalsh(covariance / (scale - 1)), 0, None)).sum(axis=1))
+    return np.square(between + mean).sum(axis=1) + trace + real_trace - 2 * np.concatenate(roots)
+
+
+def random_halves(groups: int, halves: int, random: np.random.Generator) -> np.ndarray:
+    """Random halves of the groups, each followed by what it leaves: 0 or 1, float64 `[halves, groups]`."""
+    chosen = np.zeros([halves, groups])
+    for half in range(0, halves, 2):
+        chosen[half, random.permutation(groups)[:groups // 2]] = 1
+        chosen[half + 1] = 1 - chosen[half]
+    return chosen
+
+
+class Intervals(NamedTuple):
+    """What other images of the same generator would score, as `find_intervals` says."""
+
+    fid: tuple[float, float]
+    mifid: tuple[float, float]
+    excess: float  # by how much the FID of a sample comes out above that of all images
+
+
+def find_intervals(generated, real, fid: float, distances: np.ndarray, epsilon: float = EPSILON, total: int = 0,
+                   seed: int = 0) -> Intervals | None:
+    """95% intervals of the FID and MiFID that `total` images of this generator score, by resampling its images.
+
+    A bootstrap draws with replacement, and of FID it makes too much: FID falls with the number of different images, so
+    the bootstrap's values lie above the one that was computed by its bias once more, and the usual interval need not
+    hold it. Here halves of the images are drawn, without replacement: the values of half of n images vary as those of
+    n images do (the variance's factor is 2/n - 1/n), and lie above that of n by n's own bias, b / n. So the spread is
+    that of the halves, and the middle is the FID computed, less what a sample of n has above `total` images:
+    b (1/n - 1/total). Of each split both halves are taken. tests/test_mifid_interval.py counts how often that is right.
+
+    The halves are unions of random groups of images, whose moments, projected on the real side's factor, are made once:
+    a half then costs the eigenvalues of one matrix, as wide as the smaller side has images.
+
+    Args:
+        generated: features `[images, width]`.
+        real: the same; resampled it is not, as the competition's references are always the same.
+        fid: `frechet_distance` of the two.
+        distances: `find_nearest(generated, real).distances`.
+        epsilon: as in `monet.mifid.mifid`.
+        total: how many images the score is for, of which `generated` are a random sample; 0: these are all.
+        seed: of the groups and halves.
+
+    Returns:
+        None for fewer than `LEAST_FOR_INTERVAL` images.
+
+    Raises:
+        UserError: as `as_pair`.
+    """
+    generated, real = as_pair(generated, real)
+    if len(generated) < LEAST_FOR_INTERVAL:
+        return None
+    random = np.random.default_rng(seed)
+    rank = min(len(generated), *real.shape)
+    parts = random_groups(len(generated), rank, random)
+    chosen = random_halves(len(parts), HALVES if rank <= LARGE_RANK else FEWER_HALVES, random)
+    between, real_trace = generated.mean(axis=0) - real.mean(axis=0), float(real.var(axis=0, ddof=1).sum())
+    fids = distances_of_unions(group_moments(generated, real, parts), chosen, between, real_trace)
+    near = np.array([[np.nansum(distances[part]), np.isfinite(distances[part]).sum()] for part in parts])
+    near = chosen @ near
+    excess = (fids.mean() - fid) * (1 - len(generated) / max(total, len(generated)))
+    fids = np.clip(fid - excess + fids - fids.mean(), 0, None)
+    bounds = [(1 - COVERED) / 2, (1 + COVERED) / 2]
+    return Intervals(tuple(np.quantile(fids, bounds)),
+                     tuple(np.quantile(with_penalty(fids, near[:, 0] / near[:, 1], epsilon), bounds)), float(excess))

@@ -1,0 +1,41 @@
+"""The score of tools/mifid.py in words, for the terminal and for its report."""
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """A 95% interval; empty if there is none."""
+    return "" if low is None else f"   95%: {low:,.2f} to {high:,.2f}"
+
+
+def threshold_words(result: dict) -> str:
+    """Whether the memorization distance is punished."""
+    epsilon = result["epsilon"]
+    if result["memorization_distance"] < epsilon:
+        return f"below the threshold {epsilon:g}: FID is divided by it"
+    return f"not below the threshold {epsilon:g}: no penalty"
+
+
+def caveats(result: dict) -> list[str]:
+    """What must be known of the figures, in sentences."""
+    said = []
+    if "note" in result:
+        said.append(f"Note: {result['note']}.")
+    if "sampled_from" in result:
+        said.append(f"A sample of {result['num_images']:,} of {result['sampled_from']:,} images, whose FID comes out "
+                    "too high; the intervals are for all of them.")
+    if result.get("skipped"):
+        said.append(f"{result['skipped']:,} unreadable images were skipped.")
+    return said
+
+
+def score_text(result: dict) -> str:
+    """The figures of the JSON object, a line each."""
+    lines = [
+        f"FID                    {result['fid']:,.4f}{interval(result['fid_low'], result['fid_high'])}",
+        f"memorization distance  {result['memorization_distance']:.4f}   {threshold_words(result)}",
+        f"MiFID                  {result['mifid']:,.4f}{interval(result['mifid_low'], result['mifid_high'])}",
+        f"KID                    {result['kid']:.5f} ± {result['kid_std']:.5f}",
+        f"images                 {result['num_images']:,}, against {result['num_reference']:,} of the reference",
+        f"weights                {result['weights'] or 'none: features as given'}",
+        f"seconds                {result['seconds']:.1f}",
+    ]
+    return "\n".join([*lines, *caveats(result)])
