@@ -30,8 +30,8 @@ STYLE = """
 body { margin: 0 auto; max-width: 1080px; padding: 24px 20px 60px; background: var(--back); color: var(--text);
        font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 36px 0 4px; }
-p { margin: 4px 0 12px; max-width: 75ch; } .faint, figcaption { color: var(--faint); }
-.warn { color: var(--warn); font-weight: 600; overflow-wrap: anywhere; }
+p { margin: 4px 0 12px; max-width: 75ch; overflow-wrap: anywhere; } .faint, figcaption { color: var(--faint); }
+.warn { color: var(--warn); font-weight: 600; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 12px; margin: 18px 0; }
 .figures div { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; }
 .figures b { display: block; font-size: 25px; font-variant-numeric: tabular-nums; }
@@ -184,6 +184,6 @@ def write_report(path: str, result: dict, submission: tuple[Source, Found], refe
         nearest_section((submission, reference), nearest),
         likeness_section(submission, unlikeness(generated, real)),
         map_section(generated, real), history_section(os.path.join(folder, "history.csv")),
-        f"<p class=faint style='overflow-wrap:anywhere'>Inception weights: {html.escape(result['weights'] or 'none, features as given')}</p></html>"]
+        f"<p class=faint>Inception weights: {html.escape(result['weights'] or 'none, features as given')}</p></html>"]
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write("\n".join(page))
