@@ -20,7 +20,8 @@ IMAGES, REFERENCES = 30, 14
 PAINTED, REAL = (250, 20, 220), (20, 240, 60)  # colours that the page itself does not have
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-component-update", "--disable-background-networking", "--disable-sync", "--disable-extensions", "--hide-scrollbars"]
+         "--disable-component-update", "--disable-background-networking", "--disable-sync", "--disable-extensions",
+         "--hide-scrollbars"]
 
 
 def coloured(colour, number):

@@ -156,7 +156,8 @@ def report(results: list[dict], head: str) -> str:
         f"| checkerboard: times the photos' (shows above {GRIDDED}), levels of 255 "
         f"| variety: share of the photos' (collapse below {COLLAPSED}) |",
         "|---|---|---|---|---|---|", *(health_line(found) for found in results if "error" not in found), "",
-        *score_table(results), "Steps and seconds leave out the first step, in which the networks are traced. So short a run shows how a "
+        *score_table(results),
+        "Steps and seconds leave out the first step, in which the networks are traced. So short a run shows how a "
         "preset begins, not where it ends: grey pictures count as collapse, and what a preset plans for later in its "
         "run does not come. tools/health.py says how the numbers are made.", ""]
     return "\n".join(lines)
