@@ -21,6 +21,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # One for each choice of interpreter and extras; a new interpreter empties .venv, and with it the others.
 STAMP := $(VENV)/installed-$(subst /,_,$(PYTHON))-$(EXTRAS)
+PEERS := .venv-peers
 OUT ?= submission
 DATA ?=
 ARGS ?=
@@ -43,7 +44,7 @@ KERNEL = "$(BIN)/python" tools/kaggle_kernel.py
 ASKING = $(call flag,--dry-run,$(DRY_RUN)) $(call flag,--yes,$(YES))
 
 .PHONY: help setup local-train test lint bench compare data check mifid describe lock clean
-.PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit tpu-wheels
+.PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit tpu-wheels peers
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +95,12 @@ tpu-wheels: setup  ## gather what a TPU kernel without internet installs, as a K
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+peers: $(PEERS)/installed  ## build .venv-peers, PyTorch's environment, for tests and make bench
+
+$(PEERS)/installed: tools/peers.sh
+	@PYTHON="$(PYTHON)" bash tools/peers.sh "$(PEERS)"
+	@touch "$@"
 
 lint: setup  ## check the code's style
 	$(BIN)/ruff check .

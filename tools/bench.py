@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from bench_row import PAIRS, Row
+from bench_score import SCORE_ROWS
 from bench_step import STEP_ROWS
 from find_data import default_data
 from PIL import Image
@@ -163,7 +164,7 @@ def local_train_rows(data) -> list[Row]:
 
 
 ROWS = {"input": input_row, "zip": zip_row, "generate": generate_row, "sample": sample_row,
-        "local-train": local_train_rows, **STEP_ROWS}
+        "local-train": local_train_rows, **STEP_ROWS, **SCORE_ROWS}
 
 
 def main() -> int:
