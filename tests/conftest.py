@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sample_data
 import tensorflow as tf
+from inception_state import random_state, write_state_dict
 
 from monet.config import make_config
 from monet.records import find_data, read_examples, write_records
@@ -47,6 +48,14 @@ def small_root(full_root, tmp_path_factory):
 def small_data(small_root):
     """`small_root`, found and checked."""
     return find_data(small_root)
+
+
+@pytest.fixture(scope="session")
+def inception_file(tmp_path_factory):
+    """A file of random weights for the whole FID Inception."""
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    write_state_dict(path, random_state())
+    return str(path)
 
 
 @pytest.fixture

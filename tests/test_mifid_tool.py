@@ -13,7 +13,6 @@ import mifid_cache
 import mifid_images
 import numpy as np
 import pytest
-from inception_state import random_state, write_state_dict
 from mifid_cache import FeatureCache
 from mifid_features import find_features, make_network
 from mifid_images import decode_picture, open_source
@@ -372,18 +371,10 @@ def test_the_cache_forgets_the_longest_unused_and_survives_damage(cache_home, mo
     assert set(cache.find(digests)) == {digests[2]}
 
 
-@pytest.fixture(scope="module")
-def whole_weights(tmp_path_factory):
-    """A file of random weights for the whole network."""
-    path = tmp_path_factory.mktemp("weights") / "random.pth"
-    write_state_dict(path, random_state())
-    return str(path)
-
-
-def test_an_interrupted_run_keeps_what_it_had(whole_weights, tmp_path, cache_home, capsys):
+def test_an_interrupted_run_keeps_what_it_had(inception_file, tmp_path, cache_home, capsys):
     """From pictures to the score with a real network: the second run computes what the first did not come to."""
     path = write_zip(tmp_path / "some.zip", {f"{number}.jpg": jpeg(number, (64, 64)) for number in range(40)})
-    weights = find_weights(whole_weights)
+    weights = find_weights(inception_file)
     network, source = make_network(weights), open_source(path)
     looked = []
 
@@ -399,7 +390,7 @@ def test_an_interrupted_run_keeps_what_it_had(whole_weights, tmp_path, cache_hom
     [part] = parts_of_cache(cache_home)
     with np.load(part) as kept:
         assert len(kept["features"]) == 32  # the first batch
-    assert mifid.main([path, "--reference", path, "--weights", whole_weights, "--json", "--no-check"]) == 0
+    assert mifid.main([path, "--reference", path, "--weights", inception_file, "--json", "--no-check"]) == 0
     said = capsys.readouterr()
     assert "32 of 40 images are known from an earlier run" in said.err
     assert "not 256x256" in said.err
