@@ -43,7 +43,7 @@ BUNDLE = "$(BIN)/python" tools/bundle.py $(if $(ACCELERATOR),--accelerator $(ACC
 KERNEL = "$(BIN)/python" tools/kaggle_kernel.py
 ASKING = $(call flag,--dry-run,$(DRY_RUN)) $(call flag,--yes,$(YES))
 
-.PHONY: help setup local-train test lint bench compare data check describe lock clean
+.PHONY: help setup local-train test lint bench compare data check mifid describe lock clean
 .PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit tpu-wheels peers
 
 help:  ## list the targets
@@ -65,6 +65,9 @@ describe: setup  ## show the settings, the networks' sizes, the device and the d
 
 check: setup  ## say what Kaggle would refuse about submission/images.zip
 	$(BIN)/python -m monet check "$(OUT)"
+
+mifid: setup  ## score the submission as Kaggle would (ARGS="--sample 1000 --report FILE.html --json …")
+	@"$(BIN)/python" tools/mifid.py "$(OUT)" $(if $(DATA),--reference "$(DATA)") $(ARGS)
 
 data: setup  ## download the competition's images with the kaggle client (needs an account)
 	$(BIN)/python tools/find_data.py --download

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sample_data
 import tensorflow as tf
+from inception_state import random_state, write_state_dict
 from peer_python import HOW, peer_python
 
 from monet.config import make_config
@@ -57,6 +58,14 @@ def peers():
     if python is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW)
     return python
+
+
+@pytest.fixture(scope="session")
+def inception_file(tmp_path_factory):
+    """A file of random weights for the whole FID Inception."""
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    write_state_dict(path, random_state())
+    return str(path)
 
 
 @pytest.fixture

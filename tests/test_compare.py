@@ -15,6 +15,7 @@ from PIL import Image
 
 from monet.networks import build_generator
 from monet.presets import PRESETS, resolve_config
+from monet.records import decode_image, read_examples
 from monet.reporting import kept_rows, picture_of
 from monet.steps import make_painter
 from monet.trainer import Broken, Trainer
@@ -134,6 +135,37 @@ def test_a_run_that_ends_before_the_clock_ends_is_judged_by_what_it_learnt(tiny,
     assert arrays["monet_maps"].shape == arrays["photo_maps"].shape == (1, 2, 30, 30)
     learnt = make_painter(trainer.system.networks["photo_to_monet"])(trainer.photos[:1])
     np.testing.assert_allclose(arrays["painted"][0], picture_of(learnt)[0], atol=1)
+
+
+def test_what_is_painted_is_scored_against_the_runs_paintings(tiny, small_data, inception_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    trainer = Trainer(tiny(), small_data, tf.distribute.get_strategy())
+    paintings = compare_one.paintings_of(trainer)
+    [first] = [example["image"] for example in read_examples(small_data.monet).take(1)]
+    np.testing.assert_array_equal(paintings.decode(paintings.reads[0]())[0], decode_image(first))
+    found = compare_one.score(trainer, inception_file)
+    assert found["count"] == small_data.photo.count  # fewer than it would take
+    assert all(np.isfinite(found[name]) for name in ("fid", "mifid", "kid"))
+    assert found["mifid"] >= found["fid"] > 0
+    assert "not comparable" in found["note"]
+
+
+def test_scores_are_a_table_where_there_are_any():
+    scored = {**FOUND, "score": {"fid": 250.0, "mifid": 251.0, "kid": 0.02, "count": 128, "note": "other weights"}}
+    text = report([scored, FOUND], "head")
+    assert "| some | 250.00 | 251.00 | 0.02 | 128 |" in text
+    assert "Note: other weights." in text
+    assert "FID" not in report([FOUND], "head")
+
+
+def test_without_weights_it_says_so_once(small_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MONET_INCEPTION_WEIGHTS", raising=False)
+    assert [one.weights for one in jobs_of("cpu", "tutorial", "--data", small_root)] == ["", ""]
+    assert capsys.readouterr().err.count("FID, MiFID and KID are left out") == 1
+    (tmp_path / "some.pth").write_bytes(b"some")
+    monkeypatch.setenv("MONET_INCEPTION_WEIGHTS", str(tmp_path / "some.pth"))
+    assert [one.weights for one in jobs_of("cpu", "--data", small_root)] == [str(tmp_path / "some.pth")]
 
 
 def test_a_loss_that_is_not_finite_is_a_failure(tiny, small_data):

@@ -405,6 +405,7 @@ def test_output_is_fetched_and_checked(checkout, good_zip):
         assert not site.called("/output/checkpoints/step-1.npz") and not site.called("/output/../images.zip")
     assert sorted(path.name for path in out.iterdir()) == sorted(list(files)[:6])
     assert (out / "images.zip").read_bytes() == good_zip
+    assert "python tools/mifid.py" in err
     assert "make kernel-submit MSG" in err and "Nothing in images.zip is known to be refused" in err
 
 

@@ -103,6 +103,9 @@ def test_the_readme_names_only_targets_and_files_that_exist():
     (["kernel-output", "OUT=runs/kaggle"], "kaggle_kernel.py output --out runs/kaggle"),
     (["kernel-submit", "MSG=it's the first", "YES=1"], "kaggle_kernel.py submit --yes --message it's the first"),
     (["local-train", "DATA=."], "-m monet run --preset cpu --data"),
+    (["mifid", "OUT=runs/first", "DATA=somewhere", "ARGS=--json"],
+     "tools/mifid.py runs/first --reference somewhere --json"),
+    (["mifid"], "tools/mifid.py submission"),
     (["describe", "PRESET=paper", "DATA=."], "-m monet describe --preset paper --data"),
 ])
 def test_make_hands_its_variables_on(tmp_path, words, command):

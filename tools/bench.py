@@ -22,6 +22,7 @@ import numpy as np
 from bench_features import FEATURE_ROWS
 from bench_row import PAIRS, Row
 from bench_scaling import SCALING_ROWS
+from bench_score import SCORE_ROWS
 from bench_step import STEP_ROWS
 from find_data import default_data
 from PIL import Image
@@ -175,7 +176,7 @@ def accelerator_rows_if_any(data) -> list[Row]:
 
 
 ROWS = {"input": input_row, "zip": zip_row, "generate": generate_row, "sample": sample_row,
-        "local-train": local_train_rows, **STEP_ROWS, **SCALING_ROWS, **FEATURE_ROWS,
+        "local-train": local_train_rows, **STEP_ROWS, **SCALING_ROWS, **SCORE_ROWS, **FEATURE_ROWS,
         "accelerator": accelerator_rows_if_any}
 
 

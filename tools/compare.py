@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from monet.config import Config, UserError, parse_field, pick
 from monet.files import whole_file
+from monet.inception_weights import find_weights
 from monet.preparing import check_config
 from monet.presets import PRESETS, resolve_config
 
@@ -48,6 +49,7 @@ class Job:
     width: int = 0  # most filters of a network's first layer; 0: as the machine demands
     batch_size: int = 0  # likewise
     maps: bool = False  # keep the discriminators' maps, too
+    weights: str = ""  # file of the FID Inception's; empty: FID is not measured
     values: dict = dataclasses.field(default_factory=dict)  # fields set for all presets
 
 
@@ -118,6 +120,23 @@ def result_line(found: dict) -> str:
             f"| {', '.join(found['faults']) or 'ok'} | {', '.join(found['reduced']) or 'nothing'} |")
 
 
+def score_line(found: dict) -> str:
+    """A preset's row of the table of scores."""
+    score = found["score"]
+    return f"| {found['preset']} | {score['fid']:.2f} | {score['mifid']:.2f} | {score['kid']:.4g} | {score['count']} |"
+
+
+def score_table(results: list[dict]) -> list[str]:
+    """The table of scores; no line of it where there were no weights."""
+    scored = [found for found in results if "score" in found]
+    if not scored:
+        return []
+    notes = {found["score"]["note"] for found in scored if found["score"]["note"]}
+    return ["| preset | FID | MiFID | KID | painted photos |", "|---|---|---|---|---|", *map(score_line, scored), "",
+            "Of so few photos FID is far too high: compare these with each other, and with nothing else."
+            + "".join(f" Note: {note}." for note in notes), ""]
+
+
 def health_line(found: dict) -> str:
     """A preset's row of the second table."""
     health = found["health"]
@@ -137,6 +156,7 @@ def report(results: list[dict], head: str) -> str:
         f"| checkerboard: times the photos' (shows above {GRIDDED}), levels of 255 "
         f"| variety: share of the photos' (collapse below {COLLAPSED}) |",
         "|---|---|---|---|---|---|", *(health_line(found) for found in results if "error" not in found), "",
+        *score_table(results),
         "Steps and seconds leave out the first step, in which the networks are traced. So short a run shows how a "
         "preset begins, not where it ends: grey pictures count as collapse, and what a preset plans for later in its "
         "run does not come. tools/health.py says how the numbers are made.", ""]
@@ -212,8 +232,17 @@ def make_jobs(options: argparse.Namespace) -> list[Job]:
         job_config(job, accelerated=True)
         job_config(job, accelerated=False)
         jobs.append(job)
-    data = default_data(options.data)
-    return [dataclasses.replace(job, data=data) for job in jobs]
+    data, weights = default_data(options.data), weights_at_hand()
+    return [dataclasses.replace(job, data=data, weights=weights) for job in jobs]
+
+
+def weights_at_hand() -> str:
+    """The path of the FID Inception's weights; "" where there are none, which is said."""
+    try:
+        return find_weights(download=False).path
+    except UserError as error:
+        print(f"FID, MiFID and KID are left out: {error}", file=sys.stderr)
+        return ""
 
 
 def compare(options: argparse.Namespace) -> int:

@@ -12,22 +12,28 @@ import numpy as np
 import tensorflow as tf
 from compare import Job, job_config
 from health import FIFTH, examine, find_faults
+from mifid_features import find_features, make_network
+from mifid_images import Source, decode_picture
 from process_memory import peak_memory_gib
 from tqdm import tqdm
 
 from monet.accelerator import choose_strategy, devices_found
 from monet.config import SUBMISSION_SIZE, UserError
 from monet.files import whole_file
+from monet.inception import extract_features
+from monet.inception_weights import find_weights
+from monet.mifid import frechet_distance, kernel_distance, mifid
 from monet.networks import build_generator
 from monet.pipeline import first_images
 from monet.players import copy_to_paint
-from monet.records import find_data
+from monet.records import find_data, read_examples
 from monet.reporting import Every, kept_rows, picture_of
 from monet.steps import make_painter
 from monet.trainer import READ_EVERY, Broken, Trainer
 
 READINGS = 40  # of the losses in a run, so that its fifths have several each
 JUDGED = 32  # photos that the health numbers are made from
+SCORED = 128  # photos that FID, MiFID and KID are made from, if there are weights for them
 PAINTED_AT_ONCE = 4
 SHOWN = 2  # photos in the picture: the first and the one in the middle of those judged
 NO_LOSSES = ("step", "epoch", "seconds_per_step")  # columns of history.csv
@@ -105,6 +111,33 @@ def judged_pictures(trainer: Trainer, photo, painted, back_paint) -> dict:
     return arrays
 
 
+def paintings_of(trainer: Trainer) -> Source:
+    """The run's paintings, in whatever form, for tools/mifid_features.py."""
+    examples = [(example["image_name"].numpy().decode("utf-8", "replace"), example["image"].numpy())
+                for example in read_examples(trainer.data.monet)]
+    reads = [lambda image=image: image for _, image in examples]
+    return Source(trainer.data.root, "pictures", [name for name, _ in examples], reads, decode_picture)
+
+
+def score(trainer: Trainer, path: str) -> dict:
+    """FID, MiFID and KID of the first `SCORED` photos as painted, against the run's paintings.
+
+    Args:
+        trainer: with the weights that paint.
+        path: of the FID Inception's weights.
+
+    Raises:
+        UserError: for weights or paintings that cannot be used.
+    """
+    weights, paintings = find_weights(path), paintings_of(trainer)
+    network = make_network(weights)
+    real = find_features(paintings, list(range(len(paintings.names))), weights, lambda: network, skip=True).features
+    painted = picture_of(in_parts(trainer.paint, first_images(trainer.data.photo, SCORED, SUBMISSION_SIZE)))
+    features = extract_features(network, painted, len(painted), "Painted")
+    return {"fid": frechet_distance(features, real), "mifid": mifid(features, real),
+            "kid": kernel_distance(features, real)[0], "count": len(painted), "note": weights.note}
+
+
 def judge(trainer: Trainer, job: Job) -> tuple[dict, dict]:
     """What the trained networks are worth: health, faults and losses; and the arrays for the pictures."""
     photos = first_images(trainer.data.photo, JUDGED, SUBMISSION_SIZE)
@@ -123,7 +156,8 @@ def judge(trainer: Trainer, job: Job) -> tuple[dict, dict]:
         arrays["back"] = picture_of(in_parts(back_paint, painted[chosen]))
     if job.maps:
         arrays.update(judged_pictures(trainer, photos[:1], painted[:1], back_paint))
-    return {"health": health, "faults": find_faults(health), "losses": last_losses(rows)}, arrays
+    scored = {"score": score(trainer, job.weights)} if job.weights else {}
+    return {"health": health, "faults": find_faults(health), "losses": last_losses(rows), **scored}, arrays
 
 
 def run(job: Job) -> None:

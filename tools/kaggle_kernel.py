@@ -193,7 +193,8 @@ def output(options: argparse.Namespace) -> int:
         for name in found:
             shutil.move(os.path.join(fetched, name), out / name)
     say(f"Fetched into {out}: {', '.join(found)}. Nothing in images.zip is known to be refused by Kaggle.\n"
-        'To have it scored: make kernel-submit MSG="…".')
+        f"To score it here: python tools/mifid.py {os.path.join(out, '')}\n"
+        'To have it scored by Kaggle: make kernel-submit MSG="…".')
     return 0
 
 

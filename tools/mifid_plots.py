@@ -9,7 +9,7 @@ import numpy as np
 from monet.mifid import covariance_factor
 
 MOST_POINTS = 2000  # generated images in the map
-MAP_WIDTH, MAP_HEIGHT = 860, 520
+MAP_WIDTH, MOST_HEIGHT, EDGE = 860, 560, 12
 CURVE_WIDTH, CURVE_HEIGHT = 420, 180
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 28  # margins of a curve's frame
 MOST_STEPS = 400  # points of a curve
@@ -38,14 +38,15 @@ def scatter(generated: np.ndarray, real: np.ndarray) -> str:
     if points.shape[1] < 2:
         points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
     low, high = points.min(axis=0), points.max(axis=0)
-    room = np.array([MAP_WIDTH - 20, MAP_HEIGHT - 20])
-    scale = (room / np.maximum(high - low, 1e-12)).min()  # the same on both axes: distances on the map are true
-    places = 10 + (room - scale * (high - low)) / 2 + scale * (points - low)
-    dots = [f'<circle class="{"dot" if number < len(generated) else "ring"}" cx="{x:.1f}" cy="{MAP_HEIGHT - y:.1f}" '
+    extent = np.maximum(high - low, 1e-12)
+    # The same on both axes, so that distances on the map are true.
+    scale = min((MAP_WIDTH - 2 * EDGE) / extent[0], (MOST_HEIGHT - 2 * EDGE) / extent[1])
+    height = round(scale * extent[1]) + 2 * EDGE
+    places = (points - low) * scale + [(MAP_WIDTH - scale * extent[0]) / 2, EDGE]
+    dots = [f'<circle class="{"dot" if number < len(generated) else "ring"}" cx="{x:.1f}" cy="{height - y:.1f}" '
             f'r="{2.2 if number < len(generated) else 3.2}"/>' for number, (x, y) in enumerate(places)]
-    return (f'<svg viewBox="0 0 {MAP_WIDTH} {MAP_HEIGHT}" role="img" aria-label="map of the features">'
-            f'<rect class="frame" x="0.5" y="0.5" width="{MAP_WIDTH - 1}" height="{MAP_HEIGHT - 1}"/>'
-            f'{"".join(dots)}</svg>')
+    return (f'<svg viewBox="0 0 {MAP_WIDTH} {height}" role="img" aria-label="map of the features">'
+            f'<rect class="frame" x="0.5" y="0.5" width="{MAP_WIDTH - 1}" height="{height - 1}"/>{"".join(dots)}</svg>')
 
 
 def ticks(low: float, high: float) -> list[float]:

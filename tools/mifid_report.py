@@ -30,17 +30,17 @@ STYLE = """
 body { margin: 0 auto; max-width: 1080px; padding: 24px 20px 60px; background: var(--back); color: var(--text);
        font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 36px 0 4px; }
-p { margin: 4px 0 12px; max-width: 75ch; } .faint, figcaption { color: var(--faint); }
-.warn { color: var(--warn); font-weight: 600; overflow-wrap: anywhere; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); gap: 12px; margin: 18px 0; }
+p { margin: 4px 0 12px; max-width: 75ch; overflow-wrap: anywhere; } .faint, figcaption { color: var(--faint); }
+.warn { color: var(--warn); font-weight: 600; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 12px; margin: 18px 0; }
 .figures div { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; }
 .figures b { display: block; font-size: 25px; font-variant-numeric: tabular-nums; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 14px; }
-.pairs { grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); }
+.pairs { grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr)); }
 figure { margin: 0; } figcaption { font-size: 12.5px; overflow-wrap: anywhere; }
-.pictures img { width: 100%; display: block; border-radius: 4px; }
+.pictures img { width: 100%; height: auto; display: block; border-radius: 4px; }
 .pairs figure > div { display: grid; grid-template-columns: 1fr 1fr; gap: 3px; }
-.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 16px; }
+.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); gap: 16px; }
 svg { width: 100%; height: auto; display: block; } svg text { fill: var(--faint); font-size: 12px; }
 .frame { fill: none; stroke: var(--line); } .grid { stroke: var(--line); }
 .line { fill: none; stroke: var(--painted); stroke-width: 1.5; }
@@ -94,7 +94,7 @@ def figures(result: dict) -> str:
 
     cards = [("MiFID", f"{result['mifid']:,.2f}", within("mifid")), ("FID", f"{result['fid']:,.2f}", within("fid")),
              ("memorization distance", f"{result['memorization_distance']:.4f}", threshold_words(result)),
-             ("KID", f"{result['kid']:.5f}", f"± {result['kid_std']:.5f} over subsets"),
+             ("KID", f"{result['kid']:.4g}", f"± {result['kid_std']:.4g} over subsets"),
              ("images", f"{result['num_images']:,}", f"against {result['num_reference']:,} of the reference")]
     return "".join(f"<div>{name}<b>{value}</b><span class=faint>{words}</span></div>" for name, value, words in cards)
 

@@ -33,7 +33,7 @@ def score_text(result: dict) -> str:
         f"FID                    {result['fid']:,.4f}{interval(result['fid_low'], result['fid_high'])}",
         f"memorization distance  {result['memorization_distance']:.4f}   {threshold_words(result)}",
         f"MiFID                  {result['mifid']:,.4f}{interval(result['mifid_low'], result['mifid_high'])}",
-        f"KID                    {result['kid']:.5f} ± {result['kid_std']:.5f}",
+        f"KID                    {result['kid']:.4g} ± {result['kid_std']:.4g}",
         f"images                 {result['num_images']:,}, against {result['num_reference']:,} of the reference",
         f"weights                {result['weights'] or 'none: features as given'}",
         f"seconds                {result['seconds']:.1f}",

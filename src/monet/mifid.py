@@ -97,7 +97,8 @@ def unit_rows(features: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
     if not len(kept):
         raise UserError(f"All features of the {side} images are 0. Compute them again.")
     rows = features[kept]
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True), kept
+    rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    return rows, kept
 
 
 class Nearest(NamedTuple):

@@ -1,0 +1,49 @@
+"""tools/bench_score.py: that its truth is one, and that what it measures is what it says."""
+
+import bench_score
+import numpy as np
+import pytest
+from bench_score import digits, our_distance, sqrtm_distance, true_distance
+
+
+def small_features():
+    random = np.random.default_rng(0)
+    mixing = random.normal(0, 1, [30, 30]) * np.arange(1, 31)[:, None] ** -0.7
+    return tuple((random.normal(shift, 1, [count, 30]) @ mixing).astype(np.float32)
+                 for count, shift in ((200, 0.1), (20, 0.0)))
+
+
+def test_the_truth_is_one():
+    """Two axes with known spreads, in closed form; and more digits than float64 gets wrong."""
+    generated, real = np.zeros([9, 2]), np.zeros([7, 2])
+    generated[:, 0], real[:, 0] = np.arange(9), np.arange(7) ** 2
+    means, spreads = ([getattr(side[:, 0], name)(**options) for side in (generated, real)]
+                      for name, options in (("mean", {}), ("std", {"ddof": 1})))
+    wanted = np.diff(means)[0] ** 2 + np.diff(spreads)[0] ** 2
+    assert digits(true_distance(generated, real), wanted) > 14
+    generated, real = small_features()
+    truth = true_distance(generated, real)
+    assert digits(our_distance(generated, real), truth) > 13
+    assert 2 < digits(sqrtm_distance(generated, real), truth) < 13
+
+
+def test_digits():
+    assert digits(1.001, 1.0) == pytest.approx(3)
+    assert digits(2.0, 2.0) == 17
+
+
+def test_the_rows_measure_in_pairs(monkeypatch, tmp_path):
+    assert set(bench_score.SCORE_ROWS) == {"fid", "second-run"}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(bench_score, "GENERATED", 30)
+    bench_score.write_submission(tmp_path / "images.zip")
+    (tmp_path / "weights").write_bytes(b"some")
+    bench_score.fill_cache(tmp_path / "images.zip", tmp_path / "weights", np.ones([30, 4], np.float32))
+    from mifid_cache import FeatureCache
+    from mifid_images import open_source
+
+    from monet.inception_weights import digest_of
+
+    source = open_source(str(tmp_path / "images.zip"))
+    digests = {source.digest(at) for at in range(30)}
+    assert len(digests) == 30 == len(FeatureCache(digest_of(str(tmp_path / "weights"))).find(digests))
