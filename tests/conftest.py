@@ -7,6 +7,7 @@ import pytest
 import sample_data
 import tensorflow as tf
 from inception_state import random_state, write_state_dict
+from peer_python import HOW, peer_python
 
 from monet.config import make_config
 from monet.records import find_data, read_examples, write_records
@@ -56,6 +57,15 @@ def inception_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "random.pth"
     write_state_dict(path, random_state())
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def peers():
+    """The Python of PyTorch's environment; where there is none, a test that asks for it is skipped, but in CI fails."""
+    python = peer_python()
+    if python is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW)
+    return python
 
 
 @pytest.fixture

@@ -1,5 +1,9 @@
 """tools/bench_equal.py and the peers that tools/bench_step.py measures beside: the same step, the same networks."""
 
+import json
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +15,7 @@ from monet.cyclegan import CycleGan
 from monet.networks import build_discriminator, build_generator, parameter_count
 from monet.presets import resolve_config
 
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
 NARROW = {"generator_filters": 4, "discriminator_filters": 4}
 
 
@@ -30,18 +35,14 @@ def test_our_step_is_the_straightforward_one():
 
 
 @pytest.mark.parametrize("preset", ["tutorial", "paper"])
-def test_pytorchs_networks_have_the_parameters_of_ours(preset):
-    pytest.importorskip("torch", reason="PyTorch is for the bench only")
-    import peer_torch
-
+def test_pytorchs_networks_have_the_parameters_of_ours(peers, preset):
     config = resolve_config({"preset": preset, **NARROW})
     ours = {"photo_to_monet": build_generator(config, "photo_to_monet"),
             "photo_discriminator": build_discriminator(config, "photo_discriminator", config.discriminator)}
-    peer = peer_torch.Peer(preset, narrow=16)
+    run = subprocess.run([peers, TOOLS / "peer_torch.py", preset, "16"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    theirs = json.loads(run.stdout)
     for name, network in ours.items():
-        parameters = peer.networks[name].parameters()
-        assert sum(part.numel() for part in parameters) == parameter_count(network), name
-    draw = np.random.default_rng(0).uniform(-1, 1, [1, 256, 256, 3]).astype(np.float32)
-    losses = peer.step(*(peer_torch.prepared(images, peer) for images in (draw, -draw)))
-    assert set(losses) == {"cycle", "identity", *peer.networks}
-    assert all(np.isfinite(loss) for loss in losses.values())
+        assert theirs["parameters"][name] == parameter_count(network), name
+    assert set(theirs["losses"]) == {"cycle", "identity", *theirs["parameters"]}
+    assert all(np.isfinite(loss) for loss in theirs["losses"].values())

@@ -10,10 +10,12 @@ import time
 
 import numpy as np
 import pytest
+from inception_state import random_state, write_state_dict
 
 from monet.accelerator import cluster_task, is_chief
 from monet.checkpoint import list_checkpoints, read_arrays
 from monet.config import UserError
+from monet.inception_weights import VARIABLE
 
 pytestmark = pytest.mark.lengthy
 
@@ -155,3 +157,14 @@ def test_one_machine_of_a_cluster_is_its_chief(monkeypatch, cluster, kind, index
     task = cluster_task()
     assert (task.kind, task.index, task.machines, task.chief) == (kind, index, 2, chief)
     assert is_chief() == chief
+
+
+def test_the_chief_scores_checkpoints_and_the_others_wait(small_root, tmp_path, monkeypatch):
+    write_state_dict(tmp_path / "narrow.pth", random_state(narrow=16))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "narrow.pth"))
+    out = tmp_path / "together"
+    outputs = run(small_root, out, "--epochs", "2", "--steps-per-epoch", "2", "--checkpoint-epochs", "1",
+                  "--select-by", "mifid", cluster=True)
+    assert ["Step 2 scores MiFID" in output and "Step 4 scores MiFID" in output for output in outputs] == [True, False]
+    assert {"best.npz", "scores.csv"} <= {path.name for path in out.iterdir()}
+    assert "Painting with step" in outputs[0] and "images.zip with 20 images" in outputs[0]

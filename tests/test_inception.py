@@ -1,6 +1,5 @@
 """The FID Inception: its features beside torch-fidelity's, and what goes in, whatever the policy and the strategy."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from inception_state import CONVOLUTIONS, random_state, write_state_dict
-from peer_python import HOW, peer_python
 from PIL import Image
 
 from monet.config import UserError
@@ -26,6 +24,7 @@ from monet.inception import (
     make_extractor,
     prepared,
 )
+from monet.mifid import frechet_distance
 from monet.records import decode_image, find_data, read_examples
 from monet.torch_file import read_state_dict
 
@@ -62,18 +61,10 @@ def relative(ours, theirs):
 # Agreement with torch-fidelity.
 
 
-@pytest.fixture(scope="module")
-def peer():
-    """A function that runs `tools/peer_fidelity.py` in PyTorch's environment; without that, the test is skipped."""
-    python = peer_python()
-    if python is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW)
-
-    def run(*words):
-        done = subprocess.run([python, TOOLS / "peer_fidelity.py", *map(str, words)], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-
-    return run
+def ask(python, *words):
+    """Runs `tools/peer_fidelity.py`."""
+    done = subprocess.run([python, TOOLS / "peer_fidelity.py", *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def sixty_four(full_root):
@@ -87,32 +78,25 @@ def sixty_four(full_root):
     return np.stack(images)
 
 
-def frechet(first, second):
-    """FID by eigenvalues of the covariances' product, float64."""
-    first, second = np.float64(first), np.float64(second)
-    rows = [(side - side.mean(0)) / np.sqrt(len(side) - 1) for side in (first, second)]
-    traces = sum((row**2).sum() for row in rows)
-    return ((first.mean(0) - second.mean(0))**2).sum() + traces - 2 * np.linalg.svd(rows[0] @ rows[1].T)[1].sum()
-
-
 @pytest.mark.lengthy
-def test_features_are_torch_fidelitys(peer, state, full_root, tmp_path):
+def test_features_are_torch_fidelitys(peers, state, full_root, tmp_path):
     """Random weights, saved by PyTorch in both of its formats, and 64 images."""
     np.savez(tmp_path / "state.npz", **state)
     for kind in ("legacy", "zip"):
-        peer("save", kind, tmp_path / "state.npz", tmp_path / f"{kind}.pth")
+        ask(peers, "save", kind, tmp_path / "state.npz", tmp_path / f"{kind}.pth")
         found = read_state_dict(str(tmp_path / f"{kind}.pth"))
         assert list(found) == list(state)
         assert all(np.array_equal(found[name], array) for name, array in state.items())
     images = sixty_four(full_root)
     np.save(tmp_path / "images.npy", images)
-    peer("features", tmp_path / "legacy.pth", tmp_path / "images.npy", tmp_path / "features.npy")
+    ask(peers, "features", tmp_path / "legacy.pth", tmp_path / "images.npy", tmp_path / "features.npy")
     theirs = np.load(tmp_path / "features.npy")
     ours = extract_features(make_extractor(build_inception(found)), images, 64, "features")
     assert ours.shape == (64, 2048) and ours.dtype == np.float32
     assert theirs.std(0).mean() > 0.05 * theirs.mean()  # the images do not all look alike to it
     assert relative(ours, theirs) < 1e-5
-    assert frechet(ours[:30], ours[30:]) == pytest.approx(frechet(theirs[:30], theirs[30:]), rel=1e-5)
+    fid = frechet_distance(theirs[:30], theirs[30:])
+    assert frechet_distance(ours[:30], ours[30:]) == pytest.approx(fid, rel=1e-5)
 
 
 # The network and its weights.

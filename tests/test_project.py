@@ -16,7 +16,7 @@ ORDER = [
     "config", "files", "presets", "kaggle_machine", "tpu_environment", "accelerator", "arrays", "catalogue", "layouts",
     "records", "pipeline", "augment", "layers", "networks", "losses", "kernel_gradients", "players", "cyclegan", "cut",
     "checkpoint", "mifid", "reporting", "preparing", "steps", "stopping", "painting", "torch_file",
-    "inception_weights", "inception", "trainer", "submission", "cli", "kernel",
+    "inception_weights", "inception", "selection", "trainer", "submission", "cli", "kernel",
 ]
 PACKAGE = ROOT / "src" / "monet"
 MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("[a-z]*.py")}

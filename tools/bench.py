@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from bench_features import FEATURE_ROWS
 from bench_row import PAIRS, Row
 from bench_score import SCORE_ROWS
 from bench_step import STEP_ROWS
@@ -164,7 +165,7 @@ def local_train_rows(data) -> list[Row]:
 
 
 ROWS = {"input": input_row, "zip": zip_row, "generate": generate_row, "sample": sample_row,
-        "local-train": local_train_rows, **STEP_ROWS, **SCORE_ROWS}
+        "local-train": local_train_rows, **STEP_ROWS, **FEATURE_ROWS, **SCORE_ROWS}
 
 
 def main() -> int:

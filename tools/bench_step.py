@@ -4,7 +4,6 @@ Each side is a process of its own (`bench_side.py`), because peak memory and the
 both are alive at once and step in turn, so that a machine that slows down slows both.
 """
 
-import importlib.util
 import json
 import statistics
 import subprocess
@@ -13,7 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench_process import Side
 from bench_row import PAIRS, Row
+from peer_python import HOW, peer_python
 
 from monet.config import make_config
 
@@ -23,47 +24,16 @@ STEPS = 3  # in turn, of each pair of processes
 LOOP_STEPS = (50, 450)  # two runs of the loop: the difference is free of what a run costs once
 
 
-class Side:
-    """One side's process, after its first step."""
-
-    def __init__(self, name: str, preset: str, batch: int = 1):
-        """Starts it, and waits for its first step."""
-        command = [sys.executable, str(Path(__file__).with_name("bench_side.py")), name, preset, str(batch)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True)
-        self.first, self.peak = self.read()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait()
-
-    def read(self) -> tuple[float, float]:
-        """The seconds and the peak memory of the next step that it reports.
-
-        Raises:
-            RuntimeError: if it has died.
-        """
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{' '.join(self.process.args)} ended with status {self.process.wait()}")
-        values = json.loads(line)
-        return values["seconds"], values["peak"]
-
-    def step(self) -> float:
-        """Makes a step; returns its seconds."""
-        print(file=self.process.stdin, flush=True)
-        seconds, self.peak = self.read()
-        return seconds
+def start_side(name: str, preset: str, batch: int = 1, python: str = sys.executable) -> Side:
+    """A process of tools/bench_side.py, after its first step."""
+    return Side([python, Path(__file__).with_name("bench_side.py"), name, preset, batch])
 
 
 def straightforward_rows(data) -> list[Row]:
     """The tutorial's step against its straightforward form: seconds, peak memory, and seconds to the first step."""
     ours, peer = [], []
     for _ in range(PAIRS):
-        with Side("ours", "tutorial") as mine, Side("straightforward", "tutorial") as theirs:
+        with start_side("ours", "tutorial") as mine, start_side("straightforward", "tutorial") as theirs:
             turns = [(mine.step(), theirs.step()) for _ in range(STEPS)]
             for measured, side, seconds in zip((ours, peer), (mine, theirs), zip(*turns, strict=True), strict=True):
                 measured.append((statistics.median(seconds), side.peak, side.first))
@@ -76,7 +46,7 @@ def straightforward_rows(data) -> list[Row]:
 
 def batch_row(data) -> Row:
     """Pairs of images a second that the tutorial's networks learn from, at the recommended batch and at 1."""
-    with Side("ours", "tutorial", RECOMMENDED_BATCH) as many, Side("ours", "tutorial") as one:
+    with start_side("ours", "tutorial", RECOMMENDED_BATCH) as many, start_side("ours", "tutorial") as one:
         turns = [(RECOMMENDED_BATCH / many.step(), 1 / one.step()) for _ in range(PAIRS)]
     ours, peer = zip(*turns, strict=True)
     return Row("batch", f"at batch {RECOMMENDED_BATCH} at least 1.25 x the pairs a second of batch 1", "pairs/s",
@@ -86,12 +56,12 @@ def batch_row(data) -> Row:
 def pytorch_row(preset: str) -> Row:
     """A preset's step beside the same networks in PyTorch."""
     claim = f"{preset}'s step at most 1.0 x PyTorch's"
-    installed = importlib.util.find_spec("torch") is not None
-    with Side("ours", preset) as mine:
-        if not installed:
+    python = peer_python()
+    with start_side("ours", preset) as mine:
+        if python is None:
             alone = [mine.step() for _ in range(PAIRS)]
-            return Row(f"pytorch {preset}", claim, "s", alone, "PyTorch is not installed: pip install torch")
-        with Side("pytorch", preset) as theirs:
+            return Row(f"pytorch {preset}", claim, "s", alone, HOW)
+        with start_side("pytorch", preset, python=python) as theirs:
             turns = [(mine.step(), theirs.step()) for _ in range(PAIRS)]
     ours, peer = zip(*turns, strict=True)
     return Row(f"pytorch {preset}", claim, "s", list(ours), "PyTorch", peer)
@@ -125,7 +95,7 @@ def loop_row(data) -> Row:
     """Milliseconds a step that the loop takes without the networks: input, host and logging."""
     few, many = LOOP_STEPS
     ours, peer = [], []
-    with Side("ours", "tutorial") as whole:
+    with start_side("ours", "tutorial") as whole:
         for _ in range(PAIRS):
             loop = (loop_seconds(data, many) - loop_seconds(data, few)) / (many - few)
             ours.append(1000 * loop)

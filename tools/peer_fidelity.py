@@ -2,21 +2,26 @@
 
     python tools/peer_fidelity.py save legacy|zip STATE.npz WEIGHTS.pth
     python tools/peer_fidelity.py features WEIGHTS.pth IMAGES.npy FEATURES.npy
-    python tools/peer_fidelity.py bench WEIGHTS.pth
+    python tools/peer_fidelity.py bench WEIGHTS.pth IMAGES.npy
     python tools/peer_fidelity.py fixtures FOLDER
 
-`bench` answers each line, which names a file of images, uint8 `[n, height, width, 3]`, with the seconds they take.
+IMAGES.npy holds uint8 `[n, height, width, 3]`. `bench` is a side as tools/bench_process.py starts them: it prints a
+line of JSON once it has computed a batch, and one for each line that it reads, which says of how many images.
 `fixtures` writes the small files that tests/test_torch_file.py reads.
 """
 
 import collections
 import importlib.util
+import itertools
+import json
+import os
 import sys
 import time
 import types
 
 import numpy as np
 import torch
+from process_memory import peak_memory_gib
 
 BATCH = 32
 
@@ -68,16 +73,16 @@ def features(weights: str, images: str, target: str) -> None:
     np.save(target, features_of(load_inception(weights), np.load(images)))
 
 
-def bench(weights: str) -> None:
-    """Answers each line of standard input."""
-    network = load_inception(weights)
-    for line in sys.stdin:
-        images = np.load(line.strip())
+def bench(weights: str, images: str) -> None:
+    """Computes features until there is nothing more to read."""
+    network, ready = load_inception(weights), np.load(images)
+    for line in itertools.chain([str(BATCH)], sys.stdin):
         started = time.monotonic()
-        features_of(network, images)
-        print(time.monotonic() - started, flush=True)
+        features_of(network, ready[:int(line)])
+        print(json.dumps({"seconds": time.monotonic() - started, "peak": peak_memory_gib()}), flush=True)
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(os.cpu_count())
     torch.set_flush_denormal(True)  # as TensorFlow does
     {"save": save, "features": features, "bench": bench, "fixtures": fixtures}[sys.argv[1]](*sys.argv[2:])

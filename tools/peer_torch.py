@@ -2,11 +2,18 @@
 
 Written from the papers: the same layers, sizes and initial values as ours; eager mode, Adam, activations in place where
 that changes nothing, and one optimizer for both generators and one for both discriminators.
+
+    python tools/peer_torch.py tutorial|paper NARROW
+
+prints, as JSON for tests, the number of each network's parameters and the losses of a step on noise.
 """
 
 import itertools
+import json
 import random
+import sys
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -187,3 +194,16 @@ def prepared(images, peer: Peer) -> torch.Tensor:
     """NumPy `[batch, height, width, 3]` as the peer wants them, in the memory format that its preset is faster with."""
     tensor = torch.from_numpy(images).permute(0, 3, 1, 2)
     return tensor.contiguous(memory_format=peer.memory_format)
+
+
+def main() -> None:
+    """The program."""
+    peer = Peer(sys.argv[1], int(sys.argv[2]))
+    counts = {name: sum(part.numel() for part in network.parameters()) for name, network in peer.networks.items()}
+    noise = np.random.default_rng(0).uniform(-1, 1, [1, 256, 256, 3]).astype(np.float32)
+    losses = peer.step(prepared(noise, peer), prepared(-noise, peer))
+    print(json.dumps({"parameters": counts, "losses": losses}))
+
+
+if __name__ == "__main__":
+    main()

@@ -34,6 +34,7 @@ from monet.preparing import SYSTEMS, check_config
 from monet.presets import resolve_config
 from monet.records import Data, find_data
 from monet.reporting import RunFiles, open_run
+from monet.selection import restore_best
 from monet.steps import make_painter
 from monet.stopping import signal_noted
 from monet.submission import check, generate_submission, rehearse_submission
@@ -107,8 +108,8 @@ def train_command(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def trained_generator(config: Config, weights: str, direction: str, strategy: tf.distribute.Strategy) -> keras.Model:
-    """The generator `direction` with the weights of the file `weights`; of the newest checkpoint of the run in
-    `config.out`, if no file is named; or of that run's exported generator, if there are no checkpoints.
+    """The generator `direction` with the weights of the file `weights`; if no file is named, of the best that the run
+    in `config.out` kept, if it was to; else of its newest checkpoint; or of its exported generator, if it has none.
 
     Raises:
         UserError: if there is no such generator, file or run, or it does not fit the config.
@@ -124,6 +125,9 @@ def trained_generator(config: Config, weights: str, direction: str, strategy: tf
     with strategy.scope():
         generator = build_generator(config, direction)
     files = RunFiles(config.out)
+    if not weights and config.select_by != "last" and direction == DIRECTIONS[0] and os.path.exists(files.best):
+        restore_best(generator, files.best)
+        return generator
     exported = files.generator if direction == DIRECTIONS[0] and os.path.exists(files.generator) else ""
     if not weights and (list_checkpoints(files.checkpoints) or not exported):
         restore_network(files.checkpoints, generator)

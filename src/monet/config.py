@@ -119,6 +119,10 @@ class Config:
     checkpoint_epochs: int = knob(0, "epochs between checkpoints instead (TensorFlow's tutorial: 5); 0: by minutes",
                                   low=0)
     keep_checkpoints: int = knob(5, "newest checkpoints to keep (TensorFlow's tutorial: 5)", low=1)
+    select_by: str = knob("last", "which generator is handed in: the last; or, by mifid, the best at a checkpoint, as "
+                          "measured with the FID Inception's weights, if they are on this machine",
+                          choices=("last", "mifid"))
+    select_photos: int = knob(1000, "photos that are painted to measure a checkpoint, always the same ones", low=2)
     preview_minutes: float = knob(2.0, "minutes between preview pictures", low=0.0)
     tensorboard: bool = knob(True, "write TensorBoard scalars and previews to out/tensorboard")
 

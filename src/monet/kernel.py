@@ -46,11 +46,11 @@ def find_attached_run(slug: str) -> str | None:
 
 
 def copy_run(source: RunFiles, target: RunFiles) -> None:
-    """Copies what a run needs to go on from `source`: the newest checkpoint, and the history up to it."""
+    """Copies what a run needs to go on from `source`: the newest checkpoint, the history, and the best generator."""
     newest = list_checkpoints(source.checkpoints)[0]
     pairs = [(newest, os.path.join(target.checkpoints, os.path.basename(newest)))]
-    if os.path.exists(source.history):
-        pairs.append((source.history, target.history))
+    pairs += [pair for pair in ((source.history, target.history), (source.scores, target.scores),
+                                (source.best, target.best)) if os.path.exists(pair[0])]
     for path, copy in pairs:
         with whole_file(copy) as temporary:
             shutil.copyfile(path, temporary)

@@ -22,6 +22,8 @@ class RunFiles:
         self.config = os.path.join(out, "config.json")  # as resolved
         self.generator = os.path.join(out, "photo_to_monet.npz")  # the exported generator
         self.history = os.path.join(out, "history.csv")
+        self.best = os.path.join(out, "best.npz")  # of --select-by: the best generator so far, and its score
+        self.scores = os.path.join(out, "scores.csv")  # of --select-by
         self.preview = os.path.join(out, "preview.jpg")  # the newest
         self.zip = os.path.join(out, "images.zip")
         self.photos = os.path.join(out, "photos.zip")  # of `generate --direction monet_to_photo`
@@ -50,7 +52,7 @@ def set_aside(files: RunFiles) -> None:
     The log stays: it tells of all the runs.
     """
     left = [files.checkpoints, files.history, files.config, files.generator, files.preview, files.zip,
-            files.photos, files.tensorboard]
+            files.photos, files.tensorboard, files.best, files.scores]
     left = [path for path in left if os.path.exists(path)]
     if not left:
         return
@@ -125,6 +127,12 @@ class History:
             for name, value in losses.items():
                 tf.summary.scalar(f"loss/{name}", value)
             tf.summary.scalar("seconds_per_step", seconds)
+
+    def add_scores(self, step: int, scores: dict) -> None:
+        """Records the scores of a checkpoint, which have a file of their own, for TensorBoard."""
+        with self.board.as_default(step=step):
+            for name, value in scores.items():
+                tf.summary.scalar(f"score/{name}", value)
 
     def add_picture(self, step: int, picture: np.ndarray) -> None:
         """Records a preview, uint8 `[height, width, 3]`."""

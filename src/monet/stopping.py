@@ -1,6 +1,7 @@
 """How a run ends in time: signals that are noted first, and a clock that knows what is still to be done."""
 
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Iterator
@@ -53,11 +54,11 @@ class Clock:
         self.seconds[part] = time.monotonic() - started
 
     def reserve(self) -> float:
-        """Seconds that it takes, from now, to save, paint the last preview, hand in, and have `SPARE` left.
+        """Seconds that it takes, from now, to save, score, paint the last preview, hand in, and have `SPARE` left.
 
-        Twice saving and the preview: one more may have become due just now, and the generator is exported.
+        Twice all but handing in: one more may have become due just now, and the generator is exported.
         """
-        parts = 2 * (self.seconds.get("save", 0.0) + self.seconds.get("preview", 0.0))
+        parts = 2 * sum(self.seconds.get(part, 0.0) for part in ("save", "score", "preview"))
         return parts + PAINT_RESERVE * self.seconds.get("hand in", 0.0) + LAST_SECONDS + SPARE * self.limit
 
     def left(self) -> float:
@@ -68,6 +69,21 @@ class Clock:
 def guessed_step(config: Config, seconds_per_image: float) -> float:
     """Seconds that a step may take, before any was measured, from those of painting a picture: see `STEP_GUESS`."""
     return STEP_GUESS * seconds_per_image * config.batch_size * (config.image_size / SUBMISSION_SIZE) ** 2
+
+
+def say_why(clock: Clock, config: Config, step: int, told: bool) -> None:
+    """Logs why training ends after `step` steps, before its last; `told`: because somebody said so."""
+    level = logging.INFO if step else logging.WARNING
+    late = -clock.left()
+    if late > SPARE * clock.limit:
+        LOG.warning("Stopping at step %d of %d: what is left to do will end some %.1f minutes after the %g of "
+                    "--max-minutes. Give more, or fewer --num-images", step, config.total_steps,
+                    (late - SPARE * clock.limit) / 60, config.max_minutes)
+    elif clock.deadline is not None and not told:
+        LOG.log(level, "Stopping at step %d of %d, so that the run ends within %g minutes; --max-minutes sets another "
+                "time", step, config.total_steps, config.max_minutes)
+    else:
+        LOG.log(level, "Stopping at step %d of %d", step, config.total_steps)
 
 
 def warn_of_pace(config: Config, reached: int, seconds: float) -> None:

@@ -1,7 +1,6 @@
 """The training loop: steps, progress, checkpoints, setbacks, and the ways a run can end."""
 
 import dataclasses
-import logging
 import signal
 import sys
 import time
@@ -31,6 +30,7 @@ from monet.players import copy_to_paint
 from monet.preparing import SYSTEMS, check_config, identity_of, prepare_out, settled, writes_files
 from monet.records import Data
 from monet.reporting import Every, History, write_preview
+from monet.selection import open_selection, restore_best
 from monet.steps import (
     broken_loss,
     make_agreement,
@@ -40,7 +40,7 @@ from monet.steps import (
     same_everywhere,
     step_explained,
 )
-from monet.stopping import COMPILE_SECONDS, SPARE, Clock, guessed_step, signal_noted, warn_of_pace
+from monet.stopping import COMPILE_SECONDS, Clock, guessed_step, say_why, signal_noted, warn_of_pace
 
 READ_EVERY = 25  # steps between readings of the losses, which make the host wait for the device
 LOG_SECONDS = 30  # between log lines where there is no progress bar
@@ -103,6 +103,7 @@ class Trainer:
         self.save_every = config.checkpoint_epochs * config.steps_per_epoch  # steps; 0: by the minutes
         self.paint = make_painter(self.painter, config.paint_margin, None if spans_machines(strategy) else strategy)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
+        self.selection = open_selection(config, data, self.files, strategy, self.step) if self.writes else None
         self.history = History(self.files, self.step, config.tensorboard)
         self.steps_function, self.batches = make_steps(strategy, self.system, config), None
         self.unread, self.last_read, self.read_at, self.seconds_per_image = [], self.step, time.monotonic(), 0.0
@@ -126,13 +127,14 @@ class Trainer:
         return meta
 
     def make_painter_network(self) -> keras.Model:
-        """The network that paints: the generator itself, or one of its own for averages, which are other weights, and
+        """The network that paints: the generator itself, or one of its own for other weights, averages or the best, and
         in a cluster, where the generator's weights are read by all machines or none."""
         generator = self.system.networks["photo_to_monet"]
         if spans_machines(self.strategy):
             return build_generator(self.config, generator.name)
         with self.strategy.scope():
-            return build_generator(self.config, generator.name) if self.config.ema_decay else generator
+            own = self.config.ema_decay or self.config.select_by != "last"
+            return build_generator(self.config, generator.name) if own else generator
 
     def fit(self) -> None:
         """Trains to the last step or the deadline, saving as it goes and at the end.
@@ -151,7 +153,7 @@ class Trainer:
                       disable=not (self.writes and sys.stderr.isatty())) as bar:
                 while not self.train(bar, interrupted):
                     bar.update(self.step - bar.n)
-            self.preview()
+            self.preview(finished=True)
             export_network(self.painter, self.files.generator)
         if interrupted:
             raise Interrupted
@@ -193,7 +195,7 @@ class Trainer:
             if preview_now:
                 self.preview()
             if stop:
-                self.say_why(interrupted)
+                say_why(self.clock, self.config, self.step, bool(interrupted or self.terminated))
                 break
             self.advance()
             bar.update(self.step - bar.n)
@@ -238,20 +240,6 @@ class Trainer:
             return self.clock.left() < self.next_count() * self.clock.seconds["step"]
         compiling = COMPILE_SECONDS if first_call_compiles(self.config, self.strategy) else 0.0
         return self.clock.left() < compiling + self.next_count() * guessed_step(self.config, self.seconds_per_image)
-
-    def say_why(self, interrupted: Sequence) -> None:
-        """Logs why training ends before its last step."""
-        level = logging.INFO if self.step else logging.WARNING
-        late = -self.clock.left()
-        if late > SPARE * self.clock.limit:
-            LOG.warning("Stopping at step %d of %d: what is left to do will end some %.1f minutes after the %g of "
-                        "--max-minutes. Give more, or fewer --num-images", self.step, self.total,
-                        (late - SPARE * self.clock.limit) / 60, self.config.max_minutes)
-        elif self.clock.deadline is not None and not interrupted and not self.terminated:
-            LOG.log(level, "Stopping at step %d of %d, so that the run ends within %g minutes; --max-minutes sets "
-                    "another time", self.step, self.total, self.config.max_minutes)
-        else:
-            LOG.log(level, "Stopping at step %d of %d", self.step, self.total)
 
     def read_losses(self, bar: tqdm, log_due: Every) -> None:
         """Fetches the losses since the last reading, checks and records their means.
@@ -325,16 +313,34 @@ class Trainer:
             else:  # some variables are sums over all machines, which all of them must ask for
                 for variable in system_variables(self.system).values():
                     value_of(variable)
+        # What training begins with is scored to know how long it takes, if that matters.
+        if self.config.select_by != "last" and (self.step or self.clock.deadline is not None):
+            self.score()
         self.saved_at, self.read_at = self.step, time.monotonic()
         if self.step > self.broke_at:
             self.setbacks = 0
 
-    def preview(self) -> None:
-        """Paints the preview's photos with the weights so far, writes the picture, and measures the time an image."""
+    def score(self) -> None:
+        """Scores the weights so far, and keeps them if they are the best; in a cluster, the others take part."""
+        self.update_painter()
+        if self.selection:
+            self.selection.prepare()
+            with self.clock.measured("score"):
+                self.history.add_scores(self.step, self.selection.consider(self.step, self.paint, self.painter))
+
+    def update_painter(self) -> None:
+        """Gives the network that paints the weights so far."""
         generator = self.system.networks["photo_to_monet"]
+        if self.painter is not generator:
+            copy_to_paint(generator, self.system.optimizers[generator.name], self.painter)
+
+    def preview(self, finished: bool = False) -> None:
+        """Paints the preview's photos with the weights so far, or if training is `finished`, with those that are handed
+        in, which it then leaves in the painter; writes the picture, and measures the time an image."""
         with self.clock.measured("preview"):
-            if self.painter is not generator:
-                copy_to_paint(generator, self.system.optimizers[generator.name], self.painter)
+            self.update_painter()
+            if finished and self.selection and self.selection.best:
+                restore_best(self.painter, self.files.best)
             if not self.seconds_per_image:
                 self.paint(self.photos)  # traced outside the measurement
             started = time.monotonic()

@@ -50,14 +50,28 @@ CONVOLUTIONS = STEM | {f"{block}.{name}": shape for block, convolutions in BLOCK
                        for name, shape in convolutions.items()}
 
 
-def random_state(seed=0):
-    """A whole state dict, as arrays by name, under which features differ from image to image as trained ones do."""
+LAST = ("branch1x1", "branch3x3_2a", "branch3x3_2b", "branch3x3dbl_3a", "branch3x3dbl_3b", "branch_pool")
+
+
+def narrowed(name, shape, narrow):
+    """The convolution's shape in a network of the same layers with a `narrow`-th of the channels, but 2048 features."""
+    before, after, height, width = shape
+    features = name in {f"Mixed_7c.{branch}" for branch in LAST}
+    return before if before == 3 else before // narrow, after if features else after // narrow, height, width
+
+
+def random_state(seed=0, narrow=1):
+    """A whole state dict, as arrays by name, under which features differ from image to image as trained ones do.
+
+    `narrow`, up to 16, divides the channels, for tests of what needs features and not those of the whole network.
+    """
     draw, state = np.random.default_rng(seed), {}
 
     def put(name, array):
         state[name] = np.asarray(array, np.float32)
 
-    for name, (before, after, height, width) in CONVOLUTIONS.items():
+    for name, shape in CONVOLUTIONS.items():
+        before, after, height, width = narrowed(name, shape, narrow)
         deviation = np.float32((2 / (before * height * width)) ** 0.5)
         put(f"{name}.conv.weight", draw.standard_normal((after, before, height, width), np.float32) * deviation)
         put(f"{name}.bn.weight", draw.uniform(0.7, 1.4, after))
