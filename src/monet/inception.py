@@ -168,21 +168,19 @@ def build_inception(state: dict[str, np.ndarray]) -> keras.Model:
     return keras.Model(image, x, name="fid_inception")
 
 
-def prepared(image: np.ndarray) -> np.ndarray:
-    """What the network sees of an image: TensorFlow 1's bilinear resizing, which `tf.image.resize` no longer does.
+def prepared(images: list[np.ndarray]) -> tf.Tensor:
+    """What the network sees of images: TensorFlow 1's bilinear resizing, which `tf.image.resize` no longer does.
 
     Args:
-        image: uint8 `[height, width, 3]` of any size.
+        images: uint8 `[height, width, 3]` each, of any sizes.
 
     Returns:
-        float32 `[299, 299, 3]` in [-1, 1).
+        float32 `[images, 299, 299, 3]` in [-1, 1).
     """
     with tf.device("CPU"):
-        levels = tf.raw_ops.ResizeBilinear(images=image[None], size=[SIDE, SIDE], align_corners=False,
-                                           half_pixel_centers=False).numpy()[0]
-    levels -= 128.0
-    levels /= 128.0
-    return levels
+        resized = [tf.raw_ops.ResizeBilinear(images=image[None], size=[SIDE, SIDE], align_corners=False,
+                                             half_pixel_centers=False) for image in images]
+        return (tf.concat(resized, 0) - 128.0) / 128.0
 
 
 @contextlib.contextmanager
@@ -205,10 +203,10 @@ def make_extractor(network: keras.Model, strategy: tf.distribute.Strategy | None
     """
     run = over_replicas(lambda images: network(images, training=False), strategy)
 
-    def extract(images: np.ndarray) -> np.ndarray:
+    def extract(images: tf.Tensor) -> np.ndarray:
         count = len(images)
         if count < BATCH:  # one graph for all
-            images = np.concatenate([images, np.repeat(images[-1:], BATCH - count, axis=0)])
+            images = tf.concat([images, tf.repeat(images[-1:], BATCH - count, axis=0)], 0)
         with full_float32():
             return np.asarray(run(images))[:count]
 
@@ -235,9 +233,9 @@ def feature_batches(extract: Callable, images: Iterable[np.ndarray]) -> Iterator
     Yields:
         float32 `[n, 2048]`, n at most `BATCH`, in the images' order.
     """
-    remaining = map(prepared, images)
+    remaining = iter(images)
     batches = iter(lambda: list(itertools.islice(remaining, BATCH)), [])
-    for batch in in_background(map(np.stack, batches)):
+    for batch in in_background(map(prepared, batches)):
         yield extract(batch)
 
 
