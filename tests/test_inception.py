@@ -171,7 +171,9 @@ def tensorflow_1(image, side=299):
 @pytest.mark.parametrize("size", [(256, 256), (299, 299), (64, 48), (640, 401), (1, 1)])
 def test_images_of_any_size_are_resized_as_tensorflow_1_did(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    np.testing.assert_allclose(prepared(image), (tensorflow_1(image) - 128) / 128, atol=1e-6)
+    other = np.full([40, 30, 3], 128, np.uint8)
+    found = prepared([other, image])
+    np.testing.assert_allclose(found, np.stack([np.zeros([299, 299, 3]), (tensorflow_1(image) - 128) / 128]), atol=1e-6)
 
 
 def test_numbers_of_images_that_fill_no_batch(network, photos):

@@ -36,7 +36,7 @@ def load_keras(_, __, images: str):
     """The same of Keras's own InceptionV3 with random weights, whose images are decoded and resized beforehand."""
     network = tf.keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
     run = tf.function(lambda batch: network(batch, training=False), autograph=False)
-    ready = np.stack([prepared(image) for image in np.load(images)])
+    ready = prepared(list(np.load(images)))
 
     def features(count):
         places = itertools.islice(itertools.cycle(range(0, len(ready), BATCH)), count // BATCH)

@@ -51,13 +51,13 @@ class Layers:
         """`state` holds arrays by pytorch-fid's names."""
         self.state, self.number = state, itertools.count()
 
-    def conv(self, x, name: str, stride: int = 1, padding: str = "same"):
-        """Convolution, normalization and ReLU."""
+    def conv(self, x, name: str, stride: int = 1, padding: str = "same", activation: str = "relu"):
+        """Convolution, normalization and ReLU, or another activation."""
         kernel, bias = folded(self.state, name)
         if kernel.shape[2] != x.shape[-1]:
             raise UserError(f"The kernel of {name} takes {kernel.shape[2]} channels, not {x.shape[-1]}: these are not "
                             "the FID Inception's weights. Give pytorch-fid's file.")
-        layer = keras.layers.Conv2D(kernel.shape[3], kernel.shape[:2], stride, padding, activation="relu",
+        layer = keras.layers.Conv2D(kernel.shape[3], kernel.shape[:2], stride, padding, activation=activation,
                                     kernel_initializer="zeros", dtype="float32", name=name.replace(".", "_"))
         y = layer(x)
         layer.set_weights([kernel, bias])
@@ -73,9 +73,13 @@ class Layers:
         """Maxima of 3x3 pixels."""
         return keras.layers.MaxPooling2D(3, stride, padding, dtype="float32")(x)
 
-    def mean_pool(self, x):
-        """Means of 3x3 pixels, at the edges of as many as there are."""
-        return keras.layers.AveragePooling2D(3, 1, "same", dtype="float32")(x)
+    def means(self, x, block: str):
+        """Means of 3x3 pixels, at the edges of as many as there are, and a 1x1 convolution of them.
+
+        Which of the two is first changes nothing: with the convolution, there are fewer channels to take means of.
+        """
+        x = self.conv(x, f"{block}.branch_pool", activation="linear")
+        return keras.layers.ReLU(dtype="float32")(keras.layers.AveragePooling2D(3, 1, "same", dtype="float32")(x))
 
     def join(self, *branches):
         """The branches' channels, in order."""
@@ -88,7 +92,7 @@ def block_a(layers: Layers, x, block: str):
         layers.chain(x, block, "branch1x1"),
         layers.chain(x, block, "branch5x5_1", "branch5x5_2"),
         layers.chain(x, block, "branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
-        layers.chain(layers.mean_pool(x), block, "branch_pool"))
+        layers.means(x, block))
 
 
 def block_b(layers: Layers, x, block: str):
@@ -106,7 +110,7 @@ def block_c(layers: Layers, x, block: str):
         layers.chain(x, block, "branch1x1"),
         layers.chain(x, block, *(f"branch7x7_{number}" for number in range(1, 4))),
         layers.chain(x, block, *(f"branch7x7dbl_{number}" for number in range(1, 6))),
-        layers.chain(layers.mean_pool(x), block, "branch_pool"))
+        layers.means(x, block))
 
 
 def block_d(layers: Layers, x, block: str):
@@ -120,15 +124,15 @@ def block_d(layers: Layers, x, block: str):
 
 
 def block_e(layers: Layers, x, block: str, pooled):
-    """8x8 pixels: 1x1, 3x3 and two 3x3, the last as a row beside a column, and `pooled`, of which the network has two
-    kinds."""
+    """8x8 pixels: 1x1, 3x3 and two 3x3, the last as a row beside a column, and the branch `pooled`, of which the
+    network has two kinds."""
     once = layers.chain(x, block, "branch3x3_1")
     twice = layers.chain(x, block, "branch3x3dbl_1", "branch3x3dbl_2")
     return layers.join(
         layers.chain(x, block, "branch1x1"),
         layers.chain(once, block, "branch3x3_2a"), layers.chain(once, block, "branch3x3_2b"),
         layers.chain(twice, block, "branch3x3dbl_3a"), layers.chain(twice, block, "branch3x3dbl_3b"),
-        layers.chain(pooled, block, "branch_pool"))
+        pooled)
 
 
 def build_inception(state: dict[str, np.ndarray]) -> keras.Model:
@@ -155,8 +159,8 @@ def build_inception(state: dict[str, np.ndarray]) -> keras.Model:
     for block in ("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"):
         x = block_c(layers, x, block)
     x = block_d(layers, x, "Mixed_7a")
-    x = block_e(layers, x, "Mixed_7b", layers.mean_pool(x))
-    x = block_e(layers, x, "Mixed_7c", layers.max_pool(x, 1, "same"))
+    x = block_e(layers, x, "Mixed_7b", layers.means(x, "Mixed_7b"))
+    x = block_e(layers, x, "Mixed_7c", layers.chain(layers.max_pool(x, 1, "same"), "Mixed_7c", "branch_pool"))
     x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
     if x.shape[-1] != WIDTH:
         raise UserError(f"These weights give {x.shape[-1]} features an image, not {WIDTH}: they are not the FID "
@@ -164,19 +168,19 @@ def build_inception(state: dict[str, np.ndarray]) -> keras.Model:
     return keras.Model(image, x, name="fid_inception")
 
 
-def prepared(image: np.ndarray) -> np.ndarray:
-    """What the network sees of an image: TensorFlow 1's bilinear resizing, which `tf.image.resize` no longer does.
+def prepared(images: list[np.ndarray]) -> tf.Tensor:
+    """What the network sees of images: TensorFlow 1's bilinear resizing, which `tf.image.resize` no longer does.
 
     Args:
-        image: uint8 `[height, width, 3]` of any size.
+        images: uint8 `[height, width, 3]` each, of any sizes.
 
     Returns:
-        float32 `[299, 299, 3]` in [-1, 1).
+        float32 `[images, 299, 299, 3]` in [-1, 1).
     """
     with tf.device("CPU"):
-        resized = tf.raw_ops.ResizeBilinear(images=image[None], size=[SIDE, SIDE], align_corners=False,
-                                            half_pixel_centers=False)
-    return (resized[0].numpy() - 128.0) / 128.0
+        resized = [tf.raw_ops.ResizeBilinear(images=image[None], size=[SIDE, SIDE], align_corners=False,
+                                             half_pixel_centers=False) for image in images]
+        return (tf.concat(resized, 0) - 128.0) / 128.0
 
 
 @contextlib.contextmanager
@@ -199,10 +203,12 @@ def make_extractor(network: keras.Model, strategy: tf.distribute.Strategy | None
     """
     run = over_replicas(lambda images: network(images, training=False), strategy)
 
-    def extract(images: np.ndarray) -> np.ndarray:
-        filled = np.concatenate([images, np.repeat(images[-1:], BATCH - len(images), axis=0)])  # one graph for all
+    def extract(images: tf.Tensor) -> np.ndarray:
+        count = len(images)
+        if count < BATCH:  # one graph for all
+            images = tf.concat([images, tf.repeat(images[-1:], BATCH - count, axis=0)], 0)
         with full_float32():
-            return np.asarray(run(filled))[:len(images)]
+            return np.asarray(run(images))[:count]
 
     return extract
 
@@ -227,9 +233,9 @@ def feature_batches(extract: Callable, images: Iterable[np.ndarray]) -> Iterator
     Yields:
         float32 `[n, 2048]`, n at most `BATCH`, in the images' order.
     """
-    remaining = map(prepared, images)
+    remaining = iter(images)
     batches = iter(lambda: list(itertools.islice(remaining, BATCH)), [])
-    for batch in in_background(map(np.stack, batches)):
+    for batch in in_background(map(prepared, batches)):
         yield extract(batch)
 
 
