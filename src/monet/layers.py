@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.config import Config, pick
+from monet.doubling import DoublingConv2D
 
 try:
     with warnings.catch_warnings():
@@ -138,13 +139,12 @@ def doubled(x, filters: int, config: Config, name: str, kernel_size: int = 4, **
 
     `kernel_size` is that of the transposed convolution.
     """
-    options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", "padding": "same", **conv}
+    options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", **conv}
     if config.upsample == "transpose":
-        return keras.layers.Conv2DTranspose(filters, kernel_size, strides=2, **options)(x)
+        return keras.layers.Conv2DTranspose(filters, kernel_size, strides=2, padding="same", **options)(x)
     if config.upsample == "resize":
-        x = keras.layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_resize")(x)
-        return keras.layers.Conv2D(filters, 3, **options)(x)
-    return keras.layers.Conv2D(filters, 4, **options)(RepeatedPixels(name=f"{name}_resize")(x))
+        return DoublingConv2D(filters, **options)(x)
+    return keras.layers.Conv2D(filters, 4, padding="same", **options)(RepeatedPixels(name=f"{name}_resize")(x))
 
 
 def up_block(x, filters: int, config: Config, name: str, kernel_size: int = 4):
