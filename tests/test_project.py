@@ -14,9 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground floor up: a module imports only from those before it.
 ORDER = [
     "config", "files", "presets", "kaggle_machine", "tpu_environment", "accelerator", "arrays", "catalogue", "layouts",
-    "records", "pipeline", "augment", "doubling", "layers", "networks", "losses", "kernel_gradients", "players",
-    "cyclegan", "cut", "checkpoint", "reporting", "preparing", "steps", "stopping", "painting", "trainer", "submission",
-    "cli", "kernel",
+    "records", "pipeline", "augment", "layers", "networks", "losses", "kernel_gradients", "players", "cyclegan", "cut",
+    "checkpoint", "reporting", "preparing", "steps", "stopping", "painting", "trainer", "submission", "cli", "kernel",
 ]
 PACKAGE = ROOT / "src" / "monet"
 MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("[a-z]*.py")}

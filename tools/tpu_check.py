@@ -233,9 +233,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("The TPU's compiler is not in this Python environment. Run make tpu-check, which builds one.")
     if arguments.equal:
         os.environ |= COMPILER | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {DEVICES}"}
-        from tpu_equal import largest_difference
+        from tpu_equal import differences
 
-        print(json.dumps(largest_difference(configs[0], arguments.filters or NARROW)))
+        print(json.dumps(differences(configs[0], arguments.filters or NARROW)))
         return
     reports = [report(config, check_preset(config, batches, parts)) for config in configs]
     if arguments.json:

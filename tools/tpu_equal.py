@@ -20,15 +20,22 @@ def smooth_pictures(count: int, salt: int) -> tf.Tensor:
     return tf.image.resize(tf.random.stateless_uniform([count, 4, 4, 3], [0, salt], -1, 1), [SIDE, SIDE])
 
 
-def largest_difference(config: Config, filters: int) -> dict[str, float]:
-    """The largest difference of a gradient from TensorFlow's, as a share of that variable's largest gradient, over all
-    variables of each network; and of the losses, as a share of each.
+def distance(ours: list, theirs: list) -> float:
+    """How far some arrays are from others, as a share of these: by the norm over all of their numbers."""
+    ours, theirs = (np.concatenate([np.ravel(part) for part in parts]) for parts in (ours, theirs))
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
-    In float32, narrow, without what is drawn at random: each core draws for itself.
+
+def differences(config: Config, filters: int) -> dict[str, float]:
+    """How far the losses, and the gradients of each network, are from TensorFlow's.
+
+    In float32, narrow, without what is drawn at random: each core draws for itself. What normalization divides by is
+    kept from 0, where it would multiply what rounding left.
     """
-    config = dataclasses.replace(config, image_size=SIDE, jitter=0, batch_size=CORES, dropout=0.0, diffaugment="",
-                                 generator_levels=min(config.generator_levels, 5), image_pool=0, gamma_mean=1.0,
-                                 generator_filters=filters, discriminator_filters=filters)
+    config = dataclasses.replace(
+        config, image_size=SIDE, jitter=0, batch_size=CORES, dropout=0.0, diffaugment="", image_pool=0, gamma_mean=1.0,
+        norm_epsilon=1.0, generator_levels=min(config.generator_levels, 5), generator_filters=filters,
+        discriminator_filters=filters)
     tf.keras.utils.set_random_seed(1)
     system = SYSTEMS[config.system](config)
     photo, monet = (smooth_pictures(CORES, salt) for salt in (1, 2))
@@ -45,11 +52,6 @@ def largest_difference(config: Config, filters: int) -> dict[str, float]:
         variables, photo.numpy(), monet.numpy(), seed.numpy(), np.float32(0.5)))
     found = [[next(results)] if not isinstance(part, list) else [next(results) for _ in part] for part in expected]
 
-    def difference(ours, theirs):
-        scale = max(float(np.abs(theirs).max()), 1e-6)
-        return float(np.abs(np.asarray(ours) - np.asarray(theirs)).max()) / scale
-
     names = [*(f"loss {name}" for name in system.loss_names), *system.networks]
-    return {name: max(difference(*pair) for pair in zip(
-        ours, theirs if isinstance(theirs, list) else [theirs], strict=True))
+    return {name: distance(ours, theirs if isinstance(theirs, list) else [theirs])
             for name, ours, theirs in zip(names, found, expected, strict=True)}
