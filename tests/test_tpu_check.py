@@ -80,6 +80,13 @@ def test_without_the_compiler_it_says_how_to_get_it():
     assert "Run make tpu-check, which builds one" in found.stderr
 
 
+def test_a_compiler_that_dies_is_quoted():
+    """As the TPU's compiler does at an internal check."""
+    stderr = "F1121 19:50:46.902391 27339 fusion_util.cc:2953] Check failed: progress. Check your HLO bf16[3,3]\nmore"
+    assert tpu_check.refusal(stderr, -6) == "Check failed: progress. Check your HLO bf16[3,3]"
+    assert tpu_check.refusal("", 3) == "the compiler ended with status 3"
+
+
 @pytest.fixture
 def in_tpu_environment():
     """A function that runs the environment's Python with some arguments and returns what it printed."""

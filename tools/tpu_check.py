@@ -13,6 +13,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -85,6 +86,10 @@ def compiled(config: Config, part: str, batch: int) -> Program:
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | COMPILER)
     seconds = time.monotonic() - started
     said = done.stdout.strip().splitlines()
+    if done.returncode == -signal.SIGKILL:
+        raise UserError(f"The compiler of {config.preset}'s {part} was killed, most likely because this machine's "
+                        "memory was full: a whole step took over 20 GB. Use a machine with more, or look at a part "
+                        "with --parts painting.")
     found = json.loads(said[-1]) if done.returncode == 0 else {"error": refusal(done.stderr, done.returncode)}
     if "error" in found:
         raise UserError(f"{config.preset}'s {part} does not compile for the TPU: {found['error']} Replace the "
