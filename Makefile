@@ -18,6 +18,7 @@
 SHELL := /bin/bash
 
 VENV ?= .venv
+TPU_VENV ?= .venv-tpu-check
 BIN := $(VENV)/bin
 # One for each choice of interpreter and extras; a new interpreter empties .venv, and with it the others.
 STAMP := $(VENV)/installed-$(subst /,_,$(PYTHON))-$(EXTRAS)
@@ -43,7 +44,7 @@ BUNDLE = "$(BIN)/python" tools/bundle.py $(if $(ACCELERATOR),--accelerator $(ACC
 KERNEL = "$(BIN)/python" tools/kaggle_kernel.py
 ASKING = $(call flag,--dry-run,$(DRY_RUN)) $(call flag,--yes,$(YES))
 
-.PHONY: help setup local-train test lint bench compare data check mifid describe lock clean
+.PHONY: help setup local-train test lint bench compare data check mifid describe lock clean tpu-env tpu-check
 .PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit tpu-wheels peers
 
 help:  ## list the targets
@@ -99,7 +100,7 @@ test: setup  ## run the tests
 peers: $(PEERS)/installed  ## build .venv-peers, PyTorch's environment, for tests and make bench
 
 $(PEERS)/installed: tools/peers.sh
-	@PYTHON="$(PYTHON)" bash tools/peers.sh "$(PEERS)"
+	@bash tools/peers.sh "$(PEERS)"
 	@touch "$@"
 
 lint: setup  ## check the code's style
@@ -110,6 +111,15 @@ bench: setup  ## measure the README's figures (minutes; ARGS="ROW …" chooses)
 
 compare: setup  ## train the presets side by side, a minute each, into runs/compare (ARGS="PRESET … --maps")
 	"$(BIN)/python" tools/compare.py --data "$(DATA)" $(ARGS)
+
+tpu-env: $(TPU_VENV)/installed  ## build .venv-tpu-check, which holds the TPU's compiler (Python 3.12, 2.5 GB)
+
+$(TPU_VENV)/installed: tools/tpu_check.txt
+	@bash tools/tpu_env.sh "$(TPU_VENV)"
+	@touch "$@"
+
+tpu-check: tpu-env  ## say if PRESET fits Kaggle's TPU and how fast it could be (minutes; ARGS="--compare PRESET …")
+	@PYTHONPATH=src "$(TPU_VENV)/bin/python" tools/tpu_check.py $(or $(PRESET),tpu) $(ARGS)
 
 lock: setup  ## compile requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate \

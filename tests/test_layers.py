@@ -113,3 +113,31 @@ def test_a_residual_block_adds_to_what_comes_in():
 def test_doubling_doubles(upsample):
     x = layers.doubled(tf.zeros([1, 5, 6, 4]), 7, make_config(upsample=upsample), "up")
     assert x.shape == (1, 10, 12, 7)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 12, 5), (1, 1, 1, 3), (1, 2, 3, 4)])
+def test_interpolated_pixels_are_those_of_keras(shape):
+    """And so are the gradients."""
+    x = tf.constant(images(0, shape))
+    found = []
+    for layer in (layers.InterpolatedPixels(), tf.keras.layers.UpSampling2D(2, interpolation="bilinear")):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+            total = tf.reduce_sum(tf.sin(y))
+        found.append((y, tape.gradient(total, x)))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_bfloat16_stays_bfloat16_where_pictures_are_doubled():
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    layer = layers.interpolated("resize")
+    x = tf.cast(images(0, (1, 8, 8, 3)), tf.bfloat16)
+    assert layer(x).dtype == tf.bfloat16
+    expected = tf.image.resize(tf.cast(x, tf.float32), [16, 16])
+    np.testing.assert_allclose(tf.cast(layer(x), tf.float32), expected, rtol=0.02, atol=0.1)
+    symbolic = tf.keras.Input((None, None, 3))
+    assert tf.keras.Model(symbolic, layer(symbolic)).output_shape == (None, None, None, 3)
+    tf.keras.mixed_precision.set_global_policy("float32")
+    assert isinstance(layers.interpolated("resize"), tf.keras.layers.UpSampling2D)

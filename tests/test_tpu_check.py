@@ -1,0 +1,141 @@
+"""tools/tpu_check.py: its arithmetic and its errors here; the TPU's compiler in the environment of `make tpu-env`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tpu_check
+from tpu_check import CORES, GIB, Program, compared, largest_batch, lines_of, report
+
+from monet.presets import resolve_config
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = ROOT / ".venv-tpu-check" / "bin" / "python"
+TPU = resolve_config({"preset": "tpu"})
+
+
+def program(batch, memory, flops=1e12, moved=30e9, part="step"):
+    return Program(part, batch, flops, moved, memory, 1.0)
+
+
+def test_the_roofline_says_what_binds():
+    moving, computing = program(4, GIB), program(4, GIB, flops=20e12)
+    assert (moving.bound, computing.bound) == ("memory", "compute")
+    assert moving.least_seconds == pytest.approx(30 / 819)
+    assert computing.least_seconds == pytest.approx(20 / 197)
+
+
+def test_the_largest_batch_is_on_the_line_through_two():
+    assert largest_batch([program(4, 2 * GIB), program(16, 5 * GIB)]) == 60  # 1 GiB and 0.25 each
+    assert largest_batch([program(4, 2 * GIB)]) is None
+    refused = Program("step", 64, None, None, None, 1.0, "Ran out of memory")
+    assert largest_batch([program(4, 2 * GIB), refused]) is None
+
+
+def test_the_report_gives_rates_and_hours_of_the_presets_own_batch():
+    numbers = report(TPU, [program(4, 2 * GIB), program(16, 5 * GIB, moved=60e9), program(4, GIB, part="painting")])
+    own, larger, _ = numbers["programs"]
+    assert own["most_a_second"] == pytest.approx(CORES * 4 * 819 / 30)
+    assert numbers["least_hours"] == pytest.approx(30 * 1000 * 30 / 819 / 3600)
+    assert larger["bytes_each"] == pytest.approx(60e9 / 16)
+    text = "\n".join(lines_of(numbers))
+    for said in ("2.00 of 16 GiB", "bound by memory", "at least 36.6 ms", "874 pairs/s", "0.31 hours", "about 60"):
+        assert said in text
+
+
+def test_what_does_not_fit_is_said():
+    numbers = report(TPU, [Program("step", 512, None, None, None, 1.0, "Used 99G of 15.75G"), program(4, 17 * GIB)])
+    refused, large, *_ = lines_of(numbers)[1:]
+    assert "does not fit into 16 GiB a core (Used 99G of 15.75G)" in refused
+    assert "17.00 of 16 GiB a core, too many" in large
+
+
+def test_two_presets_are_compared_where_part_and_batch_are_equal():
+    first = report(TPU, [program(4, GIB, moved=15e9), program(8, GIB)])
+    second = report(resolve_config({}), [program(4, 2 * GIB)])
+    assert compared(first, second) == [
+        "tpu / tutorial, step, 4 a core: bytes 0.50, flops 1.00, memory 0.50, least_seconds 0.50"]
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["tpuu"], "--preset tpuu: there is no such preset. Did you mean tpu"),
+    (["--compare", "papers"], "--preset papers: there is no such preset. Did you mean paper"),
+    (["--batches", "4,none"], "--batches 4,none is not a list of numbers from 1 on. Give, for example"),
+    (["--parts", "stepp"], "--parts stepp: there is no such part. Choose of step"),
+])
+def test_a_mistake_is_said_in_a_sentence(capsys, words, said):
+    assert tpu_check.main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_without_the_compiler_it_says_how_to_get_it():
+    found = subprocess.run([sys.executable, ROOT / "tools/tpu_check.py"], capture_output=True, text=True,
+                           env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
+    if found.returncode == 0 or "compiling" in found.stderr:
+        pytest.skip("this environment has the compiler")
+    assert found.returncode == 2
+    assert "Run make tpu-check, which builds one" in found.stderr
+
+
+def test_a_compiler_that_dies_is_quoted():
+    """As the TPU's compiler does at an internal check."""
+    stderr = "F1121 19:50:46.902391 27339 fusion_util.cc:2953] Check failed: progress. Check your HLO bf16[3,3]\nmore"
+    assert tpu_check.refusal(stderr, -6) == "Check failed: progress. Check your HLO bf16[3,3]"
+    assert tpu_check.refusal("", 3) == "the compiler ended with status 3"
+
+
+@pytest.fixture
+def in_tpu_environment():
+    """A function that runs the environment's Python with some arguments and returns what it printed."""
+    if not PYTHON.exists():
+        said = "the TPU's compiler is not installed: make tpu-env"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(said)
+
+    def run(*arguments, status=0):
+        environment = os.environ | tpu_check.COMPILER | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tools'}"}
+        done = subprocess.run([PYTHON, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT)
+        assert done.returncode == status, done.stderr[-2000:]
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.lengthy
+def test_the_program_for_the_tpu_computes_tensorflows_gradients(in_tpu_environment):
+    """Of all players of the preset, its batch over 8 devices."""
+    found = json.loads(in_tpu_environment("tools/tpu_check.py", "tpu", "--equal", "--filters", "4").splitlines()[-1])
+    assert len(found) == 10  # six losses, four networks
+    assert max(found.values()) < 1e-4
+    assert max(found.values()) > 0  # not one thing twice
+
+
+@pytest.mark.lengthy
+def test_painting_compiles_for_the_tpu(in_tpu_environment):
+    said = in_tpu_environment("tools/tpu_check.py", "tpu", "--parts", "painting", "--batches", "1", "--filters", "2",
+                              "--json")
+    [numbers] = json.loads(said)
+    [painting] = numbers["programs"]
+    assert painting["fits"]
+    pixels = 256 * 256 * 3 * 4
+    assert painting["memory"] > 2 * pixels  # a photo and a painting
+    assert painting["flops"] > 1e6
+
+
+@pytest.mark.lengthy
+def test_an_operation_that_a_tpu_does_not_have_is_named(in_tpu_environment):
+    asked = """
+import json
+import tensorflow as tf
+import tpu_program as tpu
+from monet.presets import resolve_config
+def texts(system, config, batch):
+    return tpu.lifted(lambda x: tf.strings.length(tf.strings.as_string(x)), [tpu.pictures(config, batch)])
+tpu.PARTS["texts"] = texts
+config = resolve_config({"preset": "tutorial", "generator_filters": 1, "discriminator_filters": 1})
+print(json.dumps(tpu.costs_of(config, "texts", 1)))
+"""
+    found = json.loads(in_tpu_environment("-c", asked).splitlines()[-1])
+    assert "AsString" in found["error"]

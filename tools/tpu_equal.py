@@ -1,0 +1,57 @@
+"""Whether the program that is compiled for the TPU computes what TensorFlow does: its gradients, run on CPU devices."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import tensorflow as tf
+from jax.sharding import Mesh
+from tpu_program import CORES, lifted_gradients, summed_gradients
+
+from monet.config import Config
+from monet.players import raw
+from monet.preparing import SYSTEMS
+
+SIDE = 64  # pixels; enough for five halvings and a residual block
+
+
+def smooth_pictures(count: int, salt: int) -> tf.Tensor:
+    """So many pictures `[count, SIDE, SIDE, 3]` of soft blots."""
+    return tf.image.resize(tf.random.stateless_uniform([count, 4, 4, 3], [0, salt], -1, 1), [SIDE, SIDE])
+
+
+def distance(ours: list, theirs: list) -> float:
+    """How far some arrays are from others, as a share of these: by the norm over all of their numbers."""
+    ours, theirs = (np.concatenate([np.ravel(part) for part in parts]) for parts in (ours, theirs))
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def differences(config: Config, filters: int) -> dict[str, float]:
+    """How far the losses, and the gradients of each network, are from TensorFlow's.
+
+    In float32, narrow, without what is drawn at random: each core draws for itself. What normalization divides by is
+    kept from 0, where it would multiply what rounding left.
+    """
+    config = dataclasses.replace(
+        config, image_size=SIDE, jitter=0, batch_size=CORES, dropout=0.0, diffaugment="", image_pool=0, gamma_mean=1.0,
+        norm_epsilon=1.0, generator_levels=min(config.generator_levels, 5), generator_filters=filters,
+        discriminator_filters=filters)
+    tf.keras.utils.set_random_seed(1)
+    system = SYSTEMS[config.system](config)
+    photo, monet = (smooth_pictures(CORES, salt) for salt in (1, 2))
+    seed, progress = tf.constant([3, 4]), tf.constant(0.5)
+    losses, gradients = system.losses_and_gradients(photo, monet, seed, progress)
+    expected = [losses[name] for name in system.loss_names] + [gradients[name] for name in system.networks]
+
+    compute = lifted_gradients(system, config, 1)
+    mesh = Mesh(np.array(jax.devices("cpu")), ("cores",))
+    values = {id(raw(variable).handle): raw(variable).numpy() for network in system.networks.values()
+              for variable in network.variables}
+    variables = [values[id(handle)] for handle in compute.variables]
+    results = iter(jax.jit(summed_gradients(compute, mesh))(
+        variables, photo.numpy(), monet.numpy(), seed.numpy(), np.float32(0.5)))
+    found = [[next(results)] if not isinstance(part, list) else [next(results) for _ in part] for part in expected]
+
+    names = [*(f"loss {name}" for name in system.loss_names), *system.networks]
+    return {name: distance(ours, theirs if isinstance(theirs, list) else [theirs])
+            for name, ours, theirs in zip(names, found, expected, strict=True)}
