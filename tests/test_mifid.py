@@ -39,6 +39,13 @@ def test_identical_sets_have_distance_0():
         assert frechet_distance(np.repeat(images, 3, axis=0), images) < 0.2 * scale  # only ddof differs
 
 
+def test_copies_are_at_distance_0_and_no_nearer():
+    """At the real width, where rounding puts a cosine above 1."""
+    real = np.abs(np.random.default_rng(0).normal(size=[60, 2048]))
+    assert (find_nearest(real[:30], real).distances >= 0).all()
+    assert mifid(real[:30], real) > 0
+
+
 def test_one_axis_each():
     """Rank 1: points on one axis have the covariance of their numbers, and no other."""
     first, second = np.zeros([3, 4]), np.zeros([5, 4])

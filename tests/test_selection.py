@@ -6,6 +6,8 @@ The scores are by an Inception of random weights and a sixteenth of the channels
 import csv
 import json
 import logging
+import os
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -139,11 +141,58 @@ def test_scores_by_other_weights_or_photos_do_not_count(tiny, small_data, tmp_pa
     trainer = new_trainer(tiny(**SELECT), small_data)
     trainer.fit()
     assert new_trainer(tiny(**SELECT), small_data).selection.best
+    shutil.copytree(trainer.files.out, tmp_path / "copy")
     assert new_trainer(tiny(**SELECT, select_photos=9), small_data).selection.best is None
     assert "by other weights or another number of photos" in caplog.text
+    assert not os.path.exists(trainer.files.best) and os.path.exists(trainer.files.best.replace(".npz", "-aside.npz"))
     write_state_dict(tmp_path / "other.pth", random_state(seed=5, narrow=16))
     monkeypatch.setenv(VARIABLE, str(tmp_path / "other.pth"))
-    assert new_trainer(tiny(**SELECT), small_data).selection.best is None
+    assert new_trainer(tiny(**SELECT, out=str(tmp_path / "copy")), small_data).selection.best is None
+
+
+def test_the_best_of_a_run_whose_checkpoints_were_removed_is_not_handed_in(tiny, small_data, caplog, monkeypatch):
+    """Whatever its networks were; and not by a session without weights either."""
+    first = new_trainer(tiny(**SELECT, generator_filters=3), small_data)
+    first.fit()
+    shutil.rmtree(first.files.checkpoints)
+    os.remove(first.files.config)
+    monkeypatch.delenv(VARIABLE)
+    second = new_trainer(tiny(**SELECT), small_data)
+    assert "it is of another run" in caplog.text
+    second.fit()
+    live = variable_names(second.system.networks["photo_to_monet"])
+    for name, array in read_arrays(second.files.generator).items():
+        np.testing.assert_array_equal(array, value_of(live[name]))
+
+
+def test_what_was_saved_and_not_scored_is_scored_when_the_run_goes_on(tiny, small_data, monkeypatch):
+    """Killed while the last checkpoint was being scored: the next session does it."""
+    first = new_trainer(tiny(**SELECT), small_data)
+    scores = iter([20.0, 30.0])
+
+    def killed_at_the_third(paint):
+        return {"fid": 1.0, "memorization_distance": 1.0, "mifid": next(scores)}
+
+    monkeypatch.setattr(first.selection, "score", killed_at_the_third)
+    with pytest.raises(StopIteration):
+        first.fit()
+    again = new_trainer(tiny(**SELECT), small_data)
+    assert (again.step, again.selection.best.step) == (6, 2)
+    scripted(again, monkeypatch, [10.0])
+    again.fit()
+    assert [row["step"] for row in rows_of(again.files)] == ["2", "4", "6"]
+    assert kept(again.files)[0]["step"] == 6
+
+
+def test_a_session_without_weights_hands_in_what_the_one_before_kept(tiny, small_data, monkeypatch):
+    first = new_trainer(tiny(**SELECT), small_data)
+    scripted(first, monkeypatch, [10.0, 20.0, 30.0])
+    first.fit()
+    monkeypatch.delenv(VARIABLE)
+    again = new_trainer(tiny(**SELECT | {"epochs": 4}), small_data)
+    again.fit()
+    arrays = kept(again.files)[1]
+    assert all(np.array_equal(read_arrays(again.files.generator)[name], value) for name, value in arrays.items())
 
 
 def test_a_damaged_best_is_looked_for_anew(tiny, small_data, caplog):

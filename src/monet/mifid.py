@@ -133,7 +133,8 @@ def find_nearest(generated, real) -> Nearest:
     rows, kept = unit_rows(generated, "generated")
     distances, indices = np.full(len(generated), np.nan), np.full(len(generated), -1)
     for start in range(0, len(rows), BLOCK):
-        block = 1 - np.abs(rows[start:start + BLOCK] @ targets.T)
+        # Rounding makes copies a little nearer than 0, which the division by distances must never meet.
+        block = np.maximum(1 - np.abs(rows[start:start + BLOCK] @ targets.T), 0.0)
         nearest, target = kept[start:start + BLOCK], block.argmin(axis=1)
         distances[nearest], indices[nearest] = block[np.arange(len(block)), target], places[target]
     return Nearest(distances, indices)

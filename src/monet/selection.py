@@ -97,22 +97,14 @@ class Selection:
         self.photos = chosen_photos(data.photo, self.count, config.seed)
         self.real = None
         self.rows = kept_rows(files.scores, step)
-        self.best = self.kept()
+        self.best = read_best(files.best) if os.path.exists(files.best) else None
+        if self.best and (self.best.photos, self.best.weights) != (self.count, weights.digest):
+            set_best_aside(files, "its score is by other weights or another number of photos")
+            self.best = None
 
-    def kept(self) -> Best | None:
-        """What an earlier session kept, if its score compares with this one's."""
-        if not os.path.exists(self.files.best):
-            return None
-        try:
-            best = Best(**json.loads(read_arrays(self.files.best, BEST_META)[""].tobytes()))
-        except UNREADABLE as error:
-            LOG.warning("%s cannot be read (%s): the best generator is looked for anew", self.files.best, error)
-            return None
-        if (best.photos, best.weights) != (self.count, self.weights.digest):
-            LOG.warning("The score of %s is by other weights or another number of photos: the best generator is looked "
-                        "for anew", self.files.best)
-            return None
-        return best
+    def knows(self, step: int) -> bool:
+        """Whether the generator of that step has a score."""
+        return any(int(row["step"]) == step for row in self.rows)
 
     def prepare(self) -> None:
         """Computes, once, the features of the run's paintings, which also traces the network."""
@@ -171,6 +163,33 @@ class Selection:
             writer.writerows(self.rows)
 
 
+def read_best(path: str) -> Best:
+    """What is kept at `path`.
+
+    Raises:
+        One of `UNREADABLE`: if it is damaged.
+    """
+    return Best(**json.loads(read_arrays(path, BEST_META)[""].tobytes()))
+
+
+def set_best_aside(files: RunFiles, why: str) -> None:
+    """Renames the generator that is kept, so that it is not handed in, and says so."""
+    aside = files.best.replace(".npz", "-aside.npz")
+    os.replace(files.best, aside)
+    LOG.warning("%s is now %s (%s): the best generator is looked for anew", files.best, aside, why)
+
+
+def set_foreign_best_aside(files: RunFiles, step: int) -> None:
+    """Does so with one that is damaged, or not of this run, which has made `step` steps."""
+    if not os.path.exists(files.best):
+        return
+    try:
+        if read_best(files.best).step > step or not step:
+            set_best_aside(files, "it is of another run")
+    except UNREADABLE as error:
+        set_best_aside(files, f"it cannot be read: {error}")
+
+
 def restore_best(network: keras.Model, path: str) -> int:
     """Loads into `network` the generator that a `Selection` kept at `path`; returns the step that it is of.
 
@@ -178,8 +197,9 @@ def restore_best(network: keras.Model, path: str) -> int:
         UserError: if it cannot be read, or does not fit.
     """
     try:
+        best = read_best(path)
         arrays = read_arrays(path)
-        best = Best(**json.loads(arrays.pop(BEST_META).tobytes()))
+        arrays.pop(BEST_META)
     except UNREADABLE as error:
         raise UserError(f"{path} holds no generator that --select-by kept ({error}). Give --select-by last to hand in "
                         "the last one, or remove that file.") from None
@@ -188,20 +208,33 @@ def restore_best(network: keras.Model, path: str) -> int:
     return best.step
 
 
+def choose_best(painter: keras.Model, files: RunFiles, config: Config) -> None:
+    """Gives the network that paints the weights of the best generator, if one was to be kept, and can be read."""
+    if config.select_by == "last" or not os.path.exists(files.best):
+        return
+    try:
+        restore_best(painter, files.best)
+    except UserError as error:
+        LOG.warning("The last generator is handed in. %s", error)
+
+
 def open_selection(config: Config, data: Data, files: RunFiles, strategy: tf.distribute.Strategy,
                    step: int) -> Selection | None:
     """The run's selection; None if none is asked for, or there are no weights to score with, which is said.
+
+    What an earlier session of the run kept stays, with weights or without; anything else is set aside.
 
     Raises:
         UserError: for weights that are not the Inception's.
     """
     if config.select_by == "last":
         return None
+    set_foreign_best_aside(files, step)
     try:
         weights = find_weights(download=False)
     except UserError as error:
-        LOG.warning("--select-by %s: nothing is scored, and the last generator is handed in. %s", config.select_by,
-                    error)
+        LOG.warning("--select-by %s: nothing is scored. %s On Kaggle, attach a dataset that holds the file.",
+                    config.select_by, error)
         return None
     if weights.note:
         LOG.warning("%s holds %s", weights.path, weights.note)

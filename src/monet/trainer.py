@@ -30,7 +30,7 @@ from monet.players import copy_to_paint
 from monet.preparing import SYSTEMS, check_config, identity_of, prepare_out, settled, writes_files
 from monet.records import Data
 from monet.reporting import Every, History, write_preview
-from monet.selection import open_selection, restore_best
+from monet.selection import choose_best, open_selection
 from monet.steps import (
     broken_loss,
     make_agreement,
@@ -146,6 +146,8 @@ class Trainer:
         with signal_noted(signal.SIGINT, "Stopping after this step and saving; press Ctrl-C again to stop at once") \
                 as interrupted, step_explained(self.data.root):
             self.preview()
+            if self.agreed([bool(self.step and self.selection and not self.selection.knows(self.step))])[0]:
+                self.score()  # what an earlier session saved, and was ended before it was scored
             timed = self.clock.deadline is not None and self.step < self.total and not self.terminated
             if timed and self.rehearse and self.writes:
                 self.clock.seconds["hand in"] = self.rehearse(self.paint, self.data.photo, self.config)
@@ -339,8 +341,8 @@ class Trainer:
         in, which it then leaves in the painter; writes the picture, and measures the time an image."""
         with self.clock.measured("preview"):
             self.update_painter()
-            if finished and self.selection and self.selection.best:
-                restore_best(self.painter, self.files.best)
+            if finished and self.writes:
+                choose_best(self.painter, self.files, self.config)
             if not self.seconds_per_image:
                 self.paint(self.photos)  # traced outside the measurement
             started = time.monotonic()
