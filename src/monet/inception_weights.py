@@ -4,7 +4,6 @@ import hashlib
 import http.client
 import os
 import sys
-import urllib.error
 import urllib.request
 from typing import NamedTuple
 
