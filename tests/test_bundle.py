@@ -19,6 +19,7 @@ from conftest import TINY
 
 from monet.cli import main
 from monet.config import FIELDS, UserError
+from monet.inception_weights import INCEPTION
 from monet.kernel import KERNEL_DECIDES
 from monet.presets import PRESETS, make_config
 
@@ -58,7 +59,7 @@ def settings_of(text: str) -> dict:
 def test_same_sources_give_the_same_bytes(checkout):
     first = bundled(checkout, "--accelerator", "gpu", "--epochs", "60")
     assert bundled(checkout, "--accelerator", "gpu", "--epochs", "60") == first
-    assert not re.search(r"20\d\d-\d\d-\d\d", first)
+    assert not re.search(r"20\d\d-\d\d-\d\d", first.replace(INCEPTION.address, ""))
     with (checkout / "src/monet/losses.py").open("a") as file:
         file.write("# one more line\n")
     digests = [re.search(r"^# ([0-9a-f]{64})$", text, re.MULTILINE)[1] for text in (first, bundled(checkout))]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY
+from inception_state import random_state, write_state_dict
 
 from monet.checkpoint import list_checkpoints
 from monet.config import UserError, make_config
+from monet.inception_weights import VARIABLE
 from monet.kaggle_machine import OTHER_MINUTES, TPU_MINUTES, TPU_VARIABLES
 from monet.kernel import KERNEL_DECIDES, kernel_config, run_on_kaggle, working_files
 from monet.reporting import RunFiles
@@ -59,6 +61,21 @@ def test_run_leaves_what_is_to_be_kept_and_the_next_goes_on_from_it(kaggle, caps
     # A second time in the same session, cells run again: from what this session has, and there is nothing left to do.
     assert run_on_kaggle({**SETTINGS, "epochs": 3}, "monet-cyclegan") == 0
     assert "from step 9 to 9" in capsys.readouterr().err
+
+
+def test_the_best_generator_is_carried_to_the_next_session(kaggle, monkeypatch, capsys):
+    """With weights as a dataset brings them, but named, because they are not the published ones."""
+    write_state_dict(kaggle / "input/narrow.pth", random_state(narrow=16))
+    monkeypatch.setenv(VARIABLE, str(kaggle / "input/narrow.pth"))
+    scoring = {**SETTINGS, "select_by": "mifid", "max_minutes": 30.0}
+    assert run_on_kaggle(scoring, "") == 0
+    assert {"best.npz", "scores.csv"} <= set(files_in(kaggle / "working"))
+    best, scores = ((kaggle / "working" / name).read_bytes() for name in ("best.npz", "scores.csv"))
+    attach(kaggle, "monet-cyclegan")
+    assert run_on_kaggle(scoring, "monet-cyclegan") == 0  # nothing is left to do but to paint
+    assert (kaggle / "working/best.npz").read_bytes() == best
+    assert (kaggle / "working/scores.csv").read_bytes() == scores
+    assert "whose MiFID was the best" in capsys.readouterr().err
 
 
 def test_run_that_fails_leaves_its_newest_checkpoint_only(kaggle, monkeypatch, capsys):
