@@ -124,8 +124,9 @@ def find_intervals(generated, real, fid: float, distances: np.ndarray, epsilon: 
     fids = distances_of_unions(group_moments(generated, real, parts), chosen, between, real_trace)
     near = np.array([[np.nansum(distances[part]), np.isfinite(distances[part]).sum()] for part in parts])
     near = chosen @ near
+    usable = near[:, 1] > 0  # halves with an image that has a distance
     excess = (fids.mean() - fid) * (1 - len(generated) / max(total, len(generated)))
     fids = np.clip(fid - excess + fids - fids.mean(), 0, None)
     bounds = [(1 - COVERED) / 2, (1 + COVERED) / 2]
-    return Intervals(tuple(np.quantile(fids, bounds)),
-                     tuple(np.quantile(with_penalty(fids, near[:, 0] / near[:, 1], epsilon), bounds)), float(excess))
+    scores = with_penalty(fids[usable], near[usable, 0] / near[usable, 1], epsilon)
+    return Intervals(tuple(np.quantile(fids, bounds)), tuple(np.quantile(scores, bounds)), float(excess))
