@@ -174,7 +174,8 @@ def find_features(source: Source, positions: list[int], weights: Weights | None,
         return Found(source.features[positions], positions, [""] * len(positions), [])
     cache = FeatureCache(weights.digest)
     with ThreadPoolExecutor(THREADS) as pool:
-        digests = dict(zip(positions, pool.map(source.digest, positions), strict=True))
+        list(pool.map(source.digest, [position for position in positions if position not in source.digests]))
+        digests = {position: source.digest(position) for position in positions}
         known = cache.find(digests.values())
         new = [position for position in positions if digests[position] not in known]
         looks = tqdm(pool.map(lambda at: note_of_image(source, at), new), f"{label}: decoding", len(new), unit="image",

@@ -33,14 +33,21 @@ def random_groups(images: int, rank: int, random: np.random.Generator) -> list[n
 
 def group_moments(generated: np.ndarray, real: np.ndarray, parts: list[np.ndarray]) -> Moments:
     """The moments of the generated images at the positions in `parts`."""
-    centred = generated - generated.mean(axis=0)
-    projected = centred @ covariance_factor(real).T
-    if len(projected) < projected.shape[1]:  # fewer coordinates hold the same inner products
-        projected = scipy.linalg.qr(projected.T, mode="r", check_finite=False)[0][:len(projected)].T
-    return Moments(np.array([len(part) for part in parts]), np.stack([centred[part].sum(axis=0) for part in parts]),
-                   np.array([np.square(centred[part]).sum() for part in parts]),
-                   np.stack([projected[part].sum(axis=0) for part in parts]),
-                   np.stack([projected[part].T @ projected[part] for part in parts]))
+    mean, factor = generated.mean(axis=0), covariance_factor(real)
+
+    def of_group(part: np.ndarray) -> tuple:
+        """Of one group, so that no second array as large as all features is made."""
+        rows = generated[part] - mean
+        return rows.sum(axis=0), np.vdot(rows, rows), rows @ factor.T
+
+    total, square, projected = zip(*map(of_group, parts), strict=True)
+    count = np.array([len(part) for part in parts])
+    if len(generated) < len(factor):  # fewer coordinates hold the same inner products
+        wide = np.concatenate(projected).T
+        narrow = scipy.linalg.qr(wide, mode="r", check_finite=False)[0][:len(generated)].T
+        projected = np.split(narrow, np.cumsum(count)[:-1])
+    return Moments(count, np.stack(total), np.array(square), np.stack([rows.sum(axis=0) for rows in projected]),
+                   np.stack([rows.T @ rows for rows in projected]))
 
 
 def distances_of_unions(moments: Moments, chosen: np.ndarray, between: np.ndarray, real_trace: float) -> np.ndarray:
