@@ -1,5 +1,7 @@
 """tools/bench_score.py: that its truth is one, and that what it measures is what it says."""
 
+import os
+
 import bench_score
 import numpy as np
 import pytest
@@ -44,3 +46,13 @@ def test_the_rows_measure_in_pairs(monkeypatch, tmp_path):
     source = open_source(str(tmp_path / "images.zip"))
     digests = {source.digest(at) for at in range(30)}
     assert len(digests) == 30 == len(FeatureCache(digest_of(str(tmp_path / "weights"))).find(digests))
+
+
+def test_the_second_run_finds_its_cache_and_leaves_the_users(monkeypatch, tmp_path):
+    """Run once, with fewer images: random bytes are no weights, so that it fails if features must be computed."""
+    monkeypatch.setattr(bench_score, "GENERATED", 30)
+    monkeypatch.setattr(bench_score, "RUNS", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    [seconds] = bench_score.second_run_row(None).ours
+    assert seconds < 60
+    assert os.environ["XDG_CACHE_HOME"] == str(tmp_path) and not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """compare: what presets are reduced to, how long they train, what the table and the pictures show."""
 
+import dataclasses
 import json
 import time
 
@@ -148,6 +149,8 @@ def test_what_is_painted_is_scored_against_the_runs_paintings(tiny, small_data, 
     assert all(np.isfinite(found[name]) for name in ("fid", "mifid", "kid"))
     assert found["mifid"] >= found["fid"] > 0
     assert "not comparable" in found["note"]
+    trainer.config = dataclasses.replace(trainer.config, jpeg_quality=1)
+    assert compare_one.score(trainer, inception_file)["fid"] != pytest.approx(found["fid"], rel=1e-3)  # of JPEGs
 
 
 def test_scores_are_a_table_where_there_are_any():

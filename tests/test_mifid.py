@@ -167,6 +167,8 @@ def test_kid_is_the_unbiased_estimate(monkeypatch):
     (np.ones([5, 4]), np.ones([5, 3]), "4 features each and the real ones 3"),
     (np.ones([5, 4]), np.full([5, 4], np.nan), "The features of 5 of 5 real images are not finite"),
     (np.array([[1, 2], [3, np.inf]]), np.ones([5, 2]), "1 of 2 generated images are not finite (the first: row 1)"),
+    (np.eye(5, 4) * 1e160, np.ones([5, 4]), "generated images are as large as 1e+160, which no network gives"),
+    (np.ones([5, 4]), np.eye(5, 4) * -1e40, "real images are as large as 1e+40"),
     (np.ones([5]), np.ones([5, 4]), "of the shape [5]"),
     (np.array([["a", "b"]] * 3), np.ones([5, 2]), "must be real numbers"),
 ])
@@ -179,6 +181,13 @@ def test_what_cannot_be_scored_is_an_error(score, generated, real, message):
 def test_features_of_zeros_only_have_no_distance():
     with pytest.raises(UserError, match="All features of the generated images are 0"):
         memorization_distance(np.zeros([4, 3]), np.ones([5, 3]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_features_that_are_taken_give_finite_scores():
+    first, second = (random_features(12, 4, seed) for seed in (15, 16))
+    first, second = (side / side.max() * monet.mifid.LARGEST for side in (first, second))
+    assert np.isfinite([mifid(first, second), *kernel_distance(first, second), *kernel_distance(second, first)]).all()
 
 
 def test_float32_and_integers_are_computed_in_float64():

@@ -79,6 +79,14 @@ def test_mifid_follows_the_penalty():
     assert unpunished.mifid == pytest.approx(unpunished.fid)
 
 
+@pytest.mark.filterwarnings("error")
+def test_halves_in_which_no_image_has_a_distance_are_left_out():
+    random = np.random.default_rng(5)
+    real, generated = draw(random, REFERENCES), draw(random, 12)
+    generated[1:] = 0
+    assert np.isfinite(intervals(generated, real).mifid).all()
+
+
 def test_few_images_have_none_and_the_seed_decides():
     random = np.random.default_rng(4)
     real, generated = draw(random, REFERENCES), draw(random, 50)

@@ -26,6 +26,7 @@ from mifid_sets import (
     write_tfrecords,
     write_zip,
 )
+from mifid_text import score_text
 from PIL import Image
 
 from monet import layouts
@@ -165,6 +166,12 @@ def test_the_check_is_in_the_json_and_can_be_left_out(scored, weights, tmp_path)
     (lambda folder: save(folder / "nan.npz", features=np.full([5, 40], np.nan)), "are not finite"),
     (lambda folder: save(folder / "narrow.npz", features=np.ones([5, 3])), "3 features each and the real ones 40"),
     (lambda folder: save(folder / "objects.npz", features=np.array([{}])), "no readable .npz file"),
+    (lambda folder: save_array(folder / "none.npy", np.zeros([0, 8, 8, 3], np.uint8)), "It must hold RGB pictures"),
+    (lambda folder: save_array(folder / "flat.npy", np.zeros([5, 0, 0, 3], np.uint8)), "It must hold RGB pictures"),
+    (lambda folder: claim(folder / "claim.npz", (1 << 38, 1024)), "is over 2 GB"),
+    (lambda folder: claim(folder / "claim.npz", (10**200, 10**200)), "is over 2 GB"),
+    (lambda folder: claim(folder / "claim.npz", (50, 40)), "no readable .npz file"),
+    (lambda folder: save(folder / "bomb.npz", features=np.zeros([140_000, 2048], np.uint8)), "is over 2 GB"),
     (lambda folder: bomb(folder / "bomb.zip", mifid_images.MOST_BYTES + 1), "no submission is so large"),
     (lambda folder: cut(save(folder / "whole.npz", features=np.ones([50, 40])), 0.5), "no readable .npz file"),
 ])
@@ -183,6 +190,20 @@ def cut(path, share):
 
 def save(path, **arrays):
     np.savez(path, **arrays)
+    return path
+
+
+def save_array(path, array):
+    np.save(path, array)
+    return path
+
+
+def claim(path, shape):
+    """An .npz of features whose header says that they have this shape, without them."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("features.npy", file.getvalue())
     return path
 
 
@@ -209,11 +230,15 @@ def test_a_bombs_sum_and_a_pictures_pixels_are_bounded(monkeypatch, scored, tmp_
 @pytest.mark.parametrize(("words", "message"), [
     (["--sample", "1"], "--sample 1: a covariance takes"),
     (["--epsilon", "nan"], "--epsilon nan"),
+    (["--epsilon", "1e400"], "--epsilon inf"),
+    (["--report", "/proc/nope/page.html"], "--report /proc/nope/page.html cannot be written"),
+    (["--save-features", "/"], "--save-features / cannot be written (it is a folder)"),
     (["--seed", "-1"], "--seed -1"),
 ])
 def test_options_that_cannot_be_are_refused(words, message, scored, reference):
     status, _, err = scored(reference, *words)
     assert status == 2 and message in err
+    assert "Submission: " not in err  # before any work
 
 
 def test_missing_weights_and_a_remote_reference_are_refused(capsys, reference, tmp_path):
@@ -290,17 +315,42 @@ def test_a_sample_is_seeded_and_its_interval_is_for_all(scored, weights, tmp_pat
     assert "A sample of 30 of 40 images" in scored(path, "--no-check", "--sample", "30")[1]
 
 
+def test_the_text_says_whose_the_interval_is_and_what_it_is_made_of():
+    result = {"fid": 30.0, "fid_low": 20.0, "fid_high": 25.0, "mifid": 22.0, "mifid_low": 20.0, "mifid_high": 25.0,
+              "memorization_distance": 0.2, "epsilon": 0.1, "kid": 0.1, "kid_std": 0.1, "num_images": 1000,
+              "num_reference": 300, "weights": "00", "seconds": 1.0, "sampled_from": 7000}
+    lines = score_text(result).splitlines()
+    assert lines[0].endswith("95%: 20.00 to 25.00 for all 7,000, above which that of these images lies")
+    assert lines[2].endswith("95%: 20.00 to 25.00 for all 7,000")
+    assert score_text({**result, "fid": 10.0}).splitlines()[0].endswith("below which that of these images lies")
+    assert "by random halves of the images, not a bootstrap" in lines[7]
+    without = score_text({**result, **dict.fromkeys(("fid_low", "fid_high", "mifid_low", "mifid_high"))})
+    assert "95%" not in without and "bootstrap" not in without
+
+
+def test_a_long_wait_for_the_intervals_is_announced(scored, monkeypatch, tmp_path):
+    path = save(tmp_path / "some.npz", features=features_of(20))
+    assert "take longest" not in scored(path)[2]
+    monkeypatch.setattr(mifid, "LARGE_RANK", 11)
+    assert "The intervals, which take longest" in scored(path)[2]
+
+
 def test_the_reference_as_submission_is_said(scored, reference):
     found = scores_of(scored, reference, "--no-check")
     assert "the submission is the reference: 12 of 12 images are also in it" in found["note"]
     assert found["fid"] == pytest.approx(0, abs=1e-9)
 
 
-def test_the_built_in_samples_paintings_are_named_as_such(scored, weights, tmp_path):
+def test_the_built_in_samples_paintings_are_named_as_such(scored, weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     path = write_known("training data", tmp_path, some_images(REFERENCES), features_of(REFERENCES, 3), weights)
     (path / "SAMPLE").touch()
+    for named in (path, path / "monet_tfrec", path / "monet_tfrec" / ".", "~/data", "~/data/monet_tfrec/"):
+        found = scores_of(scored, tmp_path / "reference.zip", "--no-check", reference=named)
+        assert "the reference is the built-in sample" in found["note"]
+    (path / "SAMPLE").unlink()
     found = scores_of(scored, tmp_path / "reference.zip", "--no-check", reference=path)
-    assert "the reference is the built-in sample" in found["note"]
+    assert "the reference is the built-in sample" not in found["note"]
 
 
 def test_paintings_are_found_where_training_finds_them():
@@ -328,6 +378,37 @@ def test_saved_features_are_a_side_again(scored, weights, tmp_path):
         np.testing.assert_allclose(saved["sigma"], np.cov(features.astype(np.float64), rowvar=False))
         np.testing.assert_allclose(saved["mu"], features.astype(np.float64).mean(axis=0))
     assert scores_of(scored, tmp_path / "new" / "saved.npz")["fid"] == first["fid"]
+
+
+def test_the_score_is_printed_before_files_are_written(scored, weights, tmp_path):
+    """A page that cannot be written in the end costs the page alone."""
+    path = write_known("zip", tmp_path, some_images(IMAGES), features_of(IMAGES, 2), weights)
+    lines = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mifid, "check_target", lambda *words: lines.append(words))  # the disk fills up afterwards
+        status, out, err = scored(path, "--no-check", "--json", "--report", "/proc/nope/page.html")
+    assert lines == [("--report", "/proc/nope/page.html")]
+    assert status == 2 and "cannot be written" in err
+    assert set(json.loads(out)) >= KEYS
+
+
+def test_the_check_comes_before_the_weights(tmp_path, capsys, reference):
+    path = write_zip(tmp_path / "some.zip", some_images(3))
+    assert mifid.main([path, "--reference", reference, "--weights", "nowhere.pth"]) == 2
+    said = capsys.readouterr().err
+    assert 0 < said.find("Kaggle would reject this") < said.find("nowhere.pth cannot be read")
+
+
+def test_names_that_are_no_text_are_shown(scored, weights, tmp_path):
+    """Line ends and bytes that are no UTF-8, of pictures and of their folder, in the page, too."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xff"))
+    names = [os.fsdecode(b"\xe9t\xe9-%d\n.jpg" % number) for number in range(9)]
+    path = write_folder(folder, dict(zip(names, some_images(9).values(), strict=True)))
+    make_known(path, features_of(9, 2), weights, ["grayscale"] * 9)
+    status, _, err = scored(path, "--no-check", "--report", tmp_path / "page.html")
+    assert status == 0
+    assert "(as ?t?-0?.jpg)" in err
+    assert "?t?-8?.jpg" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_names_in_a_zip_lead_nowhere(scored, weights, tmp_path):

@@ -24,6 +24,7 @@ from monet.inception import extract_features
 from monet.inception_weights import find_weights
 from monet.mifid import frechet_distance, kernel_distance, mifid
 from monet.networks import build_generator
+from monet.painting import encode_jpeg
 from monet.pipeline import first_images
 from monet.players import copy_to_paint
 from monet.records import find_data, read_examples
@@ -132,7 +133,8 @@ def score(trainer: Trainer, path: str) -> dict:
     weights, paintings = find_weights(path), paintings_of(trainer)
     network = make_network(weights)
     real = find_features(paintings, list(range(len(paintings.names))), weights, lambda: network, skip=True).features
-    painted = picture_of(in_parts(trainer.paint, first_images(trainer.data.photo, SCORED, SUBMISSION_SIZE)))
+    painted = [decode_picture(encode_jpeg(image, trainer.config))[0]  # as they would be handed in
+               for image in in_parts(trainer.paint, first_images(trainer.data.photo, SCORED, SUBMISSION_SIZE))]
     features = extract_features(network, painted, len(painted), "Painted")
     return {"fid": frechet_distance(features, real), "mifid": mifid(features, real),
             "kid": kernel_distance(features, real)[0], "count": len(painted), "note": weights.note}

@@ -6,26 +6,32 @@
 
 Submission and reference are folders, zips, TFRecords, or .npz files with `features`. The features of each image are
 kept in the user's cache directory: nothing is computed twice, and an interrupted run goes on where it was.
+
+The 95% intervals come from random halves of the images, drawn without replacement: no bootstrap, which would make FID
+too large. Of a --sample they are for all images, and its own FID, too high, can lie above them.
 """
 
 import argparse
 import collections
 import dataclasses
+import errno
 import functools
 import json
+import math
 import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from find_data import default_data
 from kaggle_client import say
 from mifid_cache import cached_verdict
 from mifid_features import THREADS, Found, find_features, listed, make_network
-from mifid_images import Source, open_source, record_source
-from mifid_interval import find_intervals
+from mifid_images import Source, open_source, printable, record_source
+from mifid_interval import LARGE_RANK, find_intervals
 from mifid_text import score_text
 
 from monet.config import UserError
@@ -55,6 +61,8 @@ def check_submission(source: Source) -> list[str]:
 
     with ThreadPoolExecutor(THREADS) as pool:
         digests = list(pool.map(source.digest, range(len(source.names))))
+    if b"" in digests:  # what cannot be read now may be readable later
+        return verdict()
     key = b"".join([Path(CHECK_CODE).read_bytes(), source.extent, *digests])
     return cached_verdict(key, verdict)
 
@@ -73,11 +81,12 @@ def choose(source: Source, options: argparse.Namespace) -> list[int]:
 
 def say_what_is_odd(found: Found, source: Source) -> None:
     """Says which images are not as the competition's are, and how they were taken."""
+    place = printable(source.path)
     for note, count in collections.Counter(note for note in found.notes if note).items():
         example = source.names[found.positions[found.notes.index(note)]]
-        say(f"{count:,} of {len(found.positions):,} images in {source.path} are {note} (as {example}).")
+        say(f"{count:,} of {len(found.positions):,} images in {place} are {note} (as {example}).")
     if found.skipped:
-        say(f"{len(found.skipped):,} images in {source.path} cannot be read and were skipped: {listed(found.skipped)}.")
+        say(f"{len(found.skipped):,} images in {place} cannot be read and were skipped: {listed(found.skipped)}.")
 
 
 def notes_of(sides: list[Source], weights: Weights | None, distances: np.ndarray) -> str:
@@ -102,6 +111,8 @@ def measure(generated: np.ndarray, real: np.ndarray, total: int, epsilon: float,
     fid = frechet_distance(generated, real)
     distance = float(np.nanmean(nearest.distances))
     kid, kid_std = kernel_distance(generated, real)
+    if min(len(generated), *real.shape) > LARGE_RANK:
+        say(f"The intervals, which take longest with {len(real):,} images in the reference…")
     found = find_intervals(generated, real, fid, nearest.distances, epsilon, total)
     low, high = found.fid if found else (None, None)
     mifid_low, mifid_high = found.mifid if found else (None, None)
@@ -136,11 +147,22 @@ def open_reference(options: argparse.Namespace) -> Source:
 
         _, (_, files), _ = find_layout(root)
         return record_source(root, list(files))
-    return dataclasses.replace(open_source(root), is_sample=os.path.exists(os.path.join(root, "SAMPLE")))
+    path = os.path.abspath(os.path.expanduser(root))
+    marks = [os.path.join(folder, "SAMPLE") for folder in (path, os.path.dirname(path))]
+    return dataclasses.replace(open_source(root), is_sample=any(map(os.path.exists, marks)))
 
 
-def score(options: argparse.Namespace) -> dict:
-    """Does what the command line asks for, but for printing; returns the JSON object.
+class Scored(NamedTuple):
+    """A score and what it was made of."""
+
+    result: dict  # the JSON object
+    submission: tuple[Source, Found]
+    reference: tuple[Source, Found]
+    nearest: Nearest
+
+
+def score(options: argparse.Namespace) -> Scored:
+    """Computes what the command line asks for.
 
     Raises:
         UserError: for a submission, a reference or weights that cannot be used.
@@ -150,14 +172,14 @@ def score(options: argparse.Namespace) -> dict:
     reference = open_reference(options)
     sides = [submission, reference]
     say(f"Submission: {submission.describe()}. Reference: {reference.describe()}.")
+    problems = [] if options.no_check else check_submission(submission)
+    for problem in problems:
+        say(f"Kaggle would reject this: {problem}")
     weights = None
     if any(side.features is None for side in sides):
         weights = find_weights(options.weights)
         if weights.note:
             say(f"warning: {weights.path}: {weights.note}.")
-    problems = [] if options.no_check else check_submission(submission)
-    for problem in problems:
-        say(f"Kaggle would reject this: {problem}")
     network = functools.cache(lambda: make_network(weights))
     positions = choose(submission, options)
     real = find_features(reference, list(range(len(reference.names))), weights, network, options.skip_unreadable,
@@ -174,14 +196,30 @@ def score(options: argparse.Namespace) -> dict:
              "skipped": len(generated.skipped) + len(real.skipped),
              "sampled_from": len(submission.names) if sampled else 0}
     result |= {name: value for name, value in extra.items() if value}
+    return Scored(result, (submission, generated), (reference, real), nearest)
+
+
+def write_files(options: argparse.Namespace, scored: Scored) -> None:
+    """Writes the files that the command line asks for.
+
+    Raises:
+        UserError: if one cannot be written.
+    """
     if options.save_features:
-        save_features(options.save_features, generated.features)
+        save_features(options.save_features, scored.submission[1].features)
     if options.report:
         from mifid_report import write_report  # here, because few runs ask for one
 
-        write_report(options.report, result, (submission, generated), (reference, real), nearest)
+        write_report(options.report, *scored)
         say(f"Report: {options.report}")
-    return result
+
+
+def print_result(result: dict, as_json: bool) -> None:
+    """Prints the score to stdout, as far as anyone reads it."""
+    try:
+        print(json.dumps(result, indent=2, allow_nan=False) if as_json else score_text(result), flush=True)
+    except BrokenPipeError:  # as of `| head`; Python would try again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -206,14 +244,30 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def check_target(option: str, path: str) -> None:
+    """Raises UserError if there can be no file at `path`, whose folder is made."""
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        with open(f"{path}.part", "wb"):
+            pass
+        os.remove(f"{path}.part")
+    except OSError as error:
+        raise UserError(f"{option} {path} cannot be written ({error.strerror or error}). Give another place.") from None
+
+
 def check_options(options: argparse.Namespace) -> None:
-    """Raises UserError for numbers that cannot be."""
+    """Raises UserError for numbers that cannot be, and files that cannot be written."""
     if options.sample < 0 or options.sample == 1:
         raise UserError(f"--sample {options.sample}: a covariance takes at least 2 images.")
-    if not options.epsilon >= 0:
-        raise UserError(f"--epsilon {options.epsilon}: a distance is at least 0.")
+    if not 0 <= options.epsilon < math.inf:
+        raise UserError(f"--epsilon {options.epsilon}: a distance is a number, at least 0.")
     if options.seed < 0:
         raise UserError(f"--seed {options.seed}: must be at least 0.")
+    for option, path in (("--report", options.report), ("--save-features", options.save_features)):
+        if path:
+            check_target(option, path)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -221,14 +275,15 @@ def main(argv: list[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     try:
         check_options(options)
-        result = score(options)
+        scored = score(options)
+        print_result(scored.result, options.json)  # first, so that no file's failure loses it
+        write_files(options, scored)
     except UserError as error:
         say(f"error: {error}")
         return 2
     except KeyboardInterrupt:
-        say("Interrupted: what was computed is kept, and the same command goes on from there.")
+        say("Interrupted.")
         return 130
-    print(json.dumps(result, indent=2) if options.json else score_text(result))
     return 0
 
 

@@ -1,8 +1,11 @@
 """Features of a source's images: from the cache where they are known, else by the FID Inception, kept as they come."""
 
 import collections
+import contextlib
+import hashlib
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -11,6 +14,7 @@ import numpy as np
 from kaggle_client import say
 from mifid_cache import FeatureCache
 from mifid_images import UNREADABLE, Source
+from tqdm import tqdm
 
 from monet.config import LOG, UserError
 from monet.inception_weights import Weights
@@ -50,8 +54,8 @@ def log_to_terminal() -> None:
 
 
 def listed(names: list[str]) -> str:
-    """The first few names, and how many more there are; what a terminal could mind is replaced."""
-    shown = ["".join(c if c.isprintable() else "?" for c in name) for name in names[:NAMES_SHOWN]]
+    """The first few names, and how many more there are."""
+    shown = names[:NAMES_SHOWN]
     return ", ".join(shown) + (f" and {len(names) - len(shown):,} more" if len(names) > len(shown) else "")
 
 
@@ -77,8 +81,22 @@ def refuse_unreadable(source: Source, faults: dict[int, str], skip: bool) -> lis
     return names
 
 
+def read_image(source: Source, position: int, digest: bytes) -> np.ndarray:
+    """An image's pixels, from the bytes of this SHA-256.
+
+    Raises:
+        UserError: if it has other bytes by now, or none.
+    """
+    with contextlib.suppress(*UNREADABLE):
+        data = source.reads[position]()
+        if hashlib.sha256(data).digest() == digest:
+            return source.decode(data)[0]
+    raise UserError(f"{source.names[position]} in {source.path} was changed while it was read. Run this again when all "
+                    "is written.")
+
+
 def compute(source: Source, wanted: dict[bytes, int], notes: dict[bytes, str], network: Callable, cache: FeatureCache,
-            label: str) -> None:
+            label: str) -> dict[bytes, tuple[np.ndarray, str]]:
     """Computes features, and keeps them in the cache now and then and however it ends.
 
     Args:
@@ -88,26 +106,33 @@ def compute(source: Source, wanted: dict[bytes, int], notes: dict[bytes, str], n
         network: of `make_network`.
         cache: where they go.
         label: what the progress bar says.
+
+    Returns:
+        What `FeatureCache.find` would: each image's features and note by its digest.
+
+    Raises:
+        UserError: as `read_image`.
     """
     from monet.inception import feature_batches  # here, because TensorFlow takes seconds to load
     from monet.painting import progress
 
-    digests, waiting, done = list(wanted), [], 0
+    digests, waiting, found, kept = list(wanted), [], {}, 0
 
     def keep() -> None:
-        nonlocal waiting, done
+        nonlocal waiting, kept
         if waiting:
             batch = np.concatenate(waiting)
-            part = digests[done:done + len(batch)]
-            cache.add(part, batch, [notes[digest] for digest in part])
-            done, waiting = done + len(batch), []
+            part = digests[len(found):len(found) + len(batch)]
+            kept += len(batch) * cache.add(part, batch, [notes[digest] for digest in part])
+            found.update((digest, (row, notes[digest])) for digest, row in zip(part, batch, strict=True))
+            waiting = []
 
     def images() -> Iterator[np.ndarray]:
         """Decoded by several threads, some images ahead."""
         with ThreadPoolExecutor(THREADS) as pool:
             pending = collections.deque()
             for digest in digests:
-                pending.append(pool.submit(lambda at: source.decode(source.reads[at]())[0], wanted[digest]))
+                pending.append(pool.submit(read_image, source, wanted[digest], digest))
                 if len(pending) > 2 * THREADS:
                     yield pending.popleft().result()
             while pending:
@@ -118,11 +143,16 @@ def compute(source: Source, wanted: dict[bytes, int], notes: dict[bytes, str], n
             for features in feature_batches(network, images()):
                 waiting.append(features)
                 so_far = sum(map(len, waiting))
-                show(done + so_far)
+                show(len(found) + so_far)
                 if so_far >= KEPT_EVERY:
                     keep()
-    finally:
         keep()
+    except BaseException as error:
+        keep()
+        if kept and isinstance(error, KeyboardInterrupt):
+            say(f"The features of {kept:,} more images are kept: the same command goes on from there.")
+        raise
+    return found
 
 
 def find_features(source: Source, positions: list[int], weights: Weights | None, network: Callable[[], Callable],
@@ -138,16 +168,19 @@ def find_features(source: Source, positions: list[int], weights: Weights | None,
         label: what the progress bar says.
 
     Raises:
-        UserError: for unreadable images, or features that cannot be kept.
+        UserError: for unreadable images, or some that change meanwhile.
     """
     if source.features is not None:
         return Found(source.features[positions], positions, [""] * len(positions), [])
     cache = FeatureCache(weights.digest)
     with ThreadPoolExecutor(THREADS) as pool:
-        digests = dict(zip(positions, pool.map(source.digest, positions), strict=True))
+        list(pool.map(source.digest, [position for position in positions if position not in source.digests]))
+        digests = {position: source.digest(position) for position in positions}
         known = cache.find(digests.values())
         new = [position for position in positions if digests[position] not in known]
-        looked = dict(zip(new, pool.map(lambda at: note_of_image(source, at), new), strict=True))
+        looks = tqdm(pool.map(lambda at: note_of_image(source, at), new), f"{label}: decoding", len(new), unit="image",
+                     disable=not new or not sys.stderr.isatty())
+        looked = dict(zip(new, looks, strict=True))
     faults = {position: fault for position, (_, fault) in looked.items() if fault}
     skipped = refuse_unreadable(source, faults, skip)
     wanted = {digests[position]: position for position in new if position not in faults}
@@ -156,8 +189,7 @@ def find_features(source: Source, positions: list[int], weights: Weights | None,
         if len(wanted) < len(positions) - len(faults):
             say(f"{len(positions) - len(new):,} of {len(positions):,} images are known from an earlier run.")
         notes = {digest: looked[position][0] for digest, position in wanted.items()}
-        compute(source, wanted, notes, network(), cache, label)
-        known.update(cache.find(list(wanted)))
+        known.update(compute(source, wanted, notes, network(), cache, label))
     kept = [position for position in positions if position not in faults]
     if len(kept) < 2:
         raise UserError(f"{source.path} holds {len(kept)} readable images, and a covariance takes at least 2. Give "

@@ -5,6 +5,7 @@ Nothing here imports TensorFlow, unless a TFRecord is decoded. Zips are read in 
 
 import hashlib
 import io
+import math
 import os
 import struct
 import zipfile
@@ -17,12 +18,14 @@ from PIL import Image
 
 from monet.config import SUBMISSION_SIZE, UserError
 
+NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 PAINTINGS = ("monet.npy", "monet_tfrec", "monet_jpg", "trainA")  # of training data, in the order of monet.layouts
 SUFFIXES = (".jpg", ".jpeg", ".png")  # in lower case
 RECORDS = (".tfrec", ".tfrecord", ".tfrecords")
 MOST_IMAGES = 100_000
 MOST_BYTES = 64 << 20  # of one encoded image
-MOST_TOTAL = 8 << 30  # of all images in a zip, unpacked, or of an array
+MOST_TOTAL = 8 << 30  # of all images in a zip, unpacked; arrays of images are read one by one
+MOST_FEATURES = 2 << 30  # of given features, in float64
 MOST_PIXELS = 32_000_000  # of one image, decoded: 96 MB
 UNREADABLE = (OSError, EOFError, ValueError, SyntaxError, struct.error, zlib.error, zipfile.BadZipFile,
               NotImplementedError, RuntimeError, Image.DecompressionBombError)
@@ -32,19 +35,28 @@ MODES = {"L": "grayscale", "LA": "grayscale", "1": "black and white", "CMYK": "C
 SIXTEEN_BITS = "of 16 bits, of which all above 255 becomes white"
 
 
+def printable(name: str) -> str:
+    """The name with ? for line ends, bytes that are no UTF-8, and the like."""
+    return name if name.isprintable() else "".join(c if c.isprintable() else "?" for c in name)
+
+
 @dataclass(frozen=True)
 class Source:
     """One side's images, or its features."""
 
     path: str  # the file or folder that they are in
     form: str  # "zip", "pictures", "TFRecords", "array" or "features"
-    names: list[str]
+    names: list[str]  # to be shown; what a terminal or a page could mind is replaced
     reads: list[Callable[[], bytes]] = field(default_factory=list)  # what each image is made from
     decode: Callable[[bytes], tuple[np.ndarray, str]] | None = None  # the image and what is odd about it
     features: np.ndarray | None = None  # [images, width], of "features" only
     extent: bytes = b""  # what else there is in the zip or folder, for telling whether it is the same
     is_sample: bool = False  # the built-in sample's
     digests: dict[int, bytes] = field(default_factory=dict)  # by position, as far as they were asked for
+
+    def __post_init__(self):
+        """Makes the names printable."""
+        object.__setattr__(self, "names", [printable(name) for name in self.names])
 
     def digest(self, position: int) -> bytes:
         """SHA-256 of what an image is made from, read once; b"" if it cannot be read."""
@@ -58,7 +70,7 @@ class Source:
     def describe(self) -> str:
         """How many there are, of what, where."""
         what = {"features": "images' features", "array": "images"}.get(self.form, f"images ({self.form})")
-        return f"{len(self.names):,} {what} in {self.path}"
+        return f"{len(self.names):,} {what} in {printable(self.path)}"
 
 
 def decode_picture(data: bytes) -> tuple[np.ndarray, str]:
@@ -185,13 +197,31 @@ def array_source(path: str) -> Source:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except UNREADABLE as error:
         raise UserError(f"{path} is no readable .npy file ({error}). Write it with np.save.") from None
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or array[0].size > MOST_PIXELS * 3:
+    fits = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3 and array.size
+    if not fits or array[0].size > MOST_PIXELS * 3:
         raise UserError(f"{path} holds {array.dtype} {list(array.shape)}. It must hold RGB pictures, uint8 [n, height, "
                         "width, 3].")
     shape = array.shape[1:]
     return Source(path, "array", [str(number) for number in range(len(array))],
                   [lambda row=row: shape[0].to_bytes(4, "little") + array[row].tobytes() for row in range(len(array))],
                   lambda data: (np.frombuffer(data, np.uint8, offset=4).reshape(shape), ""))
+
+
+def read_features(archive: zipfile.ZipFile) -> np.ndarray:
+    """The array `features` of an .npz, if its header says that it is not too large.
+
+    Raises:
+        UNREADABLE: any of these.
+    """
+    with archive.open("features.npy") as file:
+        read_header = NPY_HEADERS.get(np.lib.format.read_magic(file))
+        if not read_header:
+            raise ValueError("a version of .npy that numbers do not need")
+        shape, _, dtype = read_header(file)
+    if max(8, dtype.itemsize) * math.prod(shape) > MOST_FEATURES:
+        raise ValueError(f"{dtype} {list(shape)} is over {MOST_FEATURES >> 30} GB")
+    with archive.open("features.npy") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def feature_source(path: str) -> Source:
@@ -202,10 +232,7 @@ def feature_source(path: str) -> Source:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(info.file_size for info in archive.infolist()) > MOST_TOTAL:
-                raise ValueError(f"over {MOST_TOTAL >> 30} GB, unpacked")
-        with np.load(path, allow_pickle=False) as arrays:
-            features = arrays.get("features")
+            features = read_features(archive) if "features.npy" in archive.namelist() else None
     except UNREADABLE as error:
         raise UserError(f"{path} is no readable .npz file ({error}). Write it with --save-features.") from None
     if features is None or features.ndim != 2:

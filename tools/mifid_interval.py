@@ -33,14 +33,21 @@ def random_groups(images: int, rank: int, random: np.random.Generator) -> list[n
 
 def group_moments(generated: np.ndarray, real: np.ndarray, parts: list[np.ndarray]) -> Moments:
     """The moments of the generated images at the positions in `parts`."""
-    centred = generated - generated.mean(axis=0)
-    projected = centred @ covariance_factor(real).T
-    if len(projected) < projected.shape[1]:  # fewer coordinates hold the same inner products
-        projected = scipy.linalg.qr(projected.T, mode="r", check_finite=False)[0][:len(projected)].T
-    return Moments(np.array([len(part) for part in parts]), np.stack([centred[part].sum(axis=0) for part in parts]),
-                   np.array([np.square(centred[part]).sum() for part in parts]),
-                   np.stack([projected[part].sum(axis=0) for part in parts]),
-                   np.stack([projected[part].T @ projected[part] for part in parts]))
+    mean, factor = generated.mean(axis=0), covariance_factor(real)
+
+    def of_group(part: np.ndarray) -> tuple:
+        """Of one group, so that no second array as large as all features is made."""
+        rows = generated[part] - mean
+        return rows.sum(axis=0), np.vdot(rows, rows), rows @ factor.T
+
+    total, square, projected = zip(*map(of_group, parts), strict=True)
+    count = np.array([len(part) for part in parts])
+    if len(generated) < len(factor):  # fewer coordinates hold the same inner products
+        wide = np.concatenate(projected).T
+        narrow = scipy.linalg.qr(wide, mode="r", check_finite=False)[0][:len(generated)].T
+        projected = np.split(narrow, np.cumsum(count)[:-1])
+    return Moments(count, np.stack(total), np.array(square), np.stack([rows.sum(axis=0) for rows in projected]),
+                   np.stack([rows.T @ rows for rows in projected]))
 
 
 def distances_of_unions(moments: Moments, chosen: np.ndarray, between: np.ndarray, real_trace: float) -> np.ndarray:
@@ -124,8 +131,9 @@ def find_intervals(generated, real, fid: float, distances: np.ndarray, epsilon: 
     fids = distances_of_unions(group_moments(generated, real, parts), chosen, between, real_trace)
     near = np.array([[np.nansum(distances[part]), np.isfinite(distances[part]).sum()] for part in parts])
     near = chosen @ near
+    usable = near[:, 1] > 0  # halves with an image that has a distance
     excess = (fids.mean() - fid) * (1 - len(generated) / max(total, len(generated)))
     fids = np.clip(fid - excess + fids - fids.mean(), 0, None)
     bounds = [(1 - COVERED) / 2, (1 + COVERED) / 2]
-    return Intervals(tuple(np.quantile(fids, bounds)),
-                     tuple(np.quantile(with_penalty(fids, near[:, 0] / near[:, 1], epsilon), bounds)), float(excess))
+    scores = with_penalty(fids[usable], near[usable, 0] / near[usable, 1], epsilon)
+    return Intervals(tuple(np.quantile(fids, bounds)), tuple(np.quantile(scores, bounds)), float(excess))

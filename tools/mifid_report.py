@@ -11,7 +11,7 @@ import numpy as np
 from mifid_features import Found
 from mifid_images import Source
 from mifid_plots import curve, principal_map, scatter
-from mifid_text import caveats, threshold_words
+from mifid_text import caveats, interval, threshold_words
 from PIL import Image
 
 from monet.files import whole_file
@@ -88,11 +88,8 @@ def unlikeness(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 def figures(result: dict) -> str:
     """The figures as cards."""
-    def within(name: str) -> str:
-        low, high = result[f"{name}_low"], result[f"{name}_high"]
-        return "" if low is None else f"95%: {low:,.2f} to {high:,.2f}"
-
-    cards = [("MiFID", f"{result['mifid']:,.2f}", within("mifid")), ("FID", f"{result['fid']:,.2f}", within("fid")),
+    cards = [("MiFID", f"{result['mifid']:,.2f}", interval(result, "mifid")),
+             ("FID", f"{result['fid']:,.2f}", interval(result, "fid")),
              ("memorization distance", f"{result['memorization_distance']:.4f}", threshold_words(result)),
              ("KID", f"{result['kid']:.4g}", f"± {result['kid_std']:.4g} over subsets"),
              ("images", f"{result['num_images']:,}", f"against {result['num_reference']:,} of the reference")]
@@ -185,5 +182,6 @@ def write_report(path: str, result: dict, submission: tuple[Source, Found], refe
         likeness_section(submission, unlikeness(generated, real)),
         map_section(generated, real), history_section(os.path.join(folder, "history.csv")),
         f"<p class=faint>Inception weights: {html.escape(result['weights'] or 'none, features as given')}</p></html>"]
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    # A path may hold bytes that are no UTF-8.
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="replace") as file:
         file.write("\n".join(page))

@@ -1,9 +1,14 @@
 """The score of tools/mifid.py in words, for the terminal and for its report."""
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """A 95% interval; empty if there is none."""
-    return "" if low is None else f"   95%: {low:,.2f} to {high:,.2f}"
+def interval(result: dict, name: str) -> str:
+    """A figure's 95% interval, whose it is, and whether the figure lies in it; empty if there is none."""
+    low, high, own = result[f"{name}_low"], result[f"{name}_high"], result[name]
+    if low is None:
+        return ""
+    whose = f" for all {result['sampled_from']:,}" if "sampled_from" in result else ""
+    beyond = "" if low <= own <= high else f", {'below' if low > own else 'above'} which that of these images lies"
+    return f"95%: {low:,.2f} to {high:,.2f}{whose}{beyond}"
 
 
 def threshold_words(result: dict) -> str:
@@ -30,12 +35,14 @@ def caveats(result: dict) -> list[str]:
 def score_text(result: dict) -> str:
     """The figures of the JSON object, a line each."""
     lines = [
-        f"FID                    {result['fid']:,.4f}{interval(result['fid_low'], result['fid_high'])}",
+        f"FID                    {result['fid']:,.4f}   {interval(result, 'fid')}".rstrip(),
         f"memorization distance  {result['memorization_distance']:.4f}   {threshold_words(result)}",
-        f"MiFID                  {result['mifid']:,.4f}{interval(result['mifid_low'], result['mifid_high'])}",
+        f"MiFID                  {result['mifid']:,.4f}   {interval(result, 'mifid')}".rstrip(),
         f"KID                    {result['kid']:.4g} ± {result['kid_std']:.4g}",
         f"images                 {result['num_images']:,}, against {result['num_reference']:,} of the reference",
         f"weights                {result['weights'] or 'none: features as given'}",
         f"seconds                {result['seconds']:.1f}",
     ]
+    if result["fid_low"] is not None:
+        lines.append("95%                    by random halves of the images, not a bootstrap")
     return "\n".join([*lines, *caveats(result)])

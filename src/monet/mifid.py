@@ -14,6 +14,7 @@ from monet.config import UserError
 
 EPSILON = 0.1  # below this memorization distance MiFID punishes; assumed for this competition, it is not published
 TINY = 1e-15  # that Kaggle's formula adds to the divisor
+LARGEST = 1e20  # of a feature; the deviation of KID takes products of twelve
 ROUNDING = 1e-10  # relative error that FID's sum of roots may have
 BLOCK = 1024  # generated images whose distances to the real ones are in memory at once
 KID_SUBSETS, KID_SIZE = 100, 1000  # subsets, and the most images of each side in one
@@ -23,7 +24,7 @@ def as_features(features, side: str, fewest: int = 2) -> np.ndarray:
     """`features` as float64 `[images, width]`, checked; `side` names them in errors.
 
     Raises:
-        UserError: for another shape, fewer than `fewest` images, or numbers that are not finite.
+        UserError: for another shape, fewer than `fewest` images, or numbers that are not finite or over `LARGEST`.
     """
     array = np.asarray(features)
     if array.ndim != 2 or not array.shape[1] or array.dtype.kind not in "fiub":
@@ -32,11 +33,14 @@ def as_features(features, side: str, fewest: int = 2) -> np.ndarray:
     if len(array) < fewest:
         raise UserError(f"There are {len(array)} {side} images, and a covariance takes at least {fewest}. Give more.")
     array = array.astype(np.float64, copy=False)
+    if array.min() >= -LARGEST and array.max() <= LARGEST:  # not so if one is NaN
+        return array
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(bad):
         raise UserError(f"The features of {len(bad):,} of {len(array):,} {side} images are not finite (the first: row "
                         f"{bad[0]}). Compute them again.")
-    return array
+    raise UserError(f"The features of the {side} images are as large as {np.abs(array).max():.1g}, which no network "
+                    "gives. Compute them again.")
 
 
 def as_pair(generated, real) -> tuple[np.ndarray, np.ndarray]:
