@@ -334,7 +334,7 @@ class Trainer:
             copy_to_paint(generator, self.system.optimizers[generator.name], self.painter)
 
     def preview(self, finished: bool = False) -> None:
-        """Paints the preview with the weights so far, or if training is `finished`, with those that are handed in, which
+        """Paints the preview with the weights so far, or if training is `finished`, with those that are handed in and
         stay in the painter; writes the picture, and measures the time an image."""
         with self.clock.measured("preview"):
             self.update_painter()
