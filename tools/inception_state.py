@@ -21,7 +21,7 @@ def block_a(width, pool):
 
 
 def block_c(inner):
-    """The same of a block of 17x17 pixels."""
+    """The same of a block with rows and columns of 7."""
     return {"branch1x1": (768, 192, 1, 1), "branch7x7_1": (768, inner, 1, 1), "branch7x7_2": (inner, inner, 1, 7),
             "branch7x7_3": (inner, 192, 7, 1), "branch7x7dbl_1": (768, inner, 1, 1),
             "branch7x7dbl_2": (inner, inner, 7, 1), "branch7x7dbl_3": (inner, inner, 1, 7),
@@ -30,7 +30,7 @@ def block_c(inner):
 
 
 def block_e(width):
-    """The same of a block of 8x8 pixels."""
+    """The same of one of the last two blocks."""
     return {"branch1x1": (width, 320, 1, 1), "branch3x3_1": (width, 384, 1, 1), "branch3x3_2a": (384, 384, 1, 3),
             "branch3x3_2b": (384, 384, 3, 1), "branch3x3dbl_1": (width, 448, 1, 1), "branch3x3dbl_2": (448, 384, 3, 3),
             "branch3x3dbl_3a": (384, 384, 1, 3), "branch3x3dbl_3b": (384, 384, 3, 1),
@@ -70,7 +70,6 @@ def random_state(seed=0, narrow=1):
     draw, state = np.random.default_rng(seed), {}
 
     def put(name, array):
-        """Enters it as float32."""
         state[name] = np.asarray(array, np.float32)
 
     for name, shape in CONVOLUTIONS.items():
@@ -93,12 +92,12 @@ def integer(number):
 
 
 def text(words):
-    """The instruction that puts words on a pickle's stack."""
+    """The instruction for a text."""
     return b"X" + struct.pack("<I", len(words.encode())) + words.encode()
 
 
 def numbers(values):
-    """The instructions that put a tuple of numbers on a pickle's stack."""
+    """The instructions for a tuple of numbers."""
     return b"(" + b"".join(map(integer, values)) + b"t"
 
 

@@ -315,8 +315,7 @@ class Trainer:
             else:  # some variables are sums over all machines, which all of them must ask for
                 for variable in system_variables(self.system).values():
                     value_of(variable)
-        # What training begins with is scored to know how long it takes, if that matters.
-        if self.config.select_by != "last" and (self.step or self.clock.deadline is not None):
+        if self.config.select_by != "last" and (self.step or self.clock.deadline is not None):  # that needs the time
             self.score()
         self.saved_at, self.read_at = self.step, time.monotonic()
         if self.step > self.broke_at:
@@ -337,8 +336,8 @@ class Trainer:
             copy_to_paint(generator, self.system.optimizers[generator.name], self.painter)
 
     def preview(self, finished: bool = False) -> None:
-        """Paints the preview's photos with the weights so far, or if training is `finished`, with those that are handed
-        in, which it then leaves in the painter; writes the picture, and measures the time an image."""
+        """Paints the preview with the weights so far, or if training is `finished`, with those that are handed in and
+        stay in the painter; writes the picture, and measures the time an image."""
         with self.clock.measured("preview"):
             self.update_painter()
             if finished and self.writes:
