@@ -198,3 +198,13 @@ def test_there_is_no_way_back(system):
 def test_weights_of_a_way_back_are_refused(weights):
     with pytest.raises(UserError, match="--system cut has no way back, so that --cycle-weight .* Take --preset cut"):
         make_config(system="cut", **weights)
+
+
+def test_a_place_without_features_has_a_finite_gradient():
+    """As a grey pixel has, whose colours are 0: all biases are, at first."""
+    projection = projection_network([3], "projection")
+    with tf.GradientTape() as tape:
+        embedded = projection([tf.zeros([1, 4, 3])])
+        total = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(embedded)])
+    for gradient in tape.gradient(total, projection.trainable_variables):
+        assert np.isfinite(gradient).all()

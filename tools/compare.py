@@ -49,8 +49,8 @@ class Job:
     width: int = 0  # most filters of a network's first layer; 0: as the machine demands
     batch_size: int = 0  # likewise
     maps: bool = False  # keep the discriminators' maps, too
-    weights: str = ""  # file of the FID Inception's; empty: FID is not measured
     values: dict = dataclasses.field(default_factory=dict)  # fields set for all presets
+    weights: str = ""  # file of the FID Inception's; empty: FID is not measured
 
 
 def job_config(job: Job, accelerated: bool) -> tuple[Config, list[str]]:

@@ -12,6 +12,18 @@ from monet.players import Discriminator, apply_apart, make_loss_scale, make_opti
 EMBEDDING = 256  # numbers that describe a place (paper)
 
 
+class UnitLength(keras.layers.Layer):
+    """Divides vectors by their length; those of zeros stay, with a finite gradient, which Keras 3's layer has not."""
+
+    def call(self, inputs):
+        """`[…, channels]` to the same shape."""
+        return tf.math.l2_normalize(inputs, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        """That of the input."""
+        return input_shape
+
+
 def projection_network(widths: list[int], name: str) -> keras.Model:
     """A two-layer perceptron for each layer that is compared.
 
@@ -30,7 +42,7 @@ def projection_network(widths: list[int], name: str) -> keras.Model:
                                name=f"mlp{number}_hidden")(x)
         x = keras.layers.Dense(EMBEDDING, kernel_initializer=normal_initializer(), dtype="float32",
                                name=f"mlp{number}_out")(x)
-        embedded.append(keras.layers.UnitNormalization(dtype="float32", name=f"mlp{number}_unit")(x))
+        embedded.append(UnitLength(dtype="float32", name=f"mlp{number}_unit")(x))
     return keras.Model(features, embedded, name=name)
 
 
