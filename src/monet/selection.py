@@ -163,13 +163,18 @@ class Selection:
             writer.writerows(self.rows)
 
 
+def best_of(meta: np.ndarray) -> Best:
+    """What the array `BEST_META` says."""
+    return Best(**json.loads(meta.tobytes()))
+
+
 def read_best(path: str) -> Best:
     """What is kept at `path`.
 
     Raises:
         One of `UNREADABLE`: if it is damaged.
     """
-    return Best(**json.loads(read_arrays(path, BEST_META)[""].tobytes()))
+    return best_of(read_arrays(path, BEST_META)[""])
 
 
 def set_best_aside(files: RunFiles, why: str) -> None:
@@ -197,9 +202,8 @@ def restore_best(network: keras.Model, path: str) -> int:
         UserError: if it cannot be read, or does not fit.
     """
     try:
-        best = read_best(path)
         arrays = read_arrays(path)
-        arrays.pop(BEST_META)
+        best = best_of(arrays.pop(BEST_META))
     except UNREADABLE as error:
         raise UserError(f"{path} holds no generator that --select-by kept ({error}). Give --select-by last to hand in "
                         "the last one, or remove that file.") from None
