@@ -9,7 +9,9 @@ from PIL import Image
 
 from monet import pipeline
 from monet.config import make_config
-from monet.records import find_data, write_records
+from monet.records import find_data, read_examples, write_records
+from monet.selection import chosen_photos
+from monet.submission import photo_batches
 
 PLAIN = {"image_size": 32, "jitter": 0, "mirror": False}
 
@@ -122,3 +124,11 @@ def test_images_of_any_size_are_resized(shape):
 def test_the_preview_takes_the_first_images_as_they_are(tmp_path):
     data = write_greys(tmp_path, 1, 4)
     assert levels(pipeline.first_images(data.photo, 3, 16)) == [5, 15, 25]
+
+
+def test_no_stream_is_tuned_by_a_thread_that_may_oversleep(small_data):
+    """TensorFlow's tuning thread sleeps up to a minute, and what ends the stream waits for it."""
+    config = make_config()
+    for stream in (pipeline.training_pairs(small_data, config), photo_batches(small_data.photo, config),
+                   chosen_photos(small_data.photo, 4, 0), read_examples(small_data.monet)):
+        assert stream.options().autotune.enabled is False

@@ -2,10 +2,10 @@
 
 import contextlib
 import json
-import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator
-from multiprocessing.pool import ThreadPool
+from concurrent import futures
 from typing import NamedTuple
 
 import numpy as np
@@ -75,10 +75,20 @@ def within(seconds: float, action: Callable[[], object]):
         TimeoutError: if it does not.
         Exception: what `action` raises.
     """
-    try:
-        return ThreadPool(1).apply_async(action).get(seconds)
-    except multiprocessing.TimeoutError:
-        raise TimeoutError(f"no answer in {seconds:g} s") from None
+    outcome = futures.Future()
+
+    def attempt():
+        try:
+            outcome.set_result(action())
+        except BaseException as error:  # whatever it is, it belongs to the thread that asked
+            outcome.set_exception(error)
+
+    # A daemon, unlike a pool's: it neither keeps the program from ending nor writes of its own end.
+    threading.Thread(target=attempt, daemon=True).start()
+    futures.wait([outcome], seconds)
+    if not outcome.done():
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    return outcome.result()
 
 
 def remote_tpu() -> str:

@@ -105,7 +105,7 @@ def training_pairs(data: Data, config: Config, first_step: int = 0,
     first, batch = first_step * config.batch_size, context.get_per_replica_batch_size(config.batch_size)
     sides = [training_side(image_set, config, side, first, context).batch(batch, drop_remainder=True)
              for side, image_set in enumerate((data.photo, data.monet))]
-    return tf.data.Dataset.zip(tuple(sides)).prefetch(tf.data.AUTOTUNE)
+    return tf.data.Dataset.zip(tuple(sides)).prefetch(2)
 
 
 def first_images(image_set: ImageSet, count: int, size: int) -> tf.Tensor:

@@ -104,13 +104,18 @@ def list_rows(kind: str, files) -> tf.data.Dataset:
     of an image file is without folder and suffix; that of the competition's records is empty here, as they hold it.
     """
     if kind == "npy":
-        return numbered(files[0], array_pictures(files[0]))
-    if kind == "tfds":
+        rows = numbered(files[0], array_pictures(files[0]))
+    elif kind == "tfds":
         paths = tf.data.Dataset.from_tensor_slices(files)
-        return paths.flat_map(lambda path: numbered(path, tf.data.TFRecordDataset(path)))
-    if kind == "images":
-        return tf.data.Dataset.from_tensor_slices((tf.strings.regex_replace(files, r"^.*/|\.[^./]*$", ""), files))
-    return tf.data.TFRecordDataset(files).map(lambda record: ("", record))
+        rows = paths.flat_map(lambda path: numbered(path, tf.data.TFRecordDataset(path)))
+    elif kind == "images":
+        rows = tf.data.Dataset.from_tensor_slices((tf.strings.regex_replace(files, r"^.*/|\.[^./]*$", ""), files))
+    else:
+        rows = tf.data.TFRecordDataset(files).map(lambda record: ("", record))
+    options = tf.data.Options()
+    # Its thread sleeps up to a minute at a time, and now and then is not woken: the program then ended that much later.
+    options.autotune.enabled = False
+    return rows.with_options(options)
 
 
 def read_examples(image_set: ImageSet) -> tf.data.Dataset:
