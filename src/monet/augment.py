@@ -15,19 +15,27 @@ SHIFTED = 1 / 8  # most of a side that `translated` shifts by (paper)
 CUT_OUT = 1 / 2  # of a side that `cut_out` blanks (paper)
 
 
-def per_image(images: tf.Tensor, seed: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    """A uniform random number for each image, `[batch, 1, 1, 1]`."""
-    return tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], seed, low, high)
+def split_seed(seed: tf.Tensor, count: int) -> list[tf.Tensor]:
+    """`count` independent seeds, each int32 `[2]`, from one."""
+    return tf.unstack(tf.random.experimental.stateless_split(seed, count)) if count else []
+
+
+def per_image(images: tf.Tensor, seed: tf.Tensor, count: int) -> list[tf.Tensor]:
+    """`count` random numbers for each image, each `[batch, 1, 1, 1]` in [0, 1).
+
+    Drawn at once: written out for a compiler, a draw is hundreds of operations.
+    """
+    return tf.unstack(tf.random.stateless_uniform([count, tf.shape(images)[0], 1, 1, 1], seed))
 
 
 def recolored(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Brightness plus -0.5 to 0.5, saturation times 0 to 2, contrast times 0.5 to 1.5 (paper)."""
-    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
-    images += per_image(images, seeds[0], -0.5, 0.5)
+    brightness, saturation, contrast = per_image(images, seed, 3)
+    images += brightness - 0.5
     gray = tf.reduce_mean(images, 3, keepdims=True)
-    images = (images - gray) * per_image(images, seeds[1], 0.0, 2.0) + gray
+    images = (images - gray) * (2.0 * saturation) + gray
     mean = tf.reduce_mean(images, [1, 2, 3], keepdims=True)
-    return (images - mean) * per_image(images, seeds[2], 0.5, 1.5) + mean
+    return (images - mean) * (contrast + 0.5) + mean
 
 
 def translated(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -35,32 +43,26 @@ def translated(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
     Written as products with matrices of zeros and ones, which a TPU multiplies faster than it gathers.
     """
-    batch, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-
-    def shift_matrices(size: int, salt: int) -> tf.Tensor:
+    def shift_matrices(size: int, draws: tf.Tensor) -> tf.Tensor:
         most = int(size * SHIFTED + 0.5)
-        own_seed = tf.random.experimental.stateless_fold_in(seed, salt)
-        shifts = tf.random.stateless_uniform([batch, 1, 1], own_seed, -most, most + 1, tf.int32)
+        shifts = tf.cast(draws[:, 0] * (2 * most + 1), tf.int32) - most
         sources = tf.range(size)[None, :, None] + shifts
         return tf.cast(tf.equal(sources, tf.range(size)[None, None, :]), images.dtype)
 
-    rows, columns = shift_matrices(height, 0), shift_matrices(width, 1)
+    rows, columns = map(shift_matrices, images.shape[1:3], per_image(images, seed, 2))
     images = tf.einsum("bij,bjwc->biwc", rows, images)
     return tf.einsum("bij,bhjc->bhic", columns, images)
 
 
 def cut_out(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """With a box of `CUT_OUT` of each side, its middle anywhere in the image, set to 0."""
-    batch = tf.shape(images)[0]
-
-    def inside(size: int, salt: int) -> tf.Tensor:
-        own_seed = tf.random.experimental.stateless_fold_in(seed, salt)
-        middle = tf.random.stateless_uniform([batch, 1], own_seed, 0, size, tf.int32)
+    def inside(size: int, draws: tf.Tensor) -> tf.Tensor:
+        middle = tf.cast(draws[:, 0, 0] * size, tf.int32)
         half = int(size * CUT_OUT) // 2
         pixels = tf.range(size)[None]
         return tf.logical_and(pixels >= middle - half, pixels < middle + half)
 
-    rows, columns = inside(images.shape[1], 0), inside(images.shape[2], 1)
+    rows, columns = map(inside, images.shape[1:3], per_image(images, seed, 2))
     hole = tf.logical_and(rows[:, :, None], columns[:, None, :])
     return tf.where(hole[..., None], tf.zeros_like(images), images)
 
@@ -82,8 +84,8 @@ def make_augmentation(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Ten
     parts = [pick(AUGMENTATIONS, name, "diffaugment") for name in names]
 
     def augmented(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        for number, part in enumerate(parts):
-            images = part(images, tf.random.experimental.stateless_fold_in(seed, number))
+        for part, own_seed in zip(parts, split_seed(seed, len(parts)), strict=True):
+            images = part(images, own_seed)
         return images
 
     return augmented

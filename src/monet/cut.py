@@ -3,6 +3,7 @@
 import tensorflow as tf
 from tensorflow import keras
 
+from monet.augment import split_seed
 from monet.config import Config
 from monet.layers import normal_initializer
 from monet.losses import patch_nce
@@ -93,8 +94,7 @@ class Cut:
     def drawn_places(self, layers: list[tf.Tensor], seed: tf.Tensor) -> list[tf.Tensor]:
         """Positions to compare in each layer, without repetition: all of them if there are no more than asked for."""
         drawn = []
-        for number, layer in enumerate(layers):
-            own_seed = tf.random.experimental.stateless_fold_in(seed, number)
+        for layer, own_seed in zip(layers, split_seed(seed, len(layers)), strict=True):
             order = tf.argsort(tf.random.stateless_uniform([layer.shape[1] * layer.shape[2]], own_seed))
             drawn.append(order[:self.config.nce_patches])
         return drawn
@@ -122,7 +122,7 @@ class Cut:
         with `progress`.
         """
         generator, projection = self.networks["photo_to_monet"], self.networks["projection"]
-        seeds = iter([tf.random.experimental.stateless_fold_in(seed, call) for call in range(6)])
+        seeds = iter(split_seed(seed, 6))
         with tf.GradientTape() as tape:
             batches = [photo, monet] if self.config.nce_identity else [photo]
             seen = apply_apart(lambda images: self.painting_encoder([images, next(seeds)], training=True), batches,

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from monet.augment import split_seed
 from monet.config import Config, pick
 from monet.kernel_gradients import Calls, tapped
 from monet.losses import DISTANCES
@@ -64,7 +65,7 @@ class CycleGan:
         """
         calls = {name: Calls(self.networks[name], network) for name, network in self.tapped.items()}
         to_monet, to_photo = calls["photo_to_monet"], calls["monet_to_photo"]
-        seeds = iter([tf.random.experimental.stateless_fold_in(seed, call) for call in range(10)])
+        seeds = iter(split_seed(seed, 10))
 
         def paint(generator, *batches):
             return apply_apart(lambda images: generator([images, next(seeds)]), batches, self.config)

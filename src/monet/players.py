@@ -6,7 +6,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.augment import make_augmentation
+from monet.augment import make_augmentation, split_seed
 from monet.config import Config, UserError, pick
 from monet.losses import ADVERSARIAL_LOSSES, AdversarialLoss
 from monet.networks import FEATURES, build_discriminator
@@ -144,11 +144,11 @@ class ImagePool:
         """
         batch = fakes.shape[0]
         filling = self.count < self.size
-        shuffled = tf.argsort(tf.random.stateless_uniform([self.size], seed))[:batch]
+        order, chance = tf.split(tf.random.stateless_uniform([self.size + batch], seed), [self.size, batch])
+        shuffled = tf.argsort(order)[:batch]
         in_order = tf.cast((self.count + tf.range(batch, dtype=tf.int64)) % self.size, tf.int32)
         places = tf.where(filling, in_order, shuffled)
-        own_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        stored = tf.logical_or(filling, tf.random.stateless_uniform([batch], own_seed) < 0.5)[:, None, None, None]
+        stored = tf.logical_or(filling, chance < 0.5)[:, None, None, None]
         old = tf.gather(self.images, places)
         shown = tf.where(tf.logical_and(stored, tf.logical_not(filling)), old, fakes)
         kept = tf.where(stored, fakes, old)
@@ -202,10 +202,10 @@ class Discriminator:
     def loss_and_gradients(self, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor, share: float):
         """The discriminator's loss on two batches of images, the mean over heads, and `share` times its gradients."""
         fake = tf.stop_gradient(fake)
+        of_pool, *own_seeds = split_seed(seed, 3)
         if self.pool:
-            fake = self.pool.swapped(fake, tf.random.experimental.stateless_fold_in(seed, 0))
-        batches = [self.augmented(images, tf.random.experimental.stateless_fold_in(seed, number))
-                   for number, images in enumerate((real, fake), start=1)]
+            fake = self.pool.swapped(fake, of_pool)
+        batches = list(map(self.augmented, (real, fake), own_seeds))
         with tf.GradientTape() as tape:
             judged = apply_apart(lambda images: self.network(images, training=True), batches, self.config)
             real_heads, fake_heads = (tf.nest.flatten(heads) for heads in judged)
