@@ -14,7 +14,7 @@ from bench_row import PAIRS, Row
 from inception_state import random_state, write_state_dict
 from peer_python import HOW, peer_python
 
-IMAGES = 96  # a measurement: three batches
+IMAGES = 192  # a measurement: six batches
 MANY = 10_000  # images whose features must fit into memory
 NARROW = 16  # of the network that is asked for so many: an image costs it milliseconds, and as much memory
 
