@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tpu_check
 from tpu_check import CORES, GIB, Program, compared, largest_batch, lines_of, report
@@ -122,6 +123,27 @@ def test_painting_compiles_for_the_tpu(in_tpu_environment):
     pixels = 256 * 256 * 3 * 4
     assert painting["memory"] > 2 * pixels  # a photo and a painting
     assert painting["flops"] > 1e6
+
+
+@pytest.mark.lengthy
+def test_the_tpus_random_numbers_are_uniform_and_follow_from_the_seed(in_tpu_environment):
+    asked = """
+import json
+import jax
+import numpy as np
+import tensorflow as tf
+import tpu_program as tpu
+draw = tpu.lifted(lambda seed: tpu.tpu_uniform([4, 5000], seed), [tf.TensorSpec([2], tf.int32)])
+results = [jax.jit(draw.call.call)(np.array(seed, np.int32))[0] for seed in ([1, 2], [1, 2], [1, 3])]
+print(json.dumps([np.asarray(result, float).ravel().tolist() for result in results]))
+"""
+    first, again, other = json.loads(in_tpu_environment("-c", asked).splitlines()[-1])
+    assert first == again
+    for draws in (first, other):
+        assert min(draws) >= 0.0 and max(draws) < 1.0
+        counts, _ = np.histogram(draws, bins=10, range=(0.0, 1.0))
+        assert abs(counts - 2000).max() < 250  # 6 standard deviations
+    assert abs(np.corrcoef(first, other)[0, 1]) < 0.05  # 7
 
 
 @pytest.mark.lengthy
