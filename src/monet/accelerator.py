@@ -80,7 +80,7 @@ def within(seconds: float, action: Callable[[], object]):
     def attempt():
         try:
             outcome.set_result(action())
-        except BaseException as error:  # whatever it is, it belongs to the thread that asked
+        except Exception as error:  # raised in the thread that asked
             outcome.set_exception(error)
 
     # A daemon, unlike a pool's: it neither keeps the program from ending nor writes of its own end.
