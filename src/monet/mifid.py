@@ -20,8 +20,8 @@ BLOCK = 1024  # generated images whose distances to the real ones are in memory 
 KID_SUBSETS, KID_SIZE = 100, 1000  # subsets, and the most images of each side in one
 
 
-def as_features(features, side: str, fewest: int = 2) -> np.ndarray:
-    """`features` as float64 `[images, width]`, checked; `side` names them in errors.
+def checked(features, side: str, fewest: int = 2) -> np.ndarray:
+    """`features` as an array `[images, width]` of whatever real dtype they have; `side` names them in errors.
 
     Raises:
         UserError: for another shape, fewer than `fewest` images, or numbers that are not finite or over `LARGEST`.
@@ -32,7 +32,6 @@ def as_features(features, side: str, fewest: int = 2) -> np.ndarray:
                         "must be real numbers [images, width].")
     if len(array) < fewest:
         raise UserError(f"There are {len(array)} {side} images, and a covariance takes at least {fewest}. Give more.")
-    array = array.astype(np.float64, copy=False)
     if array.min() >= -LARGEST and array.max() <= LARGEST:  # not so if one is NaN
         return array
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
@@ -43,17 +42,28 @@ def as_features(features, side: str, fewest: int = 2) -> np.ndarray:
                     "gives. Compute them again.")
 
 
-def as_pair(generated, real) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides through `as_features`.
+def as_features(features, side: str, fewest: int = 2) -> np.ndarray:
+    """What `checked` returns, in float64."""
+    return checked(features, side, fewest).astype(np.float64, copy=False)
+
+
+def checked_pair(generated, real) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides through `checked`.
 
     Raises:
         UserError: as there, and if their widths differ.
     """
-    generated, real = as_features(generated, "generated"), as_features(real, "real")
+    generated, real = checked(generated, "generated"), checked(real, "real")
     if generated.shape[1] != real.shape[1]:
         raise UserError(f"The generated images have {generated.shape[1]:,} features each and the real ones "
                         f"{real.shape[1]:,}. Compute both with the same network.")
     return generated, real
+
+
+def as_pair(generated, real) -> tuple[np.ndarray, np.ndarray]:
+    """What `checked_pair` returns, in float64."""
+    generated, real = checked_pair(generated, real)
+    return generated.astype(np.float64, copy=False), real.astype(np.float64, copy=False)
 
 
 def covariance_factor(features: np.ndarray) -> np.ndarray:
@@ -79,30 +89,56 @@ def sum_of_singular_values(matrix: np.ndarray) -> float:
     return float(scipy.linalg.svdvals(matrix, overwrite_a=True, check_finite=False).sum())
 
 
-def trace_of_root(generated: np.ndarray, real: np.ndarray) -> float:
-    """tr sqrt(S_g S_r) for the covariances S of both sides, float64.
+class Moments(NamedTuple):
+    """What FID takes of the side with more images."""
 
-    With factors S = F^T F it is the sum of the singular values of F_g F_r^T: the eigenvalues of S_g S_r are those of
-    (F_g F_r^T)^T (F_g F_r^T). The matrix has as many columns as the smaller side has images, or fewer: at most `width`.
+    mean: np.ndarray  # float64 [width]
+    trace: float  # of the covariance, ddof=1
+    products: np.ndarray  # float64 [images, n]: of the images' distances from the mean with n given vectors
+
+
+def moments(features: np.ndarray, near: np.ndarray, vectors: np.ndarray) -> Moments:
+    """The moments of `features`, `BLOCK` rows at a time: a copy of them all would take longer than the arithmetic.
+
+    Args:
+        features: `[images, width]`, any real dtype.
+        near: float64 `[width]`, subtracted first; the nearer to the mean, the less is lost to rounding.
+        vectors: float64 `[n, width]`.
     """
-    few, many = sorted((generated, real), key=len)
-    factor = covariance_factor(few)
-    if len(few) > few.shape[1]:
-        return sum_of_singular_values(covariance_factor(many) @ factor.T)
-    product = many @ factor.T  # centred afterwards, when it is narrow
-    return sum_of_singular_values((product - product.mean(axis=0)) / np.sqrt(len(many) - 1))
+    sums, squares = np.zeros(features.shape[1]), 0.0
+    products = np.empty([len(features), len(vectors)])
+    for start in range(0, len(features), BLOCK):
+        block = features[start:start + BLOCK].astype(np.float64)
+        block -= near
+        sums += block.sum(axis=0)
+        squares += np.vdot(block, block)
+        products[start:start + BLOCK] = block @ vectors.T
+    mean = sums / len(features)
+    products -= products.mean(axis=0)
+    return Moments(near + mean, float(squares - sums @ mean) / (len(features) - 1), products)
 
 
 def frechet_distance(generated, real) -> float:
     """FID: |mu_g - mu_r|^2 + tr S_g + tr S_r - 2 tr sqrt(S_g S_r), with covariances of ddof=1; never negative.
 
+    With factors S = F^T F the last trace is the sum of the singular values of F_g F_r^T: the eigenvalues of S_g S_r are
+    those of (F_g F_r^T)^T (F_g F_r^T). The matrix has as many columns as the smaller side has images, or fewer: at most
+    `width`.
+
     Raises:
         UserError: as `as_pair`.
     """
-    generated, real = as_pair(generated, real)
-    between = generated.mean(axis=0) - real.mean(axis=0)
-    traces = generated.var(axis=0, ddof=1).sum() + real.var(axis=0, ddof=1).sum()
-    return max(float(between @ between + traces - 2 * trace_of_root(generated, real)), 0.0)
+    few, many = sorted(checked_pair(generated, real), key=len)
+    few = few.astype(np.float64, copy=False)
+    factor, mean = covariance_factor(few), few.mean(axis=0)
+    thin = len(few) <= few.shape[1]
+    found = moments(many, mean, factor if thin else factor[:0])
+    if thin:
+        products = found.products / np.sqrt(len(many) - 1)
+    else:
+        products = covariance_factor(many.astype(np.float64)) @ factor.T
+    between, traces = mean - found.mean, few.var(axis=0, ddof=1).sum() + found.trace
+    return max(float(between @ between + traces - 2 * sum_of_singular_values(products)), 0.0)
 
 
 def unit_rows(features: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
