@@ -164,8 +164,10 @@ def main() -> None:
     if sys.argv[1] == FILL:
         fill_cache(Path(sys.argv[2]), Path(sys.argv[3]), generated)
         return
+    method = METHODS[sys.argv[1]]
+    method(generated[:9, :4], real[:9, :4])  # what it imports and starts is no part of the arithmetic
     started = time.monotonic()
-    found = METHODS[sys.argv[1]](generated, real)
+    found = method(generated, real)
     print(json.dumps({"fid": found, "seconds": time.monotonic() - started, "memory_gib": peak_memory_gib()}))
 
 
