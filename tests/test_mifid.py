@@ -167,6 +167,7 @@ def test_kid_is_the_unbiased_estimate(monkeypatch):
     (np.ones([5, 4]), np.ones([5, 3]), "4 features each and the real ones 3"),
     (np.ones([5, 4]), np.full([5, 4], np.nan), "The features of 5 of 5 real images are not finite"),
     (np.array([[1, 2], [3, np.inf]]), np.ones([5, 2]), "1 of 2 generated images are not finite (the first: row 1)"),
+    (np.array([[1, 2], [3, np.inf]], np.float16), np.ones([5, 2]), "1 of 2 generated images are not finite"),
     (np.eye(5, 4) * 1e160, np.ones([5, 4]), "generated images are as large as 1e+160, which no network gives"),
     (np.ones([5, 4]), np.eye(5, 4) * -1e40, "real images are as large as 1e+40"),
     (np.ones([5]), np.ones([5, 4]), "of the shape [5]"),

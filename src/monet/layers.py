@@ -76,7 +76,7 @@ class SeededDropout(keras.layers.Layer):
         """`inputs` `[batch, height, width, channels]` with values dropped if `training`; `seed` is int32 `[2]`."""
         if not training or self.rate == 0.0:
             return inputs
-        own_seed = tf.add(tf.ensure_shape(seed, [2]), [0, self.salt])  # the draw itself makes neighbours independent
+        own_seed = tf.add(tf.ensure_shape(seed, [2]), [0, self.salt])  # Philox keys as near as these draw independently
         kept = tf.random.stateless_uniform(tf.shape(inputs), own_seed) >= self.rate
         return tf.where(kept, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
 

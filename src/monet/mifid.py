@@ -16,7 +16,7 @@ EPSILON = 0.1  # below this memorization distance MiFID punishes; assumed for th
 TINY = 1e-15  # that Kaggle's formula adds to the divisor
 LARGEST = 1e20  # of a feature; the deviation of KID takes products of twelve
 ROUNDING = 1e-10  # relative error that FID's sum of roots may have
-BLOCK = 1024  # generated images whose distances to the real ones are in memory at once
+BLOCK = 1024  # images that are in memory in float64, or whose distances to the real ones are, at once
 KID_SUBSETS, KID_SIZE = 100, 1000  # subsets, and the most images of each side in one
 
 
@@ -32,7 +32,7 @@ def checked(features, side: str, fewest: int = 2) -> np.ndarray:
                         "must be real numbers [images, width].")
     if len(array) < fewest:
         raise UserError(f"There are {len(array)} {side} images, and a covariance takes at least {fewest}. Give more.")
-    if array.min() >= -LARGEST and array.max() <= LARGEST:  # not so if one is NaN
+    if float(array.min()) >= -LARGEST and float(array.max()) <= LARGEST:  # not so if one is NaN
         return array
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(bad):
