@@ -54,6 +54,13 @@ def checkout(bundled, tmp_path) -> Path:
     return tmp_path / "checkout"
 
 
+@pytest.fixture
+def pushed(checkout) -> Path:
+    """The same, from which version 7 was pushed."""
+    (checkout / "kernel/pushed.json").write_text(json.dumps({"id": KERNEL, "version": 7, "url": URL, "time": 1.0}))
+    return checkout
+
+
 def environment_of(site: StandIn | int, checkout: Path, **variables: str) -> dict[str, str]:
     """The environment for a client that can only reach the stand-in: looked at once more before it is used."""
     home, variables = checkout.parent / "home", variables or {"KAGGLE_API_TOKEN": KEY}
@@ -159,6 +166,25 @@ def test_invalid_source_is_an_error_although_it_was_pushed(checkout):
     assert f"Version 8 runs without them: stop it at {URL}" in err
 
 
+def test_invalid_tag_is_said(checkout):
+    with stand_in() as site:
+        site.answers[SAVE] = lambda call: Answer(body={"versionNumber": 8, "url": URL, "invalidTags": ["paint"]})
+        status, _, err = kernel(site, checkout, "push")
+    assert status == 0 and "not valid tags and could not be added to the kernel: ['paint']" in err
+
+
+@pytest.mark.parametrize(("accelerator", "shape"), [("gpu", "NvidiaTeslaT4"), ("none", "")])
+def test_other_machines_are_asked_for_by_kaggles_names(checkout, accelerator, shape):
+    bundle(["--accelerator", accelerator, "--notebook"], checkout)
+    with stand_in() as site:
+        status, _, err = kernel(site, checkout, "push")
+        assert status == 0, err
+        sent = site.called(SAVE)[0].json()
+    assert (sent["machineShape"], sent["kernelType"]) == (shape, "notebook")
+    assert (sent["enableGpu"], sent["enableTpu"]) == (False, False)
+    assert json.loads(sent["text"]) == json.loads((checkout / "kernel/monet_cyclegan.ipynb").read_text())
+
+
 def test_busy_site_is_asked_again(checkout):
     with stand_in() as site:
         taken = site.answers[SAVE]
@@ -188,6 +214,16 @@ def test_wrong_key_is_an_error_that_says_where_it_lies(checkout, answer):
         status, _, err = kernel(site, checkout, "push", LANG="C")
         assert not site.called(SAVE)
     assert status == 2 and f"{token} (401)" in err and "settings/api" in err
+
+
+@pytest.mark.parametrize("command", ["push", "status", "log", "output"])
+def test_wrong_older_key_is_not_only_a_kernel_that_is_not_there(checkout, command):
+    """The client says of a kernel that it does not exist, whether Kaggle answers 403 or 401."""
+    with stand_in() as site:
+        for name in (SAVE, STATUS, "kernels.KernelsApiService/ListKernelSessionOutput"):
+            site.answers[name] = lambda call: Answer(401, {"code": 401, "message": "Unauthenticated"})
+        status, _, err = kernel(site, checkout, command, KAGGLE_USERNAME="someone", KAGGLE_KEY="0123456789-dummy-key")
+    assert status == 2 and "the key in KAGGLE_KEY" in err and "kaggle.com/settings/api" in err
 
 
 def test_no_credentials_is_an_error_that_names_the_ways_to_give_them(checkout):
@@ -225,8 +261,9 @@ def test_tree_that_lint_complains_of_is_not_pushed_unasked(checkout):
         assert kernel(site, checkout, "push", "--yes")[0] == 0
 
 
-@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 2), ("\n", 2)])
+@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 2), ("\n", 2), ("\x04", 2)])
 def test_question_is_asked_on_a_terminal(checkout, answer, status):
+    """The last answer is Ctrl-D. The question is seen although the output goes to a file."""
     with stand_in() as site:
         site.serve_status("QUEUED")
         master, slave = pty.openpty()
@@ -236,7 +273,7 @@ def test_question_is_asked_on_a_terminal(checkout, answer, status):
         os.close(master)
         os.close(slave)
         assert (run.returncode, len(site.called(SAVE))) == (status, 1 if status == 0 else 0), run.stderr
-    assert "Go on? [y/N]" in run.stdout
+    assert "Go on? [y/N]" in run.stderr and "Traceback" not in run.stderr
 
 
 def test_dry_run_shows_every_command_and_sends_nothing(checkout):
@@ -250,17 +287,19 @@ def test_dry_run_shows_every_command_and_sends_nothing(checkout):
     for words in ("config view", "kernels status USERNAME/monet-cyclegan", "kernels push -p kernel"):
         assert f"would run: kaggle {words}\n" in shown["push"][2]
     assert f"would run: kaggle kernels status {KERNEL}" in shown["status"][2]
-    assert f"would run: kaggle kernels logs {KERNEL}" in shown["log"][2]
+    assert f"would run: kaggle kernels logs {KERNEL} --follow\n" in shown["log"][2]
     assert f"would run: kaggle kernels output {KERNEL} -p " in shown["output"][2]
     assert (f"would run: kaggle competitions submit gan-getting-started -k {KERNEL} -v 7 -f images.zip -m 'a try'"
             in shown["submit"][2])
 
 
-def test_nothing_bundled_is_an_error(checkout):
-    shutil.rmtree(checkout / "kernel")
-    (checkout / "kernel").mkdir()
+@pytest.mark.parametrize("gone", ["*", "monet_cyclegan.py"])
+def test_nothing_bundled_is_an_error(checkout, gone):
+    for path in (checkout / "kernel").glob(gone):
+        path.unlink()
     with stand_in() as site:
         status, _, err = kernel(site, checkout, "push")
+        assert not site.calls
     assert status == 2 and "`make kernel` makes it alone" in err
 
 
@@ -432,6 +471,19 @@ def test_output_without_a_zip_is_said(checkout):
     assert not (checkout / "submission").exists()
 
 
+def test_download_may_take_longer_than_a_question(pushed, good_zip):
+    """With a time for questions that not even starting the client keeps."""
+    program = pushed / "tools/kaggle_client.py"
+    program.write_text(program.read_text().replace("\nCLIENT_SECONDS = 300", "\nCLIENT_SECONDS = 0.01"))
+    with stand_in() as site:
+        site.serve_status("COMPLETE")
+        site.serve_output({"images.zip": Answer(200, good_zip)})
+        status, _, err = kernel(site, pushed, "status")
+        assert status == 2 and "No connection to Kaggle" in err
+        status, _, err = kernel(site, pushed, "output", "--out", "submission")
+        assert status == 0, err
+
+
 def test_output_sets_a_run_of_this_machine_aside(checkout, good_zip):
     out = checkout / "submission"
     (out / "checkpoints").mkdir(parents=True)
@@ -443,12 +495,6 @@ def test_output_sets_a_run_of_this_machine_aside(checkout, good_zip):
 
 
 # Handing in.
-
-
-@pytest.fixture
-def pushed(checkout) -> Path:
-    (checkout / "kernel/pushed.json").write_text(json.dumps({"id": KERNEL, "version": 7, "url": URL, "time": 1.0}))
-    return checkout
 
 
 def test_submission_is_the_version_that_was_pushed(pushed):

@@ -18,7 +18,7 @@ HOW_TO_SIGN_IN = (
     "make an API token at https://www.kaggle.com/settings/api and put it in the file ~/.kaggle/access_token or the "
     "variable KAGGLE_API_TOKEN (older keys work, too: KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json)")
 BUSY = r"\b429\b|too many requests"
-CLIENT_SECONDS = 300  # for one command of the client, which itself would wait for ever
+CLIENT_SECONDS = 300  # for one command of the client, which itself would wait for ever; but for one that downloads
 WAITS = (5, 20, 60)  # seconds before a command is given again that Kaggle did not take because of too many (429)
 # What the client prints, and what that means for the user; each program has more of them, which come first.
 REASONS = (
@@ -117,14 +117,16 @@ def call_client(words: list[str], seconds: float = CLIENT_SECONDS) -> tuple[int,
     return client.returncode, output
 
 
-def ask_client(words: list[str], again: str, reasons: tuple = (), waits: tuple = WAITS) -> str:
-    """What the client prints for `words`; asked again after `waits` seconds if Kaggle says that it is too busy.
+def ask_client(words: list[str], again: str, reasons: tuple = (), waits: tuple = WAITS,
+               seconds: float = CLIENT_SECONDS) -> str:
+    """What the client prints for `words`, given `seconds` for it; asked again after `waits` seconds if Kaggle says that
+    it is too busy.
 
     Raises:
         UserError: if it fails, whatever its exit status; as `explain` says it.
     """
     for wait in (*waits, None):
-        status, output = call_client(words)
+        status, output = call_client(words, seconds)
         busy = status and re.search(BUSY, output, re.IGNORECASE)
         if not busy or wait is None:
             break

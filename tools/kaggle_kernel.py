@@ -38,6 +38,7 @@ from monet.config import UserError
 from monet.kaggle_machine import COMPETITION
 
 WATCH_SECONDS = 30  # between two looks at the kernel's status
+FETCH_SECONDS = 3600  # for all of a kernel's output, of which the client shows nothing until it has come
 MOST_LOST = 5  # looks in a row that may fail before watching ends
 OVER = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
 FETCHED = ("images.zip", "history.csv", "preview.jpg", "photo_to_monet.npz", "config.json", "run.log")
@@ -78,10 +79,11 @@ def describe_push(metadata: dict, code: Path) -> str:
 def push(options: argparse.Namespace) -> int:
     """`push`: completes and checks kernel/kernel-metadata.json, and sends it with the bundle."""
     folder = ROOT / "kernel"
-    if not (folder / FILE_NAME).exists():
+    metadata = read_metadata(folder / FILE_NAME) if (folder / FILE_NAME).exists() else {}
+    code = folder / metadata.get("code_file", "")
+    if not code.is_file():
         raise UserError("There is no bundle in kernel/. `make kernel-push` makes one; `make kernel` makes it alone.")
-    metadata = with_user(read_metadata(folder / FILE_NAME), user_name(options))
-    code = folder / metadata["code_file"]
+    metadata = with_user(metadata, user_name(options))
     if code.stat().st_size > MOST_BYTES:
         raise UserError(f"{code} has {code.stat().st_size:,} bytes, and Kaggle takes less than 1 MB. Make it smaller.")
     write_text(folder / FILE_NAME, metadata_text(metadata))
@@ -101,6 +103,8 @@ def push(options: argparse.Namespace) -> int:
                         f"{FILE_NAME}, then run `{options.again}`.")
     pushed = {"id": metadata["id"], "version": int(done[1] or 0), "url": done[2], "time": time.time()}
     write_text(folder / PUSHED, json.dumps(pushed, indent=2) + "\n")
+    for line in re.findall(r"^The following are not valid tags.*", said, re.MULTILINE):
+        say(f"{line} (keywords in {FILE_NAME})")
     say(f"Pushed version {done[1]}: {done[2]}\n`make kernel-status WATCH=1` waits for its end, then `make "
         "kernel-output` fetches images.zip, and `make kernel-submit MSG=\"…\"` hands it in.")
     return 0
@@ -139,7 +143,8 @@ def status(options: argparse.Namespace) -> int:
 
 def log(options: argparse.Namespace) -> int:
     """`log`: prints what the kernel printed; with --watch, as it comes."""
-    words, secrets = ["kernels", "logs", kernel_id(options)], all_secrets(find_credentials())
+    follow = ["--follow"] if options.watch else []
+    words, secrets = ["kernels", "logs", kernel_id(options), *follow], all_secrets(find_credentials())
     if not options.watch or options.dry_run:
         lines = plain_log(ask_kaggle(words, options)).splitlines()
         for line in lines:
@@ -147,7 +152,7 @@ def log(options: argparse.Namespace) -> int:
         if not lines and not options.dry_run:
             say("It has printed nothing, or Kaggle shows it only at the end. WATCH=1 follows it.")
         return 0
-    with start_client(*words, "--follow") as client:
+    with start_client(*words) as client:
         lines = []
         for line in client.stdout:
             lines.append(line)
@@ -171,7 +176,9 @@ def output(options: argparse.Namespace) -> int:
     identity, out = kernel_id(options), Path(options.out)
     pattern = f"^({'|'.join(re.escape(name) for name in FETCHED)})$"
     with tempfile.TemporaryDirectory(prefix="monet-output-") as fetched:
-        ask_kaggle(["kernels", "output", identity, "-p", fetched, "--file-pattern", pattern], options)
+        if not options.dry_run:
+            say("Fetching some hundred MB from Kaggle: nothing is to be seen of it until they are there.")
+        ask_kaggle(["kernels", "output", identity, "-p", fetched, "--file-pattern", pattern], options, FETCH_SECONDS)
         if options.dry_run:
             return 0
         found = [name for name in FETCHED if os.path.exists(os.path.join(fetched, name))]

@@ -5,7 +5,7 @@ import re
 import shlex
 import sys
 
-from kaggle_client import RULES, ask_client, find_user, read_json, say, stored_user
+from kaggle_client import CLIENT_SECONDS, RULES, ask_client, find_user, read_json, say, stored_user
 from kernel_metadata import FILE_NAME, PLACEHOLDER, ROOT, read_metadata, with_user
 
 from monet.config import UserError
@@ -30,7 +30,8 @@ REASONS = (
     (r"\b413\b|too (large|big|long)|exceeds.{0,40}(size|limit)",
      "The bundle is too large for Kaggle (it says: {line}). Make src/monet/ smaller."),
     (r"(kernel|notebook) not found|cannot access kernel|404 Client Error",
-     f"{NO_SUCH_KERNEL}. Is the id in {FILE_NAME} right, and was it ever pushed? `make kernel-push` does."),
+     f"{NO_SUCH_KERNEL}, or not the key in {{place}}. Was it ever pushed (`make kernel-push` does), is the id in "
+     f"{FILE_NAME} right, and is the key still listed at {SETTINGS_PAGE}/api?"),
     (r"403 Client Error|permission.{0,60}denied|forbidden",
      f"Kaggle refuses (403). Accept the competition's rules at {RULES}, see that the key in {{place}} is allowed to do "
      "this, then run `{again}`."),
@@ -40,8 +41,8 @@ REASONS = (
 )
 
 
-def ask_kaggle(words: list[str], options: argparse.Namespace) -> str:
-    """What the client prints for `words`; with --dry-run, shows the command and returns "".
+def ask_kaggle(words: list[str], options: argparse.Namespace, seconds: float = CLIENT_SECONDS) -> str:
+    """What the client prints for `words`, within `seconds`; with --dry-run, shows the command and returns "".
 
     Raises:
         UserError: if it fails; says why and what to do.
@@ -49,7 +50,7 @@ def ask_kaggle(words: list[str], options: argparse.Namespace) -> str:
     if options.dry_run:
         say(f"would run: kaggle {shlex.join(words)}")
         return ""
-    return ask_client(words, options.again, REASONS)
+    return ask_client(words, options.again, REASONS, seconds=seconds)
 
 
 def user_name(options: argparse.Namespace) -> str:
@@ -75,7 +76,8 @@ def confirm(warning: str, options: argparse.Namespace) -> None:
         return
     if not sys.stdin.isatty():
         raise UserError("Nothing was sent: there is no terminal to ask on. Give YES=1 to go on all the same.")
-    if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):  # "" where the input ends: Ctrl-D
         raise UserError("Nothing was sent.")
 
 
