@@ -71,7 +71,7 @@ mifid: setup  ## score the submission as Kaggle would (ARGS="--sample 1000 --rep
 	@"$(BIN)/python" tools/mifid.py "$(OUT)" $(if $(DATA),--reference "$(DATA)") $(ARGS)
 
 data: setup  ## download the competition's images with the kaggle client (needs an account)
-	$(BIN)/python tools/find_data.py --download
+	$(BIN)/python tools/find_data.py --download $(call flag,--dry-run,$(DRY_RUN))
 
 kernel: setup  ## join src/monet/ into one file for Kaggle, kernel/monet_cyclegan.py
 	@$(BUNDLE)

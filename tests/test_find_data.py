@@ -265,6 +265,15 @@ def test_data_that_is_there_is_not_downloaded_again(project):
     assert (status, out) == (0, f"{project}/data/gan-getting-started\n") and "2 paintings and 3 photos" in err
 
 
+def test_dry_run_shows_the_download_and_sends_nothing(project):
+    with stand_in() as kaggle:
+        status, _, err = find(project, kaggle.environment(home_of(project), KAGGLE_API_TOKEN=KEY), "--download",
+                              "--dry-run")
+        assert not kaggle.calls
+    assert status == 0 and "would run: kaggle competitions download gan-getting-started -p data\n" in err
+    assert not (project / "data").exists()
+
+
 def test_missing_folder_is_an_error_without_a_traceback(project):
     status, out, err = find(project, client_environment(home_of(project), dead_port()), "nowhere")
     assert (status, out) == (2, "") and "DATA=nowhere is not a folder" in err

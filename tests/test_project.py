@@ -102,6 +102,7 @@ def test_the_readme_names_only_targets_and_files_that_exist():
     (["kernel-log", "WATCH=1"], "kaggle_kernel.py log --watch"),
     (["kernel-output", "OUT=runs/kaggle"], "kaggle_kernel.py output --out runs/kaggle"),
     (["kernel-submit", "MSG=it's the first", "YES=1"], "kaggle_kernel.py submit --yes --message it's the first"),
+    (["data", "DRY_RUN=1"], "find_data.py --download --dry-run"),
     (["local-train", "DATA=."], "-m monet run --preset cpu --data"),
     (["mifid", "OUT=runs/first", "DATA=somewhere", "ARGS=--json"],
      "tools/mifid.py runs/first --reference somewhere --json"),

@@ -24,6 +24,7 @@ REASONS = (
      "The disk is full. Make room (the data needs 1 GB while it is unpacked), then run `make data`: it goes on from "
      "where it stopped."),
 )
+WORDS = ("competitions", "download", COMPETITION, "-p")  # for the client; the folder follows
 STALL_SECONDS = 120  # without a new byte: the client itself would wait for ever
 MEMBER = re.compile(r"(monet_tfrec|photo_tfrec)/[A-Za-z0-9_-]+\.tfrec")  # what is unpacked of the zip
 
@@ -39,7 +40,7 @@ def run_client(zip_path: Path, stall_seconds: float = STALL_SECONDS) -> tuple[in
     A partial download that the client began earlier is continued. One that makes no progress for
     `stall_seconds` is ended.
     """
-    with start_client("competitions", "download", COMPETITION, "-p", str(zip_path.parent), "--quiet") as client:
+    with start_client(*WORDS, str(zip_path.parent), "--quiet") as client:
         return watch_client(client, zip_path, stall_seconds)
 
 

@@ -2,17 +2,19 @@
 
     python tools/find_data.py [DATA]         the first of: DATA; data/gan-getting-started; Kaggle's mount;
                                              a download, if there are credentials; the sample, drawn once
-    python tools/find_data.py --download     download the competition's data; any failure is an error
+    python tools/find_data.py --download     download the competition's data; any failure is an error (--dry-run: only
+                                             show the client's command)
 
 Prints the folder (or gs:// address, or tfds:NAME) on stdout, and what it is on stderr.
 """
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
-from download_data import download
+from download_data import WORDS, download
 from kaggle_client import find_credentials, say
 
 from monet.config import UserError
@@ -79,8 +81,8 @@ def default_data(data: str = "", folder: Path = FOLDER) -> str:
     return downloaded or built_in_sample(folder)
 
 
-def required_download(folder: Path = FOLDER) -> str:
-    """The competition's data below `folder`, downloaded if it is not there.
+def required_download(folder: Path = FOLDER, dry_run: bool = False) -> str:
+    """The competition's data below `folder`, downloaded if it is not there; with `dry_run`, says how it would be.
 
     Raises:
         UserError: if it cannot be downloaded.
@@ -90,6 +92,8 @@ def required_download(folder: Path = FOLDER) -> str:
         from monet.records import find_data  # here, because TensorFlow takes seconds to load
 
         say(f"Data: {find_data(str(own)).describe()}, downloaded before.")
+    elif dry_run:
+        say(f"would run: kaggle {shlex.join([*WORDS, os.path.relpath(folder)])}")
     else:
         say(f"Data: {download(folder)}, downloaded from Kaggle.")
     return str(own)
@@ -101,9 +105,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Say where the training data lies; get it if it is not there.")
     parser.add_argument("data", nargs="?", default="", help="a folder, gs:// address or tfds:NAME to take instead")
     parser.add_argument("--download", action="store_true", help="download the competition's data; no sample instead")
+    parser.add_argument("--dry-run", action="store_true", help="with --download: show the command, send nothing")
     options = parser.parse_args()
     try:
-        print(required_download() if options.download else default_data(options.data))
+        print(required_download(dry_run=options.dry_run) if options.download else default_data(options.data))
     except UserError as error:
         say(f"error: {error}")
         return 2
