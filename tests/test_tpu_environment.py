@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import textwrap
 import time
 import zipfile
@@ -26,9 +27,9 @@ from monet.tpu_environment import (
     can_use_tpu,
     find_wheels,
     prepare_machine,
+    refuse_late_start,
     run_within,
     set_tpu_variables,
-    use_here,
 )
 
 pytestmark = pytest.mark.lengthy
@@ -124,14 +125,27 @@ def test_environment_is_built_offline_and_entered_once(kaggle_python, program, w
     assert "8 TPU cores answer" in run.stderr and f"from {wheels}" in run.stderr
 
 
+def test_what_the_image_adds_to_pythons_path_does_not_count_as_installed(kaggle_python, program, wheels, tmp_path):
+    for name in ("tqdm", "scipy"):
+        version = next(package.split("==")[1] for package in TPU_PACKAGES if package.startswith(name))
+        install(tmp_path / "lib", f"{name}=={version}")
+    run = run_program(kaggle_python, program, tmp_path, MONET_KAGGLE_INPUT=str(wheels.parents[2]),
+                      PYTHONPATH=str(tmp_path / "lib"))
+    assert run.returncode == 0 and "inside" in run.stdout, run.stderr
+
+
 def test_notebook_goes_on_inside_without_a_file(kaggle_python, program, wheels, tmp_path):
+    """And counts its time anew where its cells are run a second time."""
     environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "ISTPUVM": "1",
                    "MONET_KAGGLE_INPUT": str(wheels.parents[2])}
-    run = subprocess.run([kaggle_python, "-I", "-c", program.read_text()], env=environment, capture_output=True,
-                         text=True, timeout=170)
+    again = "began = float(os.environ['MONET_STARTED'])\nprepare_machine('tpu', None)\n"
+    later = "print('time counts anew:', float(os.environ['MONET_STARTED']) > began)\n"
+    run = subprocess.run([kaggle_python, "-I", "-c", program.read_text() + again + later], env=environment,
+                         capture_output=True, text=True, timeout=170)
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("started with") == 1
     assert f"{tmp_path}/monet-tpu/lib" in run.stdout
+    assert run.stderr.count("Building an environment") == 1 and "time counts anew: True" in run.stdout
 
 
 def test_without_network_and_wheels_it_stops_and_says_what_to_do(kaggle_python, program, tmp_path):
@@ -267,12 +281,19 @@ def test_metadata_server_is_asked_only_where_nothing_else_says_the_type(monkeypa
     assert (os.environ.get("TPU_ACCELERATOR_TYPE"), os.environ.get("TPU_SKIP_MDS_QUERY")) == (type_, skip)
 
 
-def test_environment_comes_too_late_for_a_process_that_imported_numpy(tmp_path):
+def test_environment_comes_too_late_for_a_process_that_imported_numpy(monkeypatch, tmp_path, capsys):
+    """Which is found out before anything is built."""
     import numpy
 
     assert numpy
     with pytest.raises(UserError, match="numpy.* was imported before .* Restart the session"):
-        use_here(str(tmp_path))
+        refuse_late_start()
+    monkeypatch.setenv("ISTPUVM", "1")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with pytest.raises(SystemExit):
+        prepare_machine("tpu", None)
+    assert "Restart the session" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_wheels_are_found_wherever_they_are_mounted(monkeypatch, wheels, tmp_path):

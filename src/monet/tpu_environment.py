@@ -103,9 +103,11 @@ def seconds_left() -> float:
 def run_within(command: list[str], seconds: float) -> tuple[int | None, str]:
     """Runs a command for at most `seconds`: (exit status, the line it printed that says most); the status is None if it
     was ended, with all its children, because the time was over."""
+    # What these add to Python's path would count as installed in the environment, which itself is run without them.
+    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     with tempfile.TemporaryFile("w+", errors="replace") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                                   start_new_session=True)
+        process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=subprocess.STDOUT, start_new_session=True)
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -162,43 +164,40 @@ def site_folder(folder: str) -> str:
     return os.path.join(folder, "lib", version, "site-packages")
 
 
-def use_here(folder: str) -> None:
-    """Makes this process, which no file was started for (a notebook), import from the environment.
-
-    Raises:
-        UserError: if it is too late for that.
-    """
+def refuse_late_start() -> None:
+    """Raises UserError if this process (a notebook's) has imported what is to come from the environment."""
     loaded = sorted({"numpy", "tensorflow", "keras"} & set(sys.modules))
     if loaded:
         raise UserError(f"{', '.join(loaded)} was imported before the environment for the TPU was ready. Restart the "
                         "session and run all cells from the first.")
-    sys.path.insert(0, site_folder(folder))
 
 
 def restart(script: str, folder: str) -> None:
     """Starts the file `script` again in the environment, in place of this process."""
     python = environment_python(folder)
+    os.environ[RESTARTED] = folder
     sys.stderr.flush()
     os.execv(python, [python, "-I", os.path.abspath(script), *sys.argv[1:]])
 
 
 def enter_environment(script: str | None) -> None:
-    """Builds the environment, sees that the TPU answers in it, and goes on inside it.
+    """Builds the environment, sees that the TPU answers in it, and goes on inside it: `script` from its beginning, a
+    notebook (None) with the next cell.
 
     Raises:
         UserError: if one of these fails.
     """
+    if not script:
+        refuse_late_start()
     folder, wheels = os.path.join(tempfile.gettempdir(), "monet-tpu"), find_wheels()
     say(f"This machine has a TPU, and the installed TensorFlow cannot use it. Building an environment with "
         f"{', '.join(TPU_PACKAGES[:2])} in {folder} from {wheels or 'the network'}; it takes a minute or two.")
     build_environment(folder, wheels)
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     say(run_step("Starting the TPU", [environment_python(folder), "-I", "-c", PROBE], "Start the kernel again."))
-    os.environ[RESTARTED] = folder
     if script:
-        restart(script, folder)
-    else:
-        use_here(folder)
+        restart(script, folder)  # from where nothing returns
+    sys.path.insert(0, site_folder(folder))
 
 
 def prepare_machine(accelerator: str, script: str | None) -> None:
