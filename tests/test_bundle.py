@@ -163,7 +163,10 @@ def test_settings_are_what_was_asked_for_every_one_with_a_comment(checkout):
     assert (settings["preset"], settings["epochs"], settings["ema_decay"]) == ("tutorial", 60, 0.999)
     block = text.split("SETTINGS = {\n")[1].split("\n}")[0]
     for name in settings:
-        assert re.search(rf'(    # .*\n    "{name}": .*|    "{name}": .*  # .*)', block), name
+        found = re.search(rf'((?:    # .*\n)+)    "{name}": .*|    "{name}": .*  # (.*)', block)
+        comment = " ".join((found[1] or found[2]).replace("    # ", "").split())
+        assert comment.endswith(", ".join(FIELDS[name].metadata["choices"])), name
+    assert "# what the settings below began as; another name changes nothing here" in block
 
 
 def test_metadata_of_the_top_decides_where_no_accelerator_is_named(checkout):

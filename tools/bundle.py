@@ -51,6 +51,7 @@ DEVICES = {"tpu": "tpu", "gpu": "gpu", "none": "cpu"}
 
 # What a setting's comment says instead of its help, where Kaggle makes a difference.
 COMMENTS = {
+    "preset": "what the settings below began as; another name changes nothing here (make kernel-push PRESET=NAME does)",
     "data": "folder or gs:// address of the images, or tfds:NAME of a TensorFlow dataset; empty: the competition's, "
             "wherever Kaggle has mounted them",
     "max_minutes": "end the run, images.zip included, within this time; 0: 170 minutes on a TPU, else 285, just under "
@@ -126,6 +127,8 @@ def settings_block(config: Config, data_given: bool, resume_from: str) -> str:
             continue
         value = "" if name == "data" and not data_given else getattr(config, name)
         line, comment = f'    "{name}": {literal(value)},', COMMENTS.get(name, field.metadata["help"])
+        if field.metadata["choices"]:
+            comment += f"; one of {', '.join(field.metadata['choices'])}"
         if len(line) + 4 + len(comment) > WIDTH:
             lines += textwrap.wrap(comment, WIDTH, initial_indent="    # ", subsequent_indent="    # ")
             lines.append(line)
