@@ -88,6 +88,12 @@ def kernel(site: StandIn | int, checkout: Path, *words: str, **variables: str) -
     return run.returncode, run.stdout, run.stderr
 
 
+def test_client_that_is_not_kept_in_asks_this_machine():
+    program = "from kagglesdk.kaggle_env import get_endpoint, get_env; print(get_endpoint(get_env()))"
+    asked = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert asked == "http://localhost\n"
+
+
 # Pushing.
 
 
