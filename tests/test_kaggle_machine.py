@@ -105,13 +105,26 @@ def no_tpu(monkeypatch):
 
 
 @pytest.mark.parametrize(("files", "chips"), [
-    ([], 0), (["null", "vfio/vfio"], 0), (["accel0", "accel1"], 2), (["vfio/0", "vfio/12", "vfio/vfio"], 2)])
+    ([], 0), (["null", "vfio/vfio"], 0), (["accel0", "accel1"], 2), (["vfio/0", "vfio/12", "vfio/vfio"], 2),
+    (["accel/accel0"], 0)])  # as Linux calls the accelerators of other makers, those of many laptops among them
 def test_tpu_is_found_by_its_device_files(no_tpu, tmp_path, files, chips):
-    (tmp_path / "vfio").mkdir()
     for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert len(tpu_devices(str(tmp_path))) == chips
     assert tpu_expected(str(tmp_path)) is bool(chips)
+
+
+def test_graphics_card_lent_to_a_virtual_machine_is_no_tpu(no_tpu, tmp_path):
+    (tmp_path / "vfio").mkdir()
+    for group, vendors in {"7": ["0x10de", "0x10de"], "8": ["0x1ae0"], "9": []}.items():
+        (tmp_path / "vfio" / group).touch()
+        for number, vendor in enumerate(vendors):
+            device = tmp_path / "groups" / group / "devices" / f"0000:0{number}:00.0"
+            device.mkdir(parents=True)
+            (device / "vendor").write_text(f"{vendor}\n")
+    found = tpu_devices(str(tmp_path), str(tmp_path / "groups"))
+    assert [path.rsplit("/", 1)[1] for path in found] == ["8", "9"]
 
 
 @pytest.mark.parametrize("name", TPU_VARIABLES)

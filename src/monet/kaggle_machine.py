@@ -1,5 +1,6 @@
 """What Kaggle's machine offers: data mounts, working folder, time limit, TPU. Standard library only."""
 
+import contextlib
 import glob
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from monet.config import UserError
 COMPETITION = "gan-getting-started"
 MOUNT_DEPTH = 4  # folders below the input folder that are searched: input/competitions/NAME, input/datasets/OWNER/NAME
 TPU_VARIABLES = ("TPU_NAME", "TPU_ACCELERATOR_TYPE", "ISTPUVM")  # any of them says that the machine has a TPU
+GOOGLE = "0x1ae0"  # the maker of TPUs among PCI's vendors
 # Minutes that a run may take, images.zip included: Kaggle stops it after 3 hours on a TPU and 5 hours elsewhere, the
 # time to start the machine included.
 TPU_MINUTES, OTHER_MINUTES = 170.0, 285.0
@@ -81,10 +83,22 @@ def find_kaggle_data() -> str:
     return found
 
 
-def tpu_devices(root: str = "/dev") -> list[str]:
-    """The device files of the TPU's chips, accel0 or vfio/0 and so on; `root` moves /dev, for tests."""
-    numbered = [path for path in glob.glob(os.path.join(root, "vfio", "*")) if os.path.basename(path).isdigit()]
-    return sorted(glob.glob(os.path.join(root, "accel*")) + numbered)
+def of_another_maker(group: str, groups: str) -> bool:
+    """Whether the kernel says, below `groups`, that none of the devices behind the file vfio/`group` is Google's: a
+    graphics card, say, that is lent to a virtual machine."""
+    vendors = []
+    for path in glob.glob(os.path.join(groups, group, "devices", "*", "vendor")):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            vendors.append(file.read().strip())
+    return bool(vendors) and GOOGLE not in vendors
+
+
+def tpu_devices(root: str = "/dev", groups: str = "/sys/kernel/iommu_groups") -> list[str]:
+    """The device files of the TPU's chips, accel0 or vfio/0 and so on; `root` and `groups` move the folders of the
+    machine's devices, for tests. (The folder accel/ is that of other makers' accelerators, as in many laptops.)"""
+    numbered = [path for path in glob.glob(os.path.join(root, "vfio", "*"))
+                if os.path.basename(path).isdigit() and not of_another_maker(os.path.basename(path), groups)]
+    return sorted(glob.glob(os.path.join(root, "accel[0-9]*")) + numbered)
 
 
 def tpu_expected(root: str = "/dev") -> bool:
