@@ -66,7 +66,7 @@ def test_same_sources_give_the_same_bytes(checkout):
     assert digests[0] != digests[1]
 
 
-def test_header_says_version_commit_and_command(checkout):
+def test_header_says_version_commit_and_command(checkout, monkeypatch):
     def git(*words):
         subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=checkout, check=True,
                        capture_output=True)
@@ -83,6 +83,8 @@ def test_header_says_version_commit_and_command(checkout):
     assert "--accelerator none --ema-decay 0.5\n" in clean
     (checkout / "src/monet/new.py").write_text("")
     assert "modified since its git commit" in bundled(checkout)
+    monkeypatch.setenv("PATH", str(checkout))  # where there is no git
+    assert "from no git checkout" in bundled(checkout)
 
 
 def test_all_of_the_package_is_in_it_with_comments_and_docstrings(checkout):

@@ -127,6 +127,7 @@ def test_user_name_comes_from_the_older_keys_too(checkout):
     (Answer(200, {"error": "Maximum batch GPU session count of 2 reached."}), ["Maximum batch GPU", "kaggle quota"]),
     (Answer(200, {"error": "You have exceeded your weekly TPU quota."}), ["kaggle quota", "another ACCELERATOR"]),
     (Answer(200, {"error": "The title 'Monet CycleGAN' is already in use."}), ["Change title and id"]),
+    (Answer(409, b"Conflict"), ["409 Client Error", "Change title and id"]),
     (Answer(200, {"error": "Your phone number must be verified to use this accelerator."}), ["kaggle.com/settings"]),
     (Answer(200, {"error": "Please verify your identity."}), ["kaggle.com/settings"]),
     (Answer(200, {"error": "Notebook not found"}), ["Is the id in kernel-metadata.json right"]),
@@ -267,18 +268,19 @@ def test_tree_that_lint_complains_of_is_not_pushed_unasked(checkout):
         assert kernel(site, checkout, "push", "--yes")[0] == 0
 
 
+@pytest.mark.parametrize(("words", "call"), [(["push"], SAVE), (["submit", "--message", "a try"], SUBMIT)])
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 2), ("\n", 2), ("\x04", 2)])
-def test_question_is_asked_on_a_terminal(checkout, answer, status):
+def test_question_is_asked_on_a_terminal(pushed, words, call, answer, status):
     """The last answer is Ctrl-D. The question is seen although the output goes to a file."""
     with stand_in() as site:
-        site.serve_status("QUEUED")
+        site.serve_status("QUEUED" if call == SAVE else "COMPLETE")
         master, slave = pty.openpty()
         os.write(master, answer.encode())
-        run = subprocess.run(command_of(checkout, "push"), cwd=checkout, env=environment_of(site, checkout),
+        run = subprocess.run(command_of(pushed, *words), cwd=pushed, env=environment_of(site, pushed),
                              stdin=slave, capture_output=True, text=True, timeout=200)
         os.close(master)
         os.close(slave)
-        assert (run.returncode, len(site.called(SAVE))) == (status, 1 if status == 0 else 0), run.stderr
+        assert (run.returncode, len(site.called(call))) == (status, 1 if status == 0 else 0), run.stderr
     assert "Go on? [y/N]" in run.stderr and "Traceback" not in run.stderr
 
 

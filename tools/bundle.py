@@ -150,11 +150,10 @@ def git(root: Path, *words: str) -> str:
 
 def commit_of(root: Path) -> str:
     """The commit that the checkout in `root` is at, in words."""
-    if not (root / ".git").exists():
+    commit = git(root, "rev-parse", "HEAD") if (root / ".git").exists() else ""  # else git looks in the folders above
+    if not commit:
         return "from no git checkout"
-    if git(root, "status", "--porcelain"):
-        return "modified since its git commit"
-    return f"git commit {git(root, 'rev-parse', 'HEAD')}"
+    return "modified since its git commit" if git(root, "status", "--porcelain") else f"git commit {commit}"
 
 
 def digest_of(modules: list[Module]) -> str:

@@ -24,7 +24,7 @@ REASONS = (
     (r"quota|session count|number of hours|maximum.{0,40}session",
      "Kaggle has no accelerator left for you (it says: {line}). `kaggle quota` shows your hours; wait for a running "
      "kernel or for next week, or give another ACCELERATOR: tpu, gpu or none."),
-    (r"title.{0,60}(in use|taken|exists)|already in use",
+    (r"title.{0,60}(in use|taken|exists)|already in use|409 Client Error",
      f"Another kernel has that title (Kaggle says: {{line}}). Change title and id in {FILE_NAME}, then run "
      "`{again}`."),
     (r"\b413\b|too (large|big|long)|exceeds.{0,40}(size|limit)",
