@@ -46,7 +46,7 @@ def main() -> int:
     identity = f"{stored_user() or PLACEHOLDER}/{SLUG}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        say(f"Downloading {', '.join(TPU_PACKAGES[:2])} and what they need into {folder}, some 700 MB")
+        say(f"Downloading {', '.join(TPU_PACKAGES[:2])} and what they need into {folder}, some 500 MB")
         gather(folder, TPU_PACKAGES)
         gather(folder, LEGACY_KERAS, "--no-deps")
         write_text(folder / "dataset-metadata.json", json.dumps(
