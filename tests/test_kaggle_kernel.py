@@ -130,7 +130,7 @@ def test_user_name_comes_from_the_older_keys_too(checkout):
     (Answer(409, b"Conflict"), ["409 Client Error", "Change title and id"]),
     (Answer(200, {"error": "Your phone number must be verified to use this accelerator."}), ["kaggle.com/settings"]),
     (Answer(200, {"error": "Please verify your identity."}), ["kaggle.com/settings"]),
-    (Answer(200, {"error": "Notebook not found"}), ["Is the id in kernel-metadata.json right"]),
+    (Answer(200, {"error": "Notebook not found"}), ["is the id in kernel-metadata.json right"]),
     (Answer(200, {"error": "The source is too large."}), ["too large for Kaggle"]),
     (Answer(413, b""), ["too large for Kaggle"]),
     (Answer(403, {"code": 403, "message": "You must accept the rules of this competition"}), [RULES]),
