@@ -323,7 +323,7 @@ def test_the_text_says_whose_the_interval_is_and_what_it_is_made_of():
     assert lines[0].endswith("95%: 20.00 to 25.00 for all 7,000, above which that of these images lies")
     assert lines[2].endswith("95%: 20.00 to 25.00 for all 7,000")
     assert score_text({**result, "fid": 10.0}).splitlines()[0].endswith("below which that of these images lies")
-    assert "by random halves of the images, not a bootstrap" in lines[7]
+    assert "by a bootstrap of the images, less its bias" in lines[7]
     without = score_text({**result, **dict.fromkeys(("fid_low", "fid_high", "mifid_low", "mifid_high"))})
     assert "95%" not in without and "bootstrap" not in without
 

@@ -7,8 +7,8 @@
 Submission and reference are folders, zips, TFRecords, or .npz files with `features`. The features of each image are
 kept in the user's cache directory: nothing is computed twice, and an interrupted run goes on where it was.
 
-The 95% intervals come from random halves of the images, drawn without replacement: no bootstrap, which would make FID
-too large. Of a --sample they are for all images, and its own FID, too high, can lie above them.
+The 95% intervals come from a bootstrap of the submission's images; it overstates FID, which is corrected for. Of a
+--sample they are for all images, and its own FID, too high, can lie above them.
 """
 
 import argparse

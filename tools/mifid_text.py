@@ -44,5 +44,5 @@ def score_text(result: dict) -> str:
         f"seconds                {result['seconds']:.1f}",
     ]
     if result["fid_low"] is not None:
-        lines.append("95%                    by random halves of the images, not a bootstrap")
+        lines.append("95%                    by a bootstrap of the images, less its bias")
     return "\n".join([*lines, *caveats(result)])
