@@ -3,9 +3,11 @@
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import mifid
@@ -280,7 +282,9 @@ def exif_turned():
     (lambda: jpeg(1, mode="CMYK"), "CMYK"),
     (lambda: jpeg(1, mode="RGBA", kind="PNG"), "transparency, which is dropped"),
     (lambda: jpeg(1, mode="P", kind="PNG"), "palette"),
-    (lambda: png_of_16_bits(), "16 bits"),
+    (lambda: png_of_16_bits(), "16 bits, of which all above 255 becomes white"),
+    (lambda: colours_of_16_bits(2), "16 bits a channel, of which the upper 8 are taken"),
+    (lambda: colours_of_16_bits(6), "transparency, which is dropped; of 16 bits a channel"),
     (exif_turned, "EXIF, which is ignored; not 256x256"),
     (lambda: jpeg(1, (320, 200)), "not 256x256, but resized"),
 ])
@@ -296,6 +300,18 @@ def png_of_16_bits():
     file = io.BytesIO()
     Image.fromarray(np.arange(65536, dtype=np.uint16).reshape(256, 256)).save(file, "PNG")
     return file.getvalue()
+
+
+def colours_of_16_bits(kind):
+    """A PNG of PNG's colour type 2, RGB, or 6, RGBA, as Pillow cannot write them."""
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    channels = {2: 3, 6: 4}[kind]
+    rows = np.random.default_rng(0).integers(0, 256, [256, 256 * channels * 2], np.uint8)
+    return b"".join([
+        b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", struct.pack(">IIBBBBB", 256, 256, 16, kind, 0, 0, 0)),
+        chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))), chunk(b"IEND", b"")])
 
 
 def test_odd_pictures_are_said_also_when_they_are_in_the_cache(scored, weights, tmp_path):
