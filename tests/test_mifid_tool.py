@@ -341,7 +341,7 @@ def test_the_text_says_whose_the_interval_is_and_what_it_is_made_of():
     assert score_text({**result, "fid": 10.0}).splitlines()[0].endswith("below which that of these images lies")
     assert "by a bootstrap of the images, less its bias" in lines[7]
     without = score_text({**result, **dict.fromkeys(("fid_low", "fid_high", "mifid_low", "mifid_high"))})
-    assert "95%" not in without and "bootstrap" not in without
+    assert "95%" not in without and "bootstrap" not in without and "too few for intervals" in without
 
 
 def test_a_long_wait_for_the_intervals_is_announced(scored, monkeypatch, tmp_path):
