@@ -1,5 +1,6 @@
 """tools/mifid.py: what it reads, prints and refuses, with features that the cache knows; and once with a network."""
 
+import functools
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import mifid_cache
 import mifid_images
 import numpy as np
 import pytest
+from find_data import default_data
 from mifid_cache import FeatureCache
 from mifid_features import find_features, make_network
 from mifid_images import decode_picture, open_source
@@ -367,6 +369,28 @@ def test_the_built_in_samples_paintings_are_named_as_such(scored, weights, tmp_p
     (path / "SAMPLE").unlink()
     found = scores_of(scored, tmp_path / "reference.zip", "--no-check", reference=path)
     assert "the reference is the built-in sample" not in found["note"]
+
+
+def test_the_reference_is_that_of_training_if_none_is_named(weights, tmp_path, monkeypatch, capsys):
+    """The first of what `make local-train` takes: here Kaggle's mount, or else the built-in sample."""
+    own = functools.partial(default_data, folder=tmp_path / "data")  # in the place of the kit's own folder
+    monkeypatch.setattr(mifid, "default_data", own)
+    monkeypatch.setenv("MONET_KAGGLE_INPUT", str(tmp_path / "input"))
+    monkeypatch.setenv("HOME", str(tmp_path))  # where there are no credentials, as there are none in what follows
+    for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
+        monkeypatch.delenv(name)
+    path = write_known("zip", tmp_path, some_images(IMAGES), features_of(IMAGES, 2), weights)
+    for place, note in (("data/sample", True), ("input/gan-getting-started", False)):
+        (tmp_path / place / "monet_tfrec").mkdir(parents=True)
+        (tmp_path / place / "photo_tfrec").mkdir()
+        paintings = tmp_path / place / "monet_tfrec" / "monet00-12.tfrec"
+        make_known(write_tfrecords(paintings, some_images(REFERENCES, 500)), features_of(REFERENCES, 1), weights)
+        if note:
+            (tmp_path / place / "SAMPLE").touch()
+        assert mifid.main([path, "--weights", weights, "--json", "--no-check"]) == 0
+        said = capsys.readouterr()
+        assert ("the reference is the built-in sample" in json.loads(said.out)["note"]) == note
+        assert f"Reference: 12 images (TFRecords) in {paintings.parent}" in said.err
 
 
 def test_paintings_are_found_where_training_finds_them():

@@ -63,6 +63,15 @@ def kept(files):
     return json.loads(arrays.pop(BEST_META).tobytes()), arrays
 
 
+def averages_of(trainer):
+    """The moving averages of the generator's weights, by the weights' names."""
+    start = "photo_to_monet/average/"
+    found = {name.removeprefix(start): value_of(variable) for name, variable in system_variables(trainer.system).items()
+             if name.startswith(start)}
+    assert found
+    return found
+
+
 def scripted(trainer, monkeypatch, values):
     """Makes the selection's next scores these, in the place of those that its Inception gives."""
     scores = iter(values)
@@ -83,6 +92,8 @@ def test_each_checkpoint_is_scored_and_the_best_is_handed_in(tiny, small_data, m
 
     def watched(step, paint, painter):
         seen[step] = {name: value_of(variable) for name, variable in variable_names(painter).items()}
+        for name, value in averages_of(trainer).items():  # what is scored is the moving average
+            np.testing.assert_array_equal(seen[step][name], value)
         return consider(step, paint, painter)
 
     monkeypatch.setattr(trainer.selection, "consider", watched)
