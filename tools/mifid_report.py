@@ -62,8 +62,8 @@ def picture(source: Source, position: int) -> str:
 
 
 def shown(source: Source, position: int) -> str:
-    """The image, or its place's name where there are only features."""
-    return picture(source, position) if source.decode else ""
+    """The image, or where there are only features, what keeps its place."""
+    return picture(source, position) if source.decode else "<span></span>"
 
 
 def unlikeness(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
