@@ -17,6 +17,7 @@ import mifid_images
 import numpy as np
 import pytest
 from find_data import default_data
+from kaggle_stand_in import dead_port
 from mifid_cache import FeatureCache
 from mifid_features import find_features, make_network
 from mifid_images import decode_picture, open_source
@@ -34,7 +35,8 @@ from mifid_text import score_text
 from PIL import Image
 
 from monet import layouts
-from monet.inception_weights import find_weights
+from monet.config import LOG
+from monet.inception_weights import Published, find_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = {"fid", "mifid", "memorization_distance", "kid", "kid_std", "fid_low", "fid_high", "num_images",
@@ -45,8 +47,9 @@ IMAGES, REFERENCES = 20, 12
 
 @pytest.fixture(autouse=True)
 def cache_home(tmp_path, monkeypatch):
-    """A cache of the test's own, and no weights but those it names."""
+    """A cache and a log of the test's own, and no weights but those it names."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(LOG, "handlers", [])
     monkeypatch.delenv("MONET_INCEPTION_WEIGHTS", raising=False)
     return tmp_path / "cache"
 
@@ -250,6 +253,20 @@ def test_missing_weights_and_a_remote_reference_are_refused(capsys, reference, t
                            (["--reference", "gs://bucket/data"], "only files of this machine are read")):
         assert mifid.main([reference, "--reference", reference, *words]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_download_says_that_it_is_one_and_what_to_do_without(reference, capsys, monkeypatch):
+    """Of 96 MB, without a terminal, too; and there is no score."""
+    nobody = Published(f"http://127.0.0.1:{dead_port()}/weights.pth", 95_000_000, "ab" * 32)
+    monkeypatch.setattr(mifid, "find_weights", functools.partial(find_weights, published=nobody))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert mifid.main([reference, "--reference", reference, "--no-check"]) == 2
+    said = capsys.readouterr()
+    assert f"Downloading Inception's weights, 0 of 95 MB are here, from {nobody.address}" in said.err
+    for words in (nobody.address, nobody.digest, "cache/monet/weights.pth", "--weights"):
+        assert words in said.err.splitlines()[-1]
+    assert not said.out
 
 
 def test_an_unreadable_picture_is_named_and_may_be_skipped(scored, weights, tmp_path):

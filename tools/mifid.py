@@ -29,7 +29,7 @@ import numpy as np
 from find_data import default_data
 from kaggle_client import say
 from mifid_cache import cached_verdict
-from mifid_features import THREADS, Found, find_features, listed, make_network
+from mifid_features import THREADS, Found, find_features, listed, log_to_terminal, make_network
 from mifid_images import Source, open_source, printable, record_source
 from mifid_interval import LARGE_RANK, find_intervals
 from mifid_text import score_text
@@ -177,6 +177,7 @@ def score(options: argparse.Namespace) -> Scored:
         say(f"Kaggle would reject this: {problem}")
     weights = None
     if any(side.features is None for side in sides):
+        log_to_terminal()  # a download says that it is one
         weights = find_weights(options.weights)
         if weights.note:
             say(f"warning: {weights.path}: {weights.note}.")
