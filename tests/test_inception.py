@@ -192,23 +192,31 @@ def test_numbers_of_images_that_fill_no_batch(network, photos):
 
 
 def test_images_are_made_while_the_network_computes():
-    """Ten images that take 20 ms each, and ten batches of one that take 20 ms each: less than both together."""
-    def slow():
-        for _ in range(10):
-            time.sleep(0.02)
-            yield 1
+    """While one is used, the next is made, which nobody asked for yet."""
+    made = [threading.Event() for _ in range(6)]
 
-    started = time.monotonic()
-    for _ in in_background(slow()):
-        time.sleep(0.02)
-    assert time.monotonic() - started < 0.36
+    def items():
+        for number, event in enumerate(made):
+            event.set()
+            yield number
+
+    for number in in_background(items()):
+        assert all(event.wait(60) for event in made[number:number + 1 + AHEAD])
 
 
 def test_no_more_batches_are_ahead_than_said():
-    made = []
-    items = in_background(made.append(number) or number for number in range(20))
+    made, enough = [], threading.Event()
+
+    def make(number):
+        made.append(number)
+        if len(made) > AHEAD:
+            enough.set()
+        return number
+
+    items = in_background(map(make, range(20)))
     next(items)
-    time.sleep(0.1)
+    assert enough.wait(60)
+    time.sleep(0.1)  # in which more would be made
     assert len(made) == AHEAD + 1
     items.close()
 

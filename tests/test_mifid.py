@@ -1,5 +1,7 @@
 """FID, memorization distance, MiFID and KID: closed forms, scipy's sqrtm, and Kaggle's formulas as they stand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -133,6 +135,17 @@ def test_the_nearest_is_found_across_blocks(monkeypatch):
     cosines = generated[5] @ real[1:].T / np.linalg.norm(generated[5]) / np.linalg.norm(real[1:], axis=1)
     assert found.indices[5] == 1 + cosines.argmax()
     assert found.distances[5] == pytest.approx(1 - cosines.max(), rel=1e-12)
+
+
+def test_ten_thousand_by_ten_thousand_distances_are_never_in_memory_at_once():
+    """They are 800 MB in float64; nor are the kernel's values."""
+    generated, real = (np.random.default_rng(seed).random([10_000, 3]) for seed in (0, 1))
+    for measure in (find_nearest, kernel_distance, frechet_distance):
+        tracemalloc.start()
+        measure(generated, real)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 400 << 20
 
 
 def test_kid_is_the_unbiased_estimate(monkeypatch):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mifid_interval import find_intervals, group_moments, random_groups, random_halves
+from mifid_interval import balanced_draws, distances_of_draws, find_intervals, group_moments, random_groups
 
 from monet.mifid import find_nearest, frechet_distance, with_penalty
 
@@ -34,8 +34,8 @@ def test_they_hold_the_expected_score_of_all_images(count, total):
     assert (excess == 0) == (count == total)
 
 
-def test_a_bootstrap_with_replacement_would_not():
-    """Why halves are drawn: the usual percentiles seldom hold the score that was computed."""
+def test_the_plain_percentiles_would_not():
+    """Why the bootstrap's bias is taken off: they seldom hold even the score that was computed."""
     random = np.random.default_rng(1)
     generated_of, real = (lambda count: random.normal(0.05, 1, [count, 64])), random.normal(0, 1, [40, 64])
     held = 0
@@ -49,21 +49,37 @@ def test_a_bootstrap_with_replacement_would_not():
     assert held < 10
 
 
-@pytest.mark.parametrize("shape", [(90, 12), (40, 70), (10, 12)])
-def test_unions_of_groups_have_the_fid_of_their_images(shape):
-    from mifid_interval import distances_of_unions
+def test_it_is_as_wide_as_a_bootstrap_of_single_images():
+    """Though groups of images are drawn: on the average of several sets, and written out."""
+    random = np.random.default_rng(6)
+    real, ours, plain = draw(random, REFERENCES, 0.3), [], []
+    for _ in range(8):
+        generated = draw(random, 300)
+        again = [frechet_distance(generated[random.integers(0, 300, 300)], real) for _ in range(200)]
+        plain.append(np.diff(np.quantile(again, [0.025, 0.975]))[0])
+        ours.append(np.diff(intervals(generated, real).fid)[0])
+    assert np.mean(ours) == pytest.approx(np.mean(plain), rel=0.15)
 
+
+def test_draws_are_with_replacement_and_balanced():
+    drawn = balanced_draws(20, 50, np.random.default_rng(0))
+    assert drawn.shape == (50, 20)
+    assert (drawn.sum(axis=1) == 20).all() and (drawn.sum(axis=0) == 50).all()
+    assert (drawn == 0).mean() == pytest.approx(np.exp(-1), abs=0.03)  # as of Poisson's distribution of mean 1
+    assert drawn.var() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [(90, 12), (40, 70), (10, 12)])
+def test_drawn_groups_have_the_fid_of_their_images(shape):
     random = np.random.default_rng(2)
     generated, real = draw(random, shape[0]), draw(random, shape[1], 0.3)
     parts = random_groups(len(generated), min(len(generated), *real.shape), random)
-    assert len(parts) % 2 == 0
     assert sorted(np.concatenate(parts)) == list(range(shape[0]))
-    chosen = random_halves(len(parts), 6, random)
-    assert (chosen[::2] + chosen[1::2] == 1).all()
-    found = distances_of_unions(group_moments(generated, real, parts), chosen,
-                                generated.mean(axis=0) - real.mean(axis=0), real.var(axis=0, ddof=1).sum())
+    chosen = balanced_draws(len(parts), 6, random)
+    found = distances_of_draws(group_moments(generated, real, parts), chosen,
+                               generated.mean(axis=0) - real.mean(axis=0), real.var(axis=0, ddof=1).sum())
     for distance, row in zip(found, chosen, strict=True):
-        rows = np.concatenate([part for part, taken in zip(parts, row, strict=True) if taken])
+        rows = np.concatenate([np.tile(part, int(times)) for part, times in zip(parts, row, strict=True)])
         assert distance == pytest.approx(frechet_distance(generated[rows], real), rel=1e-6)
 
 
@@ -80,7 +96,7 @@ def test_mifid_follows_the_penalty():
 
 
 @pytest.mark.filterwarnings("error")
-def test_halves_in_which_no_image_has_a_distance_are_left_out():
+def test_draws_in_which_no_image_has_a_distance_are_left_out():
     random = np.random.default_rng(5)
     real, generated = draw(random, REFERENCES), draw(random, 12)
     generated[1:] = 0

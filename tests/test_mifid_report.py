@@ -134,6 +134,24 @@ def test_features_alone_make_a_page_without_pictures(tmp_path, capsys):
     assert "history.csv" not in report.read_text(encoding="utf-8")
 
 
+def test_beside_features_alone_a_real_image_stays_on_the_right(tmp_path, capsys):
+    """Where the page says that it is; of the other there is no picture."""
+    (tmp_path / "weights.pth").write_bytes(b"some weights")
+    write_zip(tmp_path / "real.zip", {f"{number}.jpg": coloured(REAL, number) for number in range(REFERENCES)})
+    np.savez(tmp_path / "a.npz", features=features_of(IMAGES, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        make_known(tmp_path / "real.zip", features_of(REFERENCES, 2), tmp_path / "weights.pth")
+        assert mifid.main([str(tmp_path / "a.npz"), "--reference", str(tmp_path / "real.zip"), "--weights",
+                           str(tmp_path / "weights.pth"), "--report", str(tmp_path / "a.html")]) == 0
+    page, side = tmp_path / "a.html", "--screenshot=" + str(tmp_path / "shot.png")
+    assert page.read_text(encoding="utf-8").count("<figure><div><span></span><img ") == 12
+    browse(page, tmp_path, "--window-size=700,900", side)
+    pixels = np.asarray(Image.open(tmp_path / "shot.png").convert("RGB")).astype(int)
+    columns = np.flatnonzero((np.abs(pixels - REAL).max(axis=2) < 12).any(axis=0))
+    assert columns.min() > 100  # of two columns of pairs, the left half of the first is empty
+
+
 def test_a_page_that_cannot_be_written_is_an_error(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", features=features_of(20, 1))
     (tmp_path / "file").touch()

@@ -1,11 +1,14 @@
 """tools/mifid.py: what it reads, prints and refuses, with features that the cache knows; and once with a network."""
 
+import functools
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import mifid
@@ -13,6 +16,8 @@ import mifid_cache
 import mifid_images
 import numpy as np
 import pytest
+from find_data import default_data
+from kaggle_stand_in import dead_port
 from mifid_cache import FeatureCache
 from mifid_features import find_features, make_network
 from mifid_images import decode_picture, open_source
@@ -30,7 +35,8 @@ from mifid_text import score_text
 from PIL import Image
 
 from monet import layouts
-from monet.inception_weights import find_weights
+from monet.config import LOG
+from monet.inception_weights import Published, find_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = {"fid", "mifid", "memorization_distance", "kid", "kid_std", "fid_low", "fid_high", "num_images",
@@ -41,8 +47,9 @@ IMAGES, REFERENCES = 20, 12
 
 @pytest.fixture(autouse=True)
 def cache_home(tmp_path, monkeypatch):
-    """A cache of the test's own, and no weights but those it names."""
+    """A cache and a log of the test's own, and no weights but those it names."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(LOG, "handlers", [])
     monkeypatch.delenv("MONET_INCEPTION_WEIGHTS", raising=False)
     return tmp_path / "cache"
 
@@ -248,6 +255,20 @@ def test_missing_weights_and_a_remote_reference_are_refused(capsys, reference, t
         assert message in capsys.readouterr().err
 
 
+def test_a_download_says_that_it_is_one_and_what_to_do_without(reference, capsys, monkeypatch):
+    """Of 96 MB, without a terminal, too; and there is no score."""
+    nobody = Published(f"http://127.0.0.1:{dead_port()}/weights.pth", 95_000_000, "ab" * 32)
+    monkeypatch.setattr(mifid, "find_weights", functools.partial(find_weights, published=nobody))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert mifid.main([reference, "--reference", reference, "--no-check"]) == 2
+    said = capsys.readouterr()
+    assert f"Downloading Inception's weights, 0 of 95 MB are here, from {nobody.address}" in said.err
+    for words in (nobody.address, nobody.digest, "cache/monet/weights.pth", "--weights"):
+        assert words in said.err.splitlines()[-1]
+    assert not said.out
+
+
 def test_an_unreadable_picture_is_named_and_may_be_skipped(scored, weights, tmp_path):
     images = some_images(IMAGES)
     images["0007.jpg"] = images["0007.jpg"][:700]
@@ -280,7 +301,9 @@ def exif_turned():
     (lambda: jpeg(1, mode="CMYK"), "CMYK"),
     (lambda: jpeg(1, mode="RGBA", kind="PNG"), "transparency, which is dropped"),
     (lambda: jpeg(1, mode="P", kind="PNG"), "palette"),
-    (lambda: png_of_16_bits(), "16 bits"),
+    (lambda: png_of_16_bits(), "16 bits, of which all above 255 becomes white"),
+    (lambda: colours_of_16_bits(2), "16 bits a channel, of which the upper 8 are taken"),
+    (lambda: colours_of_16_bits(6), "transparency, which is dropped; of 16 bits a channel"),
     (exif_turned, "EXIF, which is ignored; not 256x256"),
     (lambda: jpeg(1, (320, 200)), "not 256x256, but resized"),
 ])
@@ -296,6 +319,18 @@ def png_of_16_bits():
     file = io.BytesIO()
     Image.fromarray(np.arange(65536, dtype=np.uint16).reshape(256, 256)).save(file, "PNG")
     return file.getvalue()
+
+
+def colours_of_16_bits(kind):
+    """A PNG of PNG's colour type 2, RGB, or 6, RGBA, as Pillow cannot write them."""
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    channels = {2: 3, 6: 4}[kind]
+    rows = np.random.default_rng(0).integers(0, 256, [256, 256 * channels * 2], np.uint8)
+    return b"".join([
+        b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", struct.pack(">IIBBBBB", 256, 256, 16, kind, 0, 0, 0)),
+        chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))), chunk(b"IEND", b"")])
 
 
 def test_odd_pictures_are_said_also_when_they_are_in_the_cache(scored, weights, tmp_path):
@@ -323,9 +358,9 @@ def test_the_text_says_whose_the_interval_is_and_what_it_is_made_of():
     assert lines[0].endswith("95%: 20.00 to 25.00 for all 7,000, above which that of these images lies")
     assert lines[2].endswith("95%: 20.00 to 25.00 for all 7,000")
     assert score_text({**result, "fid": 10.0}).splitlines()[0].endswith("below which that of these images lies")
-    assert "by random halves of the images, not a bootstrap" in lines[7]
+    assert "by a bootstrap of the images, less its bias" in lines[7]
     without = score_text({**result, **dict.fromkeys(("fid_low", "fid_high", "mifid_low", "mifid_high"))})
-    assert "95%" not in without and "bootstrap" not in without
+    assert "95%" not in without and "bootstrap" not in without and "too few for intervals" in without
 
 
 def test_a_long_wait_for_the_intervals_is_announced(scored, monkeypatch, tmp_path):
@@ -351,6 +386,28 @@ def test_the_built_in_samples_paintings_are_named_as_such(scored, weights, tmp_p
     (path / "SAMPLE").unlink()
     found = scores_of(scored, tmp_path / "reference.zip", "--no-check", reference=path)
     assert "the reference is the built-in sample" not in found["note"]
+
+
+def test_the_reference_is_that_of_training_if_none_is_named(weights, tmp_path, monkeypatch, capsys):
+    """The first of what `make local-train` takes: here Kaggle's mount, or else the built-in sample."""
+    own = functools.partial(default_data, folder=tmp_path / "data")  # in the place of the kit's own folder
+    monkeypatch.setattr(mifid, "default_data", own)
+    monkeypatch.setenv("MONET_KAGGLE_INPUT", str(tmp_path / "input"))
+    monkeypatch.setenv("HOME", str(tmp_path))  # where there are no credentials, as there are none in what follows
+    for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
+        monkeypatch.delenv(name)
+    path = write_known("zip", tmp_path, some_images(IMAGES), features_of(IMAGES, 2), weights)
+    for place, note in (("data/sample", True), ("input/gan-getting-started", False)):
+        (tmp_path / place / "monet_tfrec").mkdir(parents=True)
+        (tmp_path / place / "photo_tfrec").mkdir()
+        paintings = tmp_path / place / "monet_tfrec" / "monet00-12.tfrec"
+        make_known(write_tfrecords(paintings, some_images(REFERENCES, 500)), features_of(REFERENCES, 1), weights)
+        if note:
+            (tmp_path / place / "SAMPLE").touch()
+        assert mifid.main([path, "--weights", weights, "--json", "--no-check"]) == 0
+        said = capsys.readouterr()
+        assert ("the reference is the built-in sample" in json.loads(said.out)["note"]) == note
+        assert f"Reference: 12 images (TFRecords) in {paintings.parent}" in said.err
 
 
 def test_paintings_are_found_where_training_finds_them():

@@ -4,10 +4,13 @@ The scores are by an Inception of random weights and a sixteenth of the channels
 """
 
 import csv
+import dataclasses
 import json
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -60,6 +63,15 @@ def kept(files):
     return json.loads(arrays.pop(BEST_META).tobytes()), arrays
 
 
+def averages_of(trainer):
+    """The moving averages of the generator's weights, by the weights' names."""
+    start = "photo_to_monet/average/"
+    found = {name.removeprefix(start): value_of(variable) for name, variable in system_variables(trainer.system).items()
+             if name.startswith(start)}
+    assert found
+    return found
+
+
 def scripted(trainer, monkeypatch, values):
     """Makes the selection's next scores these, in the place of those that its Inception gives."""
     scores = iter(values)
@@ -80,6 +92,8 @@ def test_each_checkpoint_is_scored_and_the_best_is_handed_in(tiny, small_data, m
 
     def watched(step, paint, painter):
         seen[step] = {name: value_of(variable) for name, variable in variable_names(painter).items()}
+        for name, value in averages_of(trainer).items():  # what is scored is the moving average
+            np.testing.assert_array_equal(seen[step][name], value)
         return consider(step, paint, painter)
 
     monkeypatch.setattr(trainer.selection, "consider", watched)
@@ -291,6 +305,41 @@ def test_the_command_hands_in_the_best_and_generate_does_so_again(small_root, tm
     write_arrays(files.best, {BEST_META: read_arrays(files.best)[BEST_META], **changed}.items())
     assert main(["generate", "--out", files.out]) == 0
     assert zipfile.ZipFile(files.zip).read("0001.jpg") != first
+
+
+# In a process of its own, because a CPU is split into logical devices before anything else is done with it.
+SEVERAL = """
+import json, sys
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from monet.config import make_config
+from monet.records import find_data
+from monet.trainer import Trainer
+
+config = make_config(**json.loads(sys.argv[1]))
+trainer = Trainer(config, find_data(config.data), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+trainer.selection.prepare()
+print(json.dumps(trainer.selection.score(lambda images: -images)))
+trainer.fit()
+"""
+
+
+@pytest.mark.lengthy
+def test_several_devices_score_as_one(tiny, small_data, tmp_path):
+    """The same pictures to the same score; and a run on both devices keeps its best."""
+    config = tiny(**SELECT | {"epochs": 1}, out=str(tmp_path / "several"))
+    done = subprocess.run([sys.executable, "-c", SEVERAL, json.dumps(dataclasses.asdict(config))], capture_output=True,
+                          text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    alone = new_trainer(tiny(**SELECT), small_data).selection
+    alone.prepare()
+    assert json.loads(done.stdout) == pytest.approx(alone.score(lambda images: -images), rel=1e-4)
+    files = RunFiles(config.out)
+    assert [row["step"] for row in rows_of(files)] == ["2"]
+    handed_in, (best, arrays) = read_arrays(files.generator), kept(files)
+    assert best["step"] == 2 and all(np.array_equal(handed_in[name], value) for name, value in arrays.items())
 
 
 def test_a_kept_generator_that_is_none_is_refused(tiny, small_data, tmp_path):

@@ -7,8 +7,8 @@
 Submission and reference are folders, zips, TFRecords, or .npz files with `features`. The features of each image are
 kept in the user's cache directory: nothing is computed twice, and an interrupted run goes on where it was.
 
-The 95% intervals come from random halves of the images, drawn without replacement: no bootstrap, which would make FID
-too large. Of a --sample they are for all images, and its own FID, too high, can lie above them.
+The 95% intervals come from a bootstrap of the submission's images; it overstates FID, which is corrected for. Of a
+--sample they are for all images, and its own FID, too high, can lie above them.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import numpy as np
 from find_data import default_data
 from kaggle_client import say
 from mifid_cache import cached_verdict
-from mifid_features import THREADS, Found, find_features, listed, make_network
+from mifid_features import THREADS, Found, find_features, listed, log_to_terminal, make_network
 from mifid_images import Source, open_source, printable, record_source
 from mifid_interval import LARGE_RANK, find_intervals
 from mifid_text import score_text
@@ -177,6 +177,7 @@ def score(options: argparse.Namespace) -> Scored:
         say(f"Kaggle would reject this: {problem}")
     weights = None
     if any(side.features is None for side in sides):
+        log_to_terminal()  # a download says that it is one
         weights = find_weights(options.weights)
         if weights.note:
             say(f"warning: {weights.path}: {weights.note}.")

@@ -46,10 +46,18 @@ def make_network(weights: Weights) -> Callable:
     return make_extractor(build_inception(read_state_dict(weights.path)))
 
 
+class SayIt(logging.Handler):
+    """Says what is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """To what is stderr by now."""
+        say(record.getMessage())
+
+
 def log_to_terminal() -> None:
     """Lets the log's lines, which take the place of progress bars where there is no terminal, be seen."""
     if not LOG.handlers:
-        LOG.addHandler(logging.StreamHandler())
+        LOG.addHandler(SayIt())
         LOG.setLevel(logging.INFO)
 
 

@@ -32,7 +32,9 @@ UNREADABLE = (OSError, EOFError, ValueError, SyntaxError, struct.error, zlib.err
 GIVE = "Give a folder or zip of JPGs or PNGs, TFRecords, or an .npz with `features`."
 MODES = {"L": "grayscale", "LA": "grayscale", "1": "black and white", "CMYK": "CMYK", "YCCK": "CMYK",
          "RGBA": "with transparency, which is dropped", "P": "with a palette"}
-SIXTEEN_BITS = "of 16 bits, of which all above 255 becomes white"
+CLIPPED = "of 16 bits, of which all above 255 becomes white"  # what Pillow makes of one channel of 16 bits
+SHORTENED = "of 16 bits a channel, of which the upper 8 are taken"  # and of several
+PNG_DEPTH = 24  # the byte of a PNG that holds its bits a channel
 
 
 def printable(name: str) -> str:
@@ -87,7 +89,9 @@ def decode_picture(data: bytes) -> tuple[np.ndarray, str]:
             raise ValueError(f"{image.width}x{image.height} pixels are too many")
         notes = []
         if image.mode != "RGB":
-            notes.append(SIXTEEN_BITS if image.mode.startswith("I") else MODES.get(image.mode, image.mode))
+            notes.append(CLIPPED if image.mode.startswith("I") else MODES.get(image.mode, image.mode))
+        if image.format == "PNG" and data[PNG_DEPTH] == 16 and CLIPPED not in notes:
+            notes.append(SHORTENED)
         if "exif" in image.info and image.getexif().get(0x0112, 1) != 1:
             notes.append("to be turned by EXIF, which is ignored")
         if image.size != (SUBMISSION_SIZE, SUBMISSION_SIZE):

@@ -1,4 +1,4 @@
-"""How sure a score is: intervals of FID and MiFID by drawing halves of the generated images."""
+"""How sure a score is: intervals of FID and MiFID by a bootstrap of the generated images, less its bias."""
 
 from typing import NamedTuple
 
@@ -7,16 +7,16 @@ import scipy.linalg
 
 from monet.mifid import EPSILON, as_pair, covariance_factor, with_penalty
 
-HALVES = 120  # half samples behind an interval
-FEWER_HALVES, LARGE_RANK = 40, 600  # where both sides have many images, and each half takes seconds
+DRAWS = 120  # bootstrap samples behind an interval
+FEWER_DRAWS, LARGE_RANK = 40, 600  # where both sides have many images, and each draw takes seconds
 MOST_GROUPS, GROUP_NUMBERS = 64, 50_000_000  # groups of images; numbers in all their moments (400 MB)
-UNION_NUMBERS = 4_000_000  # in the matrices whose eigenvalues are found at once
+DRAW_NUMBERS = 4_000_000  # in the matrices whose eigenvalues are found at once
 LEAST_FOR_INTERVAL = 8  # images
 COVERED = 0.95  # the intervals' share
 
 
 class Moments(NamedTuple):
-    """Sums over groups of generated images, from which the FID of any union of groups follows."""
+    """Sums over groups of generated images, from which the FID follows of groups taken any number of times."""
 
     count: np.ndarray  # [groups]
     total: np.ndarray  # [groups, width]: of the features, less the mean of all
@@ -26,8 +26,8 @@ class Moments(NamedTuple):
 
 
 def random_groups(images: int, rank: int, random: np.random.Generator) -> list[np.ndarray]:
-    """The positions of the images in random groups, as equal in size as can be and even in number."""
-    groups = min(images, MOST_GROUPS, max(GROUP_NUMBERS // rank**2, LEAST_FOR_INTERVAL)) // 2 * 2
+    """The positions of the images in random groups, as equal in size as can be."""
+    groups = min(images, MOST_GROUPS, max(GROUP_NUMBERS // rank**2, LEAST_FOR_INTERVAL))
     return np.array_split(random.permutation(images), groups)
 
 
@@ -50,12 +50,12 @@ def group_moments(generated: np.ndarray, real: np.ndarray, parts: list[np.ndarra
                    np.stack([rows.T @ rows for rows in projected]))
 
 
-def distances_of_unions(moments: Moments, chosen: np.ndarray, between: np.ndarray, real_trace: float) -> np.ndarray:
-    """The FID of the images in some of the groups, for each row of `chosen`: float64 `[unions]`.
+def distances_of_draws(moments: Moments, chosen: np.ndarray, between: np.ndarray, real_trace: float) -> np.ndarray:
+    """The FID of the images in the groups that were drawn, for each row of `chosen`: float64 `[draws]`.
 
     Args:
         moments: of all groups.
-        chosen: 0 or 1, float64 `[unions, groups]`.
+        chosen: how often each group was drawn, float64 `[draws, groups]`.
         between: `[width]`, the mean of all generated images less that of the real ones.
         real_trace: tr S_r.
     """
@@ -64,7 +64,7 @@ def distances_of_unions(moments: Moments, chosen: np.ndarray, between: np.ndarra
     trace = (chosen @ moments.square - count[:, 0] * np.square(mean).sum(axis=1)) / (count[:, 0] - 1)
     rank, products = projected.shape[1], moments.product.reshape(len(moments.product), -1)
     roots = []
-    at_once = max(UNION_NUMBERS // rank**2, 1)
+    at_once = max(DRAW_NUMBERS // rank**2, 1)
     for start in range(0, len(chosen), at_once):
         part = slice(start, start + at_once)
         scale = count[part, :, None]
@@ -74,13 +74,15 @@ def distances_of_unions(moments: Moments, chosen: np.ndarray, between: np.ndarra
     return np.square(between + mean).sum(axis=1) + trace + real_trace - 2 * np.concatenate(roots)
 
 
-def random_halves(groups: int, halves: int, random: np.random.Generator) -> np.ndarray:
-    """Random halves of the groups, each followed by what it leaves: 0 or 1, float64 `[halves, groups]`."""
-    chosen = np.zeros([halves, groups])
-    for half in range(0, halves, 2):
-        chosen[half, random.permutation(groups)[:groups // 2]] = 1
-        chosen[half + 1] = 1 - chosen[half]
-    return chosen
+def balanced_draws(groups: int, draws: int, random: np.random.Generator) -> np.ndarray:
+    """How often each group is in each bootstrap sample, float64 `[draws, groups]`.
+
+    Each sample has as many groups as there are, some of them several times, and over all samples each is drawn equally
+    often (Davison, Hinkley and Schechtman, "Efficient bootstrap simulation", 1986): the samples' mean then differs from
+    the value of all images by the bootstrap's bias, and hardly by chance.
+    """
+    drawn = random.permutation(np.tile(np.arange(groups), draws)).reshape(draws, groups)
+    return np.stack([np.bincount(row, minlength=groups) for row in drawn]).astype(np.float64)
 
 
 class Intervals(NamedTuple):
@@ -93,17 +95,17 @@ class Intervals(NamedTuple):
 
 def find_intervals(generated, real, fid: float, distances: np.ndarray, epsilon: float = EPSILON, total: int = 0,
                    seed: int = 0) -> Intervals | None:
-    """95% intervals of the FID and MiFID that `total` images of this generator score, by resampling its images.
+    """95% intervals of the FID and MiFID that `total` images of this generator score, by a bootstrap of its images.
 
-    A bootstrap draws with replacement, and of FID it makes too much: FID falls with the number of different images, so
-    the bootstrap's values lie above the one that was computed by its bias once more, and the usual interval need not
-    hold it. Here halves of the images are drawn, without replacement: the values of half of n images vary as those of
-    n images do (the variance's factor is 2/n - 1/n), and lie above that of n by n's own bias, b / n. So the spread is
-    that of the halves, and the middle is the FID computed, less what a sample of n has above `total` images:
-    b (1/n - 1/total). Of each split both halves are taken. tests/test_mifid_interval.py counts how often that is right.
+    The FID of n images lies above that of very many by about b / n, and a bootstrap sample of them, in which some are
+    missing and others twice, as much above theirs again. So the plain percentiles need not even hold the FID that was
+    computed. Their excess over it is an estimate of b / n, which is taken off: the spread is the bootstrap's, and the
+    middle is the FID computed, less what a sample of n images has above `total`: b (1 / n - 1 / total).
+    tests/test_mifid_interval.py counts how often that holds the truth, and how seldom the plain percentiles do.
 
-    The halves are unions of random groups of images, whose moments, projected on the real side's factor, are made once:
-    a half then costs the eigenvalues of one matrix, as wide as the smaller side has images.
+    What is drawn are random groups of images, single ones if there are no more than `MOST_GROUPS`. Their moments,
+    projected on the real side's factor, are made once: a draw then costs the eigenvalues of one matrix, as wide as the
+    smaller side has images.
 
     Args:
         generated: features `[images, width]`.
@@ -112,7 +114,7 @@ def find_intervals(generated, real, fid: float, distances: np.ndarray, epsilon: 
         distances: `find_nearest(generated, real).distances`.
         epsilon: as in `monet.mifid.mifid`.
         total: how many images the score is for, of which `generated` are a random sample; 0: these are all.
-        seed: of the groups and halves.
+        seed: of the groups and draws.
 
     Returns:
         None for fewer than `LEAST_FOR_INTERVAL` images.
@@ -126,12 +128,12 @@ def find_intervals(generated, real, fid: float, distances: np.ndarray, epsilon: 
     random = np.random.default_rng(seed)
     rank = min(len(generated), *real.shape)
     parts = random_groups(len(generated), rank, random)
-    chosen = random_halves(len(parts), HALVES if rank <= LARGE_RANK else FEWER_HALVES, random)
+    chosen = balanced_draws(len(parts), DRAWS if rank <= LARGE_RANK else FEWER_DRAWS, random)
     between, real_trace = generated.mean(axis=0) - real.mean(axis=0), float(real.var(axis=0, ddof=1).sum())
-    fids = distances_of_unions(group_moments(generated, real, parts), chosen, between, real_trace)
+    fids = distances_of_draws(group_moments(generated, real, parts), chosen, between, real_trace)
     near = np.array([[np.nansum(distances[part]), np.isfinite(distances[part]).sum()] for part in parts])
     near = chosen @ near
-    usable = near[:, 1] > 0  # halves with an image that has a distance
+    usable = near[:, 1] > 0  # draws with an image that has a distance
     excess = (fids.mean() - fid) * (1 - len(generated) / max(total, len(generated)))
     fids = np.clip(fid - excess + fids - fids.mean(), 0, None)
     bounds = [(1 - COVERED) / 2, (1 + COVERED) / 2]

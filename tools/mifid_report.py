@@ -45,7 +45,8 @@ svg { width: 100%; height: auto; display: block; } svg text { fill: var(--faint)
 .frame { fill: none; stroke: var(--line); } .grid { stroke: var(--line); }
 .line { fill: none; stroke: var(--painted); stroke-width: 1.5; }
 .dot { fill: var(--painted); fill-opacity: 0.45; } .ring { fill: none; stroke: var(--real); stroke-width: 1.6; }
-.key { display: inline-block; width: 10px; height: 10px; border-radius: 50%; margin-right: 5px; }
+.key { white-space: nowrap; } .key svg { display: inline-block; width: 12px; height: 12px; vertical-align: -1px; }
+footer { margin-top: 36px; }
 """
 
 
@@ -61,8 +62,8 @@ def picture(source: Source, position: int) -> str:
 
 
 def shown(source: Source, position: int) -> str:
-    """The image, or its place's name where there are only features."""
-    return picture(source, position) if source.decode else ""
+    """The image, or where there are only features, what keeps its place."""
+    return picture(source, position) if source.decode else "<span></span>"
 
 
 def unlikeness(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -124,13 +125,18 @@ def likeness_section(side: tuple[Source, Found], distances: np.ndarray) -> str:
     return parts[0].replace("</h2>", f"</h2>{words}", 1) + parts[1]
 
 
+def key(mark: str, name: str) -> str:
+    """The map's mark of one side, and its name."""
+    return (f'<span class="key"><svg viewBox="0 0 12 12" aria-hidden="true"><g class="{mark}"><circle cx="6" cy="6" '
+            f'r="4"/></g></svg> {name}</span>')
+
+
 def map_section(generated: np.ndarray, real: np.ndarray) -> str:
     """The 2-D map of both sides' features."""
     points, rings, share = principal_map(generated, real)
     return (f"<h2>Map of the features</h2><p>The two directions in which the images of both sides differ most "
-            f"({share:.0%} of the variance): <span class=key style='background:var(--painted)'></span>generated, "
-            f"<span class=key style='background:var(--real)'></span>real. Where the rings have no dots among them, "
-            f"the generator misses something; where dots are alone, it paints what Monet did not.</p>"
+            f"({share:.0%} of the variance): {key('dot', 'generated')}, {key('ring', 'real')}. Where the rings have no "
+            f"dots among them, the generator misses something; where dots are alone, it paints what Monet did not.</p>"
             f"{scatter(points, rings)}")
 
 
@@ -181,7 +187,7 @@ def write_report(path: str, result: dict, submission: tuple[Source, Found], refe
         nearest_section((submission, reference), nearest),
         likeness_section(submission, unlikeness(generated, real)),
         map_section(generated, real), history_section(os.path.join(folder, "history.csv")),
-        f"<p class=faint>Inception weights: {html.escape(result['weights'] or 'none, features as given')}</p></html>"]
+        f"<footer class=faint>Inception weights: {result['weights'] or 'none, features as given'}</footer></html>"]
     # A path may hold bytes that are no UTF-8.
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="replace") as file:
         file.write("\n".join(page))

@@ -25,8 +25,9 @@ def caveats(result: dict) -> list[str]:
     if "note" in result:
         said.append(f"Note: {result['note']}.")
     if "sampled_from" in result:
+        whose = "too few for intervals" if result["fid_low"] is None else "the intervals are for all of them"
         said.append(f"A sample of {result['num_images']:,} of {result['sampled_from']:,} images, whose FID comes out "
-                    "too high; the intervals are for all of them.")
+                    f"too high; {whose}.")
     if result.get("skipped"):
         said.append(f"{result['skipped']:,} unreadable images were skipped.")
     return said
@@ -44,5 +45,5 @@ def score_text(result: dict) -> str:
         f"seconds                {result['seconds']:.1f}",
     ]
     if result["fid_low"] is not None:
-        lines.append("95%                    by random halves of the images, not a bootstrap")
+        lines.append("95%                    by a bootstrap of the images, less its bias")
     return "\n".join([*lines, *caveats(result)])
