@@ -17,6 +17,7 @@ from monet.accelerator import device_kind
 from monet.config import Config
 
 OUTERMOST = 4  # pixels a side of a tile of the image; each halving of the picture halves its tiles
+LAST_LEVEL = 2  # of doubling in tiles: further in, four kernels would be more than the picture that need not be made
 ENTRANCE, EXIT = "tiles", "pixels"  # names of the layers that fold what goes into a network, and unfold what comes out
 TILES = 4  # enough for a first tile, a last one, and two that see neither border
 
@@ -309,3 +310,13 @@ def image_tile(config: Config) -> int:
 def tiles_by_level(config: Config, levels: int) -> list[int]:
     """Pixels a side of the tiles in the image, and after each of `levels` halvings."""
     return [max(image_tile(config) // 2**level, 1) for level in range(levels + 1)]
+
+
+def doubling_tile(config: Config, level: int) -> int:
+    """Pixels a side of the tiles that a picture doubled to `level` is computed in; 0: it is doubled as it is.
+
+    Transposed convolutions make no doubled picture, so that they gain by it only where the result stays in tiles.
+    """
+    tile = tiles_by_level(config, level)[-1]
+    last = LAST_LEVEL - 1 if config.upsample == "transpose" else LAST_LEVEL
+    return tile if image_tile(config) > 1 and level <= last else 0

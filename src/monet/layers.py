@@ -6,7 +6,15 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.config import Config, pick
-from monet.folding import FoldedConv2D, FoldedInstanceNorm, halving, interpolating, repeating, transposed_halving
+from monet.folding import (
+    FoldedConv2D,
+    FoldedInstanceNorm,
+    Unfolded,
+    halving,
+    interpolating,
+    repeating,
+    transposed_halving,
+)
 
 try:
     with warnings.catch_warnings():
@@ -183,11 +191,13 @@ FOLDED_DOUBLING = {"transpose": transposed_halving, "resize": interpolating, "ne
 def doubled(x, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0, **conv):
     """`[batch, h, w, c]` to `[batch, 2h, 2w, filters]`, in the way that `config.upsample` names.
 
-    `kernel_size` is that of the transposed convolution. With a `tile`, `x` is folded by it, and the result by twice.
+    `kernel_size` is that of the transposed convolution. With a `tile`, the result is folded by it and `x` by half of
+    it, where these are over 1.
     """
     options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", **conv}
     if tile:
-        return FoldedConv2D(filters, FOLDED_DOUBLING[config.upsample], tile, parts=2, **options)(x)
+        x = FoldedConv2D(filters, FOLDED_DOUBLING[config.upsample], max(tile // 2, 1), parts=2, **options)(x)
+        return x if tile > 1 else Unfolded(2, name=f"{name}_pixels")(x)
     options["padding"] = "same"
     if config.upsample == "transpose":
         return keras.layers.Conv2DTranspose(filters, kernel_size, strides=2, **options)(x)
@@ -199,7 +209,7 @@ def doubled(x, filters: int, config: Config, name: str, kernel_size: int = 4, ti
 def up_block(x, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0):
     """Doubles `[batch, h, w, c]` to `[batch, 2h, 2w, filters]`: `doubled`, then normalization."""
     x = doubled(x, filters, config, name, kernel_size, tile, use_bias=False)
-    return norm_layer(config, f"{name}_norm", 2 * tile or 1)(x)
+    return norm_layer(config, f"{name}_norm", tile)(x)
 
 
 def reflected_conv(x, filters: int, kernel_size: int, name: str, **conv):

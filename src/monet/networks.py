@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.config import SUBMISSION_SIZE, Config, UserError, pick
-from monet.folding import entered, left, tiles_by_level
+from monet.folding import doubling_tile, entered, left, tiles_by_level
 from monet.layers import (
     NORMS,
     SeededDropout,
@@ -64,12 +64,12 @@ def u_net(config: Config, name: str, bottom) -> keras.Model:
     x = bottom(x)
     inner = zip(reversed(widths[:-1]), reversed(skips[:-1]), strict=True)
     for block, (filters, skip) in enumerate(inner, start=1):
-        x = up_block(x, filters, config, f"up{block}", tile=tiles[config.generator_levels - block] // 2)
+        x = up_block(x, filters, config, f"up{block}", tile=doubling_tile(config, config.generator_levels - block))
         if block <= DROPOUT_BLOCKS:
             x = SeededDropout(config.dropout, salt=block, name=f"up{block}_dropout")(x, seed=seed)
         x = keras.layers.ReLU(name=f"up{block}_relu")(x)
         x = keras.layers.Concatenate(name=f"up{block}_skip")([x, skip])
-    x = doubled(x, 3, config, "image", tile=tiles[0] // 2, activation="tanh", dtype="float32")
+    x = doubled(x, 3, config, "image", tile=doubling_tile(config, 0), activation="tanh", dtype="float32")
     return generator_model(image, seed, x, name, tiles[0])
 
 
