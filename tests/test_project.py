@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground floor up: a module imports only from those before it.
 ORDER = [
     "config", "files", "presets", "kaggle_machine", "tpu_environment", "accelerator", "arrays", "catalogue", "layouts",
-    "records", "pipeline", "augment", "layers", "networks", "losses", "kernel_gradients", "players", "cyclegan", "cut",
-    "checkpoint", "mifid", "reporting", "preparing", "steps", "stopping", "painting", "torch_file",
+    "records", "pipeline", "augment", "folding", "layers", "networks", "losses", "kernel_gradients", "players",
+    "cyclegan", "cut", "checkpoint", "mifid", "reporting", "preparing", "steps", "stopping", "painting", "torch_file",
     "inception_weights", "inception", "selection", "trainer", "submission", "cli", "kernel",
 ]
 PACKAGE = ROOT / "src" / "monet"

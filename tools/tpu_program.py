@@ -9,6 +9,7 @@ compiler reads of the process's environment is `COMPILER` of `tpu_check.py`.
 """
 
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -243,8 +244,13 @@ def compile_painting(system, config: Config, batch: int):
 PARTS = {"step": compile_step, "gradients": compile_gradients, "painting": compile_painting}
 
 
+def as_on_a_tpu(config: Config) -> Config:
+    """The config with what `auto` stands for on a TPU."""
+    return dataclasses.replace(config, space_to_depth="off" if config.space_to_depth == "off" else "on")
+
+
 def build_system(config: Config):
-    """The preset's system, in the precision that it has on a TPU.
+    """The preset's system, in the precision and the tiles that it has on a TPU.
 
     Raises:
         UserError: for a preset that cannot be.
@@ -252,7 +258,7 @@ def build_system(config: Config):
     check_config(config)
     precision = precision_for(config.precision, "TPU")
     tf.keras.mixed_precision.set_global_policy("float32" if precision == "float32" else f"mixed_{precision}")
-    return SYSTEMS[config.system](config)
+    return SYSTEMS[config.system](as_on_a_tpu(config))
 
 
 def costs_of(config: Config, part: str, batch: int) -> dict:

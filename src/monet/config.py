@@ -47,6 +47,9 @@ class Config:
     steps_per_call: int = knob(0, "steps that the device makes at one call of the host; 0: 25 on TPU and GPU, 1 on a "
                                "CPU", low=0, high=1000)
 
+    space_to_depth: str = knob("auto", "fold the outermost pixels into channels, which saves a TPU half its memory "
+                               "traffic and computes the same; auto: on a TPU", choices=("auto", "on", "off"))
+
     image_size: int = knob(256, "pixels a side of the training images (competition: 256)", low=32)
     jitter: int = knob(286, "pixels a side before the random crop to image_size (paper: 286); 0: no crop", low=0)
     mirror: bool = knob(True, "mirror every second training image at random (paper)")

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from monet.augment import split_seed
 from monet.config import Config, pick
+from monet.folding import fold, image_tile
 from monet.kernel_gradients import Calls, tapped
 from monet.losses import DISTANCES
 from monet.networks import build_generator
@@ -29,7 +30,7 @@ class CycleGan:
         Raises:
             UserError: for names or sizes that no network has.
         """
-        self.config = config
+        self.config, self.tile = config, image_tile(config)
         self.distance = pick(DISTANCES, config.cycle_loss, "cycle_loss")
         generators = {name: build_generator(config, name) for name in ("photo_to_monet", "monet_to_photo")}
         self.discriminators = {side: Discriminator(config, f"{side}_discriminator") for side in ("monet", "photo")}
@@ -63,6 +64,7 @@ class CycleGan:
             `(losses, gradients)`: float32 scalars by name, unscaled, and lists of tensors by network name, in the
             order of its trainable variables.
         """
+        photo, monet = (fold(pictures, self.tile) for pictures in (photo, monet))
         calls = {name: Calls(self.networks[name], network) for name, network in self.tapped.items()}
         to_monet, to_photo = calls["photo_to_monet"], calls["monet_to_photo"]
         seeds = iter(split_seed(seed, 10))

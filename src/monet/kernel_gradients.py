@@ -8,6 +8,8 @@ step goes back through the first calls, and makes three more passes over each.
 import tensorflow as tf
 from tensorflow import keras
 
+from monet.folding import inner_ends
+
 
 def convolutions(network: keras.Model) -> list[keras.layers.Layer]:
     """The layers of `network` that this is for, if their features are small."""
@@ -15,10 +17,11 @@ def convolutions(network: keras.Model) -> list[keras.layers.Layer]:
 
 
 def tapped(network: keras.Model) -> keras.Model:
-    """`network` with more outputs: what goes into each of its convolutions, and then what comes out of each."""
+    """`network`, of pictures in tiles if it folds them, with more outputs: what goes into each of its convolutions, and
+    then what comes out of each."""
     layers = convolutions(network)
-    return keras.Model(network.inputs, [network.output, *[layer.input for layer in layers],
-                                        *[layer.output for layer in layers]])
+    inputs, outputs = inner_ends(network)
+    return keras.Model(inputs, [*outputs, *[layer.input for layer in layers], *[layer.output for layer in layers]])
 
 
 def number_count(tensors: list) -> int:

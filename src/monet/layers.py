@@ -6,6 +6,15 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.config import Config, pick
+from monet.folding import (
+    FoldedConv2D,
+    FoldedInstanceNorm,
+    Unfolded,
+    halving,
+    interpolating,
+    repeating,
+    transposed_halving,
+)
 
 try:
     with warnings.catch_warnings():
@@ -45,16 +54,21 @@ def batch_norm(**options) -> keras.layers.Layer:
 NORMS = {"instance": instance_norm, "batch": batch_norm}
 
 
-def norm_layer(config: Config, name: str) -> keras.layers.Layer:
+def norm_layer(config: Config, name: str, tile: int = 1) -> keras.layers.Layer:
     """The normalization layer that the config names; it computes in float32 under every precision.
+
+    Args:
+        config: gives its kind and settings.
+        name: the layer's.
+        tile: pixels a side of the tiles that are folded into channels; over 1 for instance normalization only.
 
     Raises:
         UserError: for an unknown `config.norm`.
     """
-    gamma = normal_initializer(config.gamma_stddev, config.gamma_mean)
-    return pick(NORMS, config.norm, "norm")(
-        epsilon=config.norm_epsilon, center=config.norm_affine, scale=config.norm_affine, gamma_initializer=gamma,
-        name=name, dtype="float32")
+    options = {"epsilon": config.norm_epsilon, "center": config.norm_affine, "scale": config.norm_affine,
+               "gamma_initializer": normal_initializer(config.gamma_stddev, config.gamma_mean), "name": name,
+               "dtype": "float32"}
+    return FoldedInstanceNorm(tile, **options) if tile > 1 else pick(NORMS, config.norm, "norm")(**options)
 
 
 class SeededDropout(keras.layers.Layer):
@@ -155,21 +169,36 @@ def leaky_relu(leak: float, name: str) -> keras.layers.Layer:
     return keras.layers.LeakyReLU(leak, name=name) if leak else keras.layers.ReLU(name=name)
 
 
-def down_block(x, filters: int, config: Config, name: str, leak: float, normalize: bool = True):
-    """Halves `[batch, h, w, c]` to `[batch, h/2, w/2, filters]`: 4x4 convolution, normalization, leaky ReLU."""
-    x = keras.layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False,
-                            kernel_initializer=normal_initializer(), name=f"{name}_conv")(x)
+def down_block(x, filters: int, config: Config, name: str, leak: float, normalize: bool = True, tile: int = 1):
+    """Halves `[batch, h, w, c]` to `[batch, h/2, w/2, filters]`: 4x4 convolution, normalization, leaky ReLU.
+
+    With a `tile` over 1, `x` is folded by it, and the result by half of it: see `monet.folding`.
+    """
+    options = {"use_bias": False, "kernel_initializer": normal_initializer(), "name": f"{name}_conv"}
+    if tile > 1:
+        x = FoldedConv2D(filters, halving, tile, parts=1, **options)(x)
+    else:
+        x = keras.layers.Conv2D(filters, 4, strides=2, padding="same", **options)(x)
     if normalize:
-        x = norm_layer(config, f"{name}_norm")(x)
+        x = norm_layer(config, f"{name}_norm", tile // 2)(x)
     return leaky_relu(leak, f"{name}_relu")(x)
 
 
-def doubled(x, filters: int, config: Config, name: str, kernel_size: int = 4, **conv):
+# The same by `monet.folding`, of 4x4 kernels but for "resize".
+FOLDED_DOUBLING = {"transpose": transposed_halving, "resize": interpolating, "nearest": repeating}
+
+
+def doubled(x, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0, **conv):
     """`[batch, h, w, c]` to `[batch, 2h, 2w, filters]`, in the way that `config.upsample` names.
 
-    `kernel_size` is that of the transposed convolution.
+    `kernel_size` is that of the transposed convolution. With a `tile`, the result is folded by it and `x` by half of
+    it, where these are over 1.
     """
-    options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", "padding": "same", **conv}
+    options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", **conv}
+    if tile:
+        x = FoldedConv2D(filters, FOLDED_DOUBLING[config.upsample], max(tile // 2, 1), parts=2, **options)(x)
+        return x if tile > 1 else Unfolded(2, name=f"{name}_pixels")(x)
+    options["padding"] = "same"
     if config.upsample == "transpose":
         return keras.layers.Conv2DTranspose(filters, kernel_size, strides=2, **options)(x)
     if config.upsample == "resize":
@@ -177,10 +206,10 @@ def doubled(x, filters: int, config: Config, name: str, kernel_size: int = 4, **
     return keras.layers.Conv2D(filters, 4, **options)(RepeatedPixels(name=f"{name}_resize")(x))
 
 
-def up_block(x, filters: int, config: Config, name: str, kernel_size: int = 4):
+def up_block(x, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0):
     """Doubles `[batch, h, w, c]` to `[batch, 2h, 2w, filters]`: `doubled`, then normalization."""
-    x = doubled(x, filters, config, name, kernel_size, use_bias=False)
-    return norm_layer(config, f"{name}_norm")(x)
+    x = doubled(x, filters, config, name, kernel_size, tile, use_bias=False)
+    return norm_layer(config, f"{name}_norm", tile)(x)
 
 
 def reflected_conv(x, filters: int, kernel_size: int, name: str, **conv):

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.config import SUBMISSION_SIZE, Config, UserError, pick
+from monet.folding import doubling_tile, entered, left, tiles_by_level
 from monet.layers import (
     NORMS,
     SeededDropout,
@@ -31,10 +32,13 @@ def generator_inputs() -> tuple:
     return keras.Input((None, None, 3), name="image"), keras.Input((), dtype="int32", name="seed")
 
 
-def generator_model(image, seed, painted, name: str) -> keras.Model:
-    """The model from `generator_inputs` to `painted`; Keras 3 wants every input used, and not all networks drop out."""
+def generator_model(image, seed, painted, name: str, tile: int = 1) -> keras.Model:
+    """The model from `generator_inputs` to `painted`, which may be in tiles.
+
+    Keras 3 wants every input used, and not all networks drop out.
+    """
     seed_used = SeededDropout(0.0, salt=0, name="seed_used", dtype="float32")  # as the last layer is
-    return keras.Model([image, seed], seed_used(painted, seed=seed), name=name)
+    return keras.Model([image, seed], left(seed_used(painted, seed=seed), tile), name=name)
 
 
 def width(filters: int, level: int) -> int:
@@ -52,20 +56,21 @@ def u_net(config: Config, name: str, bottom) -> keras.Model:
     """
     image, seed = generator_inputs()
     widths = [width(config.generator_filters, level) for level in range(config.generator_levels)]
-    x, skips = image, []
+    tiles = tiles_by_level(config, config.generator_levels)
+    x, skips = entered(image, tiles[0]), []
     for level, filters in enumerate(widths, start=1):
-        x = down_block(x, filters, config, f"down{level}", config.generator_leak, normalize=level > 1)
+        x = down_block(x, filters, config, f"down{level}", config.generator_leak, level > 1, tiles[level - 1])
         skips.append(x)
     x = bottom(x)
     inner = zip(reversed(widths[:-1]), reversed(skips[:-1]), strict=True)
     for block, (filters, skip) in enumerate(inner, start=1):
-        x = up_block(x, filters, config, f"up{block}")
+        x = up_block(x, filters, config, f"up{block}", tile=doubling_tile(config, config.generator_levels - block))
         if block <= DROPOUT_BLOCKS:
             x = SeededDropout(config.dropout, salt=block, name=f"up{block}_dropout")(x, seed=seed)
         x = keras.layers.ReLU(name=f"up{block}_relu")(x)
         x = keras.layers.Concatenate(name=f"up{block}_skip")([x, skip])
-    x = doubled(x, 3, config, "image", activation="tanh", dtype="float32")
-    return generator_model(image, seed, x, name)
+    x = doubled(x, 3, config, "image", tile=doubling_tile(config, 0), activation="tanh", dtype="float32")
+    return generator_model(image, seed, x, name, tiles[0])
 
 
 def unet_generator(config: Config, name: str) -> keras.Model:
@@ -137,10 +142,11 @@ def encoder_layers(config: Config) -> list[str]:
 def discriminator_down(config: Config):
     """The discriminators' input, and what their halvings make of it: `[batch, h / 2**n, w / 2**n, filters]`."""
     image = keras.Input((None, None, 3), name="image")
-    x = image
+    tiles = tiles_by_level(config, config.discriminator_levels)
+    x = entered(image, tiles[0])
     for level in range(config.discriminator_levels):
         x = down_block(x, width(config.discriminator_filters, level), config, f"down{level + 1}",
-                       config.discriminator_leak, normalize=level > 0)
+                       config.discriminator_leak, level > 0, tiles[level])
     return image, x
 
 

@@ -8,6 +8,7 @@ from tensorflow import keras
 
 from monet.augment import make_augmentation, split_seed
 from monet.config import Config, UserError, pick
+from monet.folding import fold, image_tile, inner_ends, unfold
 from monet.losses import ADVERSARIAL_LOSSES, AdversarialLoss
 from monet.networks import FEATURES, build_discriminator
 
@@ -174,6 +175,8 @@ class Discriminator:
 
     Attributes:
         network: the Keras model.
+        judge: the same, of pictures in tiles if it folds them; all losses are of such pictures.
+        features: what `judge` makes of them before the last convolution.
         state: what it remembers between steps beside its weights, variables by name.
     """
 
@@ -189,14 +192,23 @@ class Discriminator:
         self.network = build_discriminator(config, name, "patch" if two and not of_monet else config.discriminator)
         names = HEADS if two and of_monet else (config.adversarial_loss,)
         self.losses = [mixed_loss(head, config.discriminator_loss) for head in names]
-        self.augmented = make_augmentation(config if of_monet else dataclasses.replace(config, diffaugment=""))
+        augmentations = config.diffaugment if of_monet else ""
+        self.augmented = make_augmentation(dataclasses.replace(config, diffaugment=augmentations))
+        self.augments = bool(augmentations)
         self.pool = ImagePool(config) if config.image_pool else None
-        self.features = keras.Model(self.network.input, self.network.get_layer(FEATURES).output)
+        self.tile = image_tile(config)
+        inputs, outputs = inner_ends(self.network)
+        self.judge = keras.Model(inputs, outputs)
+        self.features = keras.Model(inputs, self.network.get_layer(FEATURES).output)
         self.state = {"pool/images": self.pool.images, "pool/count": self.pool.count} if self.pool else {}
+
+    def shown(self, pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """What is judged of `pictures`."""
+        return fold(self.augmented(unfold(pictures, self.tile), seed), self.tile) if self.augments else pictures
 
     def fooling_loss(self, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The generator's adversarial loss on `fake` images, the mean over heads: a float32 scalar."""
-        heads = tf.nest.flatten(self.network(self.augmented(fake, seed), training=True))
+        heads = tf.nest.flatten(self.judge(self.shown(fake, seed), training=True))
         return tf.add_n([loss.generator(logits) for loss, logits in zip(self.losses, heads, strict=True)]) / len(heads)
 
     def loss_and_gradients(self, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor, share: float):
@@ -204,10 +216,10 @@ class Discriminator:
         fake = tf.stop_gradient(fake)
         of_pool, *own_seeds = split_seed(seed, 3)
         if self.pool:
-            fake = self.pool.swapped(fake, of_pool)
-        batches = list(map(self.augmented, (real, fake), own_seeds))
+            fake = fold(self.pool.swapped(unfold(fake, self.tile), of_pool), self.tile)
+        batches = list(map(self.shown, (real, fake), own_seeds))
         with tf.GradientTape() as tape:
-            judged = apply_apart(lambda images: self.network(images, training=True), batches, self.config)
+            judged = apply_apart(lambda images: self.judge(images, training=True), batches, self.config)
             real_heads, fake_heads = (tf.nest.flatten(heads) for heads in judged)
             losses = [loss.discriminator(*pair)
                       for loss, *pair in zip(self.losses, real_heads, fake_heads, strict=True)]
