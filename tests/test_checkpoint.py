@@ -122,6 +122,16 @@ def test_a_checkpoint_of_an_earlier_version_fits(tmp_path):
         check_unchanged(str(tmp_path), make_config(norm_affine=False), COUNTS)
 
 
+@pytest.mark.parametrize(("generator", "size", "blocks"), [
+    ("resnet", 256, 9), ("resnet", 128, 6), ("residual_unet", 256, 3)])
+def test_residual_blocks_that_an_earlier_version_did_not_write_down_are_those_it_had(tmp_path, generator, size, blocks):
+    kind = {"generator": generator, "generator_levels": 4, "image_size": size}
+    save_checkpoint(str(tmp_path), tiny_system(), meta(3, **kind, residual_blocks=0), keep=1)
+    check_unchanged(str(tmp_path), make_config(**kind, residual_blocks=blocks), COUNTS)
+    with pytest.raises(UserError, match=f"residual_blocks was {blocks}, now 2"):
+        check_unchanged(str(tmp_path), make_config(**kind, residual_blocks=2), COUNTS)
+
+
 @pytest.mark.parametrize(("commit", "settings"), [
     ("56b5236", {}), ("5e02028", {}), ("366b849", {"image_pool": 1, "ema_decay": 0.9})])
 @pytest.mark.parametrize("now", [{}, {"image_pool": 2, "ema_decay": 0.5}])

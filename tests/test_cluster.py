@@ -71,6 +71,14 @@ def run(small_root, out, *more, cluster=False):
     return outputs
 
 
+def wait_for_steps(out, processes, seconds=200):
+    """Until there is a checkpoint of a step that was made."""
+    deadline = time.monotonic() + seconds
+    while not any("00000000" not in path for path in list_checkpoints(str(out / "checkpoints"))):
+        assert time.monotonic() < deadline and all(process.poll() is None for process in processes)
+        time.sleep(0.2)
+
+
 def newest_weights(out):
     return read_arrays(list_checkpoints(str(out / "checkpoints"))[0], "")
 
@@ -101,10 +109,7 @@ def test_when_one_machine_dies_the_other_ends_with_an_error_and_the_checkpoint_i
     processes = start(["train", "--data", small_root, "--out", str(out), "--epochs", "100000",
                        "--checkpoint-minutes", "0.01"], cluster=True)
     try:
-        deadline = time.monotonic() + 200
-        while not any("00000000" not in path for path in list_checkpoints(str(out / "checkpoints"))):
-            assert time.monotonic() < deadline and all(process.poll() is None for process in processes)
-            time.sleep(0.2)
+        wait_for_steps(out, processes)
         processes[dies].send_signal(signal.SIGKILL)
         killed = time.monotonic()
         [status], [output] = finished([processes[1 - dies]], FOUND_DEAD_WITHIN)
@@ -127,12 +132,46 @@ def test_a_machine_that_cannot_begin_ends_the_others_with_a_sentence(small_root,
     assert "Traceback" not in "".join(outputs)
 
 
+def test_sigterm_to_one_machine_ends_training_on_all(small_root, tmp_path):
+    out = tmp_path / "out"
+    processes = start(["train", "--data", small_root, "--out", str(out), "--epochs", "100000",
+                       "--checkpoint-minutes", "0.01"], cluster=True)
+    try:
+        wait_for_steps(out, processes)
+        processes[1].send_signal(signal.SIGTERM)
+        statuses, outputs = finished(processes, 120)
+    finally:
+        for process in processes:
+            process.kill()
+    assert statuses == [0, 0], outputs
+    assert ["Told to terminate" in output for output in outputs] == [False, True]
+    assert all("Stopping at step" in output for output in outputs)
+    assert (out / "photo_to_monet.npz").exists()
+
+
+def test_a_machine_that_waits_for_the_others_can_be_interrupted(small_root, tmp_path):
+    [process, other] = start(["train", "--data", small_root, "--out", str(tmp_path), "--epochs", "1"], cluster=True)
+    other.kill()
+    try:
+        while "waiting for the others" not in process.stdout.readline():
+            assert process.poll() is None
+        time.sleep(3)  # it says so before it does
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGINT, output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize("text", [
     "{", "[]", '"worker"', '{"cluster": {"worker": ["a:1", "b:1"]}}',
     '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
     '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": -1}}',
     '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "chief", "index": 0}}',
     '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+    '{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}',
+    '{"cluster": {"worker": [1, 2]}, "task": {"type": "worker", "index": 0}}',
     '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": "first"}}'])
 def test_a_cluster_that_cannot_be_understood_is_refused(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)

@@ -81,3 +81,44 @@ def test_several_devices_paint_what_one_paints(results):
     for count in COUNTS:
         assert results[count]["painted"].shape == (5, 256, 256, 3)
         np.testing.assert_allclose(results[count]["painted"], results[1]["painted"], atol=1e-4)
+
+
+# A system of nothing but chance: its loss is what it draws.
+DRAWS = """
+    import json, sys
+    import tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    from monet.config import make_config
+    from monet.records import find_data
+    from monet.steps import make_steps, open_batches
+
+    class Chance:
+        networks, optimizers, loss_scale, loss_names = {}, {}, None, ("draw",)
+
+        def losses_and_gradients(self, photo, monet, seed, progress, share):
+            return {"draw": tf.random.stateless_uniform([], seed)}, {}
+
+    settings = json.loads(sys.argv[1])
+    config, found = make_config(**settings), []
+    for devices in (["CPU:0"], ["CPU:0", "CPU:1"], ["CPU:0", "CPU:1"]):
+        strategy = tf.distribute.MirroredStrategy(devices)
+        steps = make_steps(strategy, Chance(), config)
+        batches = open_batches(strategy, find_data(config.data), config, 0)
+        found.append([float(steps(batches, *map(tf.constant, (step, step, 1)))[0]) for step in (0, 1, 2)])
+    print(json.dumps(found))
+    """
+
+
+def test_each_device_and_each_step_draws_for_itself_and_the_same_again(small_root):
+    """What two devices draw has, as their loss, the mean of the first's and another's."""
+    settings = {**SETTINGS, "data": small_root}
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(DRAWS), json.dumps(settings)], capture_output=True,
+                         text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    one, two, again = json.loads(run.stdout.splitlines()[-1])
+    assert two == again
+    others = [2 * mean - first for first, mean in zip(one, two, strict=True)]
+    draws = [*one, *others]
+    assert all(0 <= draw < 1 for draw in draws)
+    assert min(abs(a - b) for number, a in enumerate(draws) for b in draws[:number]) > 1e-3

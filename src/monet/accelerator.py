@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -44,6 +45,9 @@ def cluster_task() -> Task | None:
     try:
         given = json.loads(text or "{}")
         cluster = given.get("cluster") or {}
+        if not all(isinstance(hosts, list) and all(isinstance(host, str) for host in hosts)
+                   for hosts in cluster.values()):
+            raise TypeError("a kind of machines that is no list of addresses")
         machines = sum(len(hosts) for hosts in cluster.values())
         if machines < 2:
             return None
@@ -89,6 +93,18 @@ def within(seconds: float, action: Callable[[], object]):
     if not outcome.done():
         raise TimeoutError(f"no answer in {seconds:g} s")
     return outcome.result()
+
+
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """For a block that waits inside TensorFlow, where no handler of Python's runs: Ctrl-C ends the program there, and
+    afterwards signals are handled as before. A cluster's server takes SIGTERM for itself, and does nothing with it."""
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def remote_tpu() -> str:
@@ -154,7 +170,8 @@ def choose_strategy(config: Config, alone: bool = False) -> tf.distribute.Strate
         tf.config.set_visible_devices([], "GPU")
     if task:
         LOG.info("%s %d of a cluster of %d machines: waiting for the others", task.kind, task.index, task.machines)
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        with signals_kept():
+            return tf.distribute.MultiWorkerMirroredStrategy()
     return strategy_over("CPU" if config.accelerator == "cpu" or not gpus else "GPU")
 
 

@@ -19,6 +19,7 @@ from tensorflow import keras
 
 from monet.config import ARCHITECTURE_FIELDS, FIELDS, LOG, Config, UserError
 from monet.files import whole_file
+from monet.networks import block_count
 from monet.players import averages
 
 AVERAGE = "average/"  # of the moving averages' names, within their network's
@@ -221,6 +222,16 @@ def load_newest(folder: str, prefix: str = "") -> tuple[Meta, dict[str, np.ndarr
     return None
 
 
+def architecture_of(values: dict) -> dict:
+    """What two configs must agree in for a checkpoint of one to fit the other, by name, from a config's field values.
+
+    A field that an earlier version did not have stood, as it were, at its default; and residual blocks that follow from
+    the network and the size were once not written down.
+    """
+    config = Config(**{name: values.get(name, field.default) for name, field in FIELDS.items()})
+    return {name: getattr(config, name) for name in ARCHITECTURE_FIELDS} | {"residual_blocks": block_count(config)}
+
+
 def check_unchanged(folder: str, config: Config, data: dict) -> None:
     """Compares the run with what the newest checkpoint in `folder` says of itself, before anything is built.
 
@@ -229,14 +240,13 @@ def check_unchanged(folder: str, config: Config, data: dict) -> None:
     """
     advice = ("Give another --out (OUT=FOLDER with make), or --resume false (ARGS=\"--resume false\"), which sets the "
               "earlier run aside.")
-    now = dataclasses.asdict(config)
+    now = architecture_of(dataclasses.asdict(config))
     for path in list_checkpoints(folder):
         try:
             meta = meta_of(read_arrays(path, META_NAME)[""])
         except UNREADABLE:
             continue  # load_newest speaks of it
-        # A field that an earlier version did not have stood, as it were, at its default.
-        before = {name: meta.config.get(name, FIELDS[name].default) for name in ARCHITECTURE_FIELDS}
+        before = architecture_of(meta.config)
         changed = [f"{name} was {value!r}, now {now[name]!r}" for name, value in before.items() if value != now[name]]
         if changed:
             raise UserError(f"The run in {config.out} has another architecture ({'; '.join(changed)}). {advice}")

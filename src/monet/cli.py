@@ -36,9 +36,9 @@ from monet.records import Data, find_data
 from monet.reporting import RunFiles, open_run
 from monet.selection import restore_best
 from monet.steps import make_painter
-from monet.stopping import signal_noted
+from monet.stopping import Interrupted, signal_noted
 from monet.submission import check, generate_submission, rehearse_submission
-from monet.trainer import Interrupted, Trainer
+from monet.trainer import Trainer
 
 DIRECTIONS = ("photo_to_monet", "monet_to_photo")
 TERMINATED = "Told to terminate: finishing what there is; the next signal kills"

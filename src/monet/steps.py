@@ -19,7 +19,12 @@ DIVERGED = 1e4
 
 
 def open_batches(strategy: tf.distribute.Strategy, data: Data, config: Config, position: int):
-    """An iterator over the batches from step `position` of an unbroken run on, each shared by the replicas."""
+    """An iterator over the batches from step `position` of an unbroken run on, each shared by the replicas.
+
+    For several devices TensorFlow puts iterators of its own behind it, which no option reaches and which are tuned: to
+    let go of it can take up to a minute (see `monet.records.list_rows`). A run does so when all is written, or when it
+    goes back to a checkpoint.
+    """
     return iter(strategy.distribute_datasets_from_function(
         lambda context: training_pairs(data, config, position, context)))
 

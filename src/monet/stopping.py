@@ -14,7 +14,14 @@ LAST_SECONDS = 3.0  # that TensorFlow and Python take to begin and to end, whate
 # A step's seconds over those of painting one 256x256 image, until one has been measured: 10 passes through a generator
 # and 6 through a discriminator with their gradients, and the optimizers; the tutorial's networks took 15 to 20.
 STEP_GUESS = 30
+# What making the step's graph adds to the first step, over what making the painting's added to the first painting; of
+# four presets it was 14 to 43 times as much.
+GRAPH_GUESS = 50
 COMPILE_SECONDS = 300.0  # kept for the first call where XLA compiles the step, which nothing foretells
+
+
+class Interrupted(Exception):
+    """Ctrl-C during training, after everything was saved."""
 
 
 @contextlib.contextmanager
@@ -66,9 +73,19 @@ class Clock:
         return float("inf") if self.deadline is None else self.deadline - time.monotonic() - self.reserve()
 
 
-def guessed_step(config: Config, seconds_per_image: float) -> float:
-    """Seconds that a step may take, before any was measured, from those of painting a picture: see `STEP_GUESS`."""
-    return STEP_GUESS * seconds_per_image * config.batch_size * (config.image_size / SUBMISSION_SIZE) ** 2
+def guessed_first_call(config: Config, clock: Clock, pictures: int, steps: int, compiled: bool) -> float:
+    """Seconds that the first call may take, before any was made.
+
+    Args:
+        config: the run.
+        clock: has measured the "first paint" and the next "paint" of as many 256x256 images.
+        pictures: their number.
+        steps: of the call.
+        compiled: whether XLA compiles it.
+    """
+    first, second = clock.seconds["first paint"], clock.seconds["paint"]
+    step = STEP_GUESS * second / pictures * config.batch_size * (config.image_size / SUBMISSION_SIZE) ** 2
+    return (COMPILE_SECONDS if compiled else GRAPH_GUESS * max(first - second, 0.0)) + steps * step
 
 
 def say_why(clock: Clock, config: Config, step: int, told: bool) -> None:

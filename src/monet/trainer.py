@@ -40,16 +40,12 @@ from monet.steps import (
     same_everywhere,
     step_explained,
 )
-from monet.stopping import COMPILE_SECONDS, Clock, guessed_step, say_why, signal_noted, warn_of_pace
+from monet.stopping import Clock, Interrupted, guessed_first_call, say_why, signal_noted, warn_of_pace
 
 READ_EVERY = 25  # steps between readings of the losses, which make the host wait for the device
 LOG_SECONDS = 30  # between log lines where there is no progress bar
 PREVIEW_IMAGES = 8
 MOST_SETBACKS = 3  # times that a run goes back to its last checkpoint without getting any further
-
-
-class Interrupted(Exception):
-    """Ctrl-C during training, after everything was saved."""
 
 
 class Broken(Exception):
@@ -106,7 +102,7 @@ class Trainer:
         self.selection = open_selection(config, data, self.files, strategy, self.step) if self.writes else None
         self.history = History(self.files, self.step, config.tensorboard)
         self.steps_function, self.batches = make_steps(strategy, self.system, config), None
-        self.unread, self.last_read, self.read_at, self.seconds_per_image = [], self.step, time.monotonic(), 0.0
+        self.unread, self.last_read, self.read_at = [], self.step, time.monotonic()
         LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset,
                  strategy.num_replicas_in_sync, precision, self.step, self.total, config.out)
 
@@ -185,8 +181,6 @@ class Trainer:
         if self.agreed([not list_checkpoints(self.files.checkpoints)])[0]:
             raise UserError(f"Not all machines of the cluster see the checkpoint in {self.files.checkpoints}. Give an "
                             "--out that is the same folder on all of them.")
-        if self.clock.deadline is not None and not self.ends_now():
-            self.trace()
         while self.step < self.total:
             save_now, preview_now, stop = self.agreed([
                 (self.writes and checkpoint_due.due()) or bool(self.save_every and self.step % self.save_every == 0),
@@ -214,10 +208,6 @@ class Trainer:
             self.read_at = time.monotonic()
         return function(self.batches, *map(tf.constant, (self.step + self.skipped, self.step, count)))
 
-    def trace(self) -> None:
-        """Makes the graph of the steps now, so that on a CPU the first call takes no longer than the others."""
-        self.call(self.steps_function.get_concrete_function, 1)
-
     def next_count(self) -> int:
         """Steps of the next call: up to the next multiple of their number, the next checkpoint, or the end."""
         ends = [self.per_call - self.step % self.per_call, self.total - self.step]
@@ -240,8 +230,9 @@ class Trainer:
             return True
         if "step" in self.clock.seconds:
             return self.clock.left() < self.next_count() * self.clock.seconds["step"]
-        compiling = COMPILE_SECONDS if first_call_compiles(self.config, self.strategy) else 0.0
-        return self.clock.left() < compiling + self.next_count() * guessed_step(self.config, self.seconds_per_image)
+        compiled = first_call_compiles(self.config, self.strategy)
+        return self.clock.left() < guessed_first_call(self.config, self.clock, len(self.photos), self.next_count(),
+                                                      compiled)
 
     def read_losses(self, bar: tqdm, log_due: Every) -> None:
         """Fetches the losses since the last reading, checks and records their means.
@@ -342,11 +333,11 @@ class Trainer:
             self.update_painter()
             if finished and self.writes:
                 choose_best(self.painter, self.files, self.config)
-            if not self.seconds_per_image:
-                self.paint(self.photos)  # traced outside the measurement
-            started = time.monotonic()
-            painted = np.asarray(self.paint(self.photos))
-            self.seconds_per_image = (time.monotonic() - started) / len(painted)
+            if "paint" not in self.clock.seconds:
+                with self.clock.measured("first paint"):  # makes the graph
+                    np.asarray(self.paint(self.photos))
+            with self.clock.measured("paint"):
+                painted = np.asarray(self.paint(self.photos))
             picture = write_preview(self.photos, painted, self.files.preview)
             self.history.add_picture(self.step, picture)
         self.read_at = time.monotonic()
