@@ -96,13 +96,13 @@ def test_all_presets_are_compared_unless_some_are_named(small_root):
 def test_a_comparison_leaves_what_it_should_and_outlives_a_preset_that_fails(small_root, tmp_path, capsys):
     """The pool of 50 that `paper` has cannot take a batch of 60; its process finds out while building."""
     settings = [word for setting in [*TINY, "batch_size=60"] for word in ("--set", setting)]
-    status = compare.main(["paper", "tutorial", "--data", small_root, "--out", str(tmp_path), "--seconds", "2",
+    status = compare.main(["paper", "tutorial", "--data", small_root, "--out", str(tmp_path), "--seconds", "8",
                            "--maps", *settings])
     failed, trained = json.loads((tmp_path / "compare.json").read_text())
     assert status == 1
     assert "--image-pool 50 is smaller than a device's batch of 60" in failed["error"]
     assert trained["steps"] > 1
-    assert 2 <= trained["steps"] * trained["seconds_per_step"] < 4
+    assert 8 <= trained["steps"] * trained["seconds_per_step"] < 16
     assert 0.2 < trained["memory_gib"] < 8
     assert set(trained["losses"]) >= {"cycle", "identity", "photo_to_monet", "monet_discriminator"}
     assert all(np.isfinite(value) for value in trained["losses"].values())
