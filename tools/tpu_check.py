@@ -88,8 +88,8 @@ def compiled(config: Config, part: str, batch: int) -> Program:
     said = done.stdout.strip().splitlines()
     if done.returncode == -signal.SIGKILL:
         raise UserError(f"The compiler of {config.preset}'s {part} was killed, most likely because this machine's "
-                        "memory was full: a step takes 17 to 24 GB. Close other programs, add swap, or look at a "
-                        "part with --parts painting.")
+                        "memory was full: a full-width step takes about 40 GB. Add swap, or look at a part of it "
+                        "with --parts painting or --filters 8.")
     found = json.loads(said[-1]) if done.returncode == 0 else {"error": refusal(done.stderr, done.returncode)}
     if "error" in found:
         raise UserError(f"{config.preset}'s {part} does not compile for the TPU: {found['error']} Replace the "
