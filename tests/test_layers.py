@@ -111,7 +111,7 @@ def test_a_residual_block_adds_to_what_comes_in():
 
 @pytest.mark.parametrize("upsample", ["transpose", "resize", "nearest"])
 def test_doubling_doubles(upsample):
-    x = layers.doubled(tf.zeros([1, 5, 6, 4]), 7, make_config(upsample=upsample), "up")
+    x = layers.doubled([tf.zeros([1, 5, 6, 4])], 7, make_config(upsample=upsample), "up")
     assert x.shape == (1, 10, 12, 7)
 
 

@@ -19,7 +19,7 @@ TPU = resolve_config({"preset": "tpu"})
 
 
 def program(batch, memory, flops=1e12, moved=30e9, part="step"):
-    return Program(part, batch, flops, moved, memory, 1.0)
+    return Program(part, batch, flops, moved, 2 * moved, memory, 1.0)
 
 
 def test_the_roofline_says_what_binds():
@@ -32,7 +32,7 @@ def test_the_roofline_says_what_binds():
 def test_the_largest_batch_is_on_the_line_through_two():
     assert largest_batch([program(4, 2 * GIB), program(16, 5 * GIB)]) == 60  # 1 GiB and 0.25 each
     assert largest_batch([program(4, 2 * GIB)]) is None
-    refused = Program("step", 64, None, None, None, 1.0, "Ran out of memory")
+    refused = Program("step", 64, None, None, None, None, 1.0, "Ran out of memory")
     assert largest_batch([program(4, 2 * GIB), refused]) is None
 
 
@@ -41,14 +41,15 @@ def test_the_report_gives_rates_and_hours_of_the_presets_own_batch():
     own, larger, _ = numbers["programs"]
     assert own["most_a_second"] == pytest.approx(CORES * 4 * 819 / 30)
     assert numbers["least_hours"] == pytest.approx(30 * 1000 * 30 / 819 / 3600)
-    assert larger["bytes_each"] == pytest.approx(60e9 / 16)
+    assert larger["moved_each"] == pytest.approx(60e9 / 16)
     text = "\n".join(lines_of(numbers))
-    for said in ("2.00 of 16 GiB", "bound by memory", "at least 36.6 ms", "874 pairs/s", "0.31 hours", "about 60"):
+    for said in ("2.00 of 16 GiB", "bound by memory", "at least 36.6 ms", "874 pairs/s", "0.31 hours", "about 60",
+                 "30.0 GB to and from memory (7.50 a pair)", "60.0 GB accessed (15.00 a pair)"):
         assert said in text
 
 
 def test_what_does_not_fit_is_said():
-    numbers = report(TPU, [Program("step", 512, None, None, None, 1.0, "Used 99G of 15.75G"), program(4, 17 * GIB)])
+    numbers = report(TPU, [Program("step", 512, None, None, None, None, 1.0, "Used 99G of 15.75G"), program(4, 17 * GIB)])
     refused, large, *_ = lines_of(numbers)[1:]
     assert "does not fit into 16 GiB a core (Used 99G of 15.75G)" in refused
     assert "17.00 of 16 GiB a core, too many" in large
@@ -58,7 +59,7 @@ def test_two_presets_are_compared_where_part_and_batch_are_equal():
     first = report(TPU, [program(4, GIB, moved=15e9), program(8, GIB)])
     second = report(resolve_config({}), [program(4, 2 * GIB)])
     assert compared(first, second) == [
-        "tpu / tutorial, step, 4 a core: bytes 0.50, flops 1.00, memory 0.50, least_seconds 0.50"]
+        "tpu / tutorial, step, 4 a core: moved 0.50, accessed 0.50, flops 1.00, memory 0.50, least_seconds 0.50"]
 
 
 @pytest.mark.parametrize(("words", "said"), [
@@ -123,6 +124,7 @@ def test_painting_compiles_for_the_tpu(in_tpu_environment):
     pixels = 256 * 256 * 3 * 4
     assert painting["memory"] > 2 * pixels  # a photo and a painting
     assert painting["flops"] > 1e6
+    assert 2 * pixels < painting["moved"] < painting["accessed"]
 
 
 @pytest.mark.lengthy

@@ -42,7 +42,8 @@ class Program(NamedTuple):
         part: one of `PARTS`.
         batch: pairs, or photos, a core.
         flops: operations.
-        bytes: read from and written to memory.
+        moved: bytes read from and written to a core's memory: see `tpu_traffic.py`.
+        accessed: bytes by the compiler's own count, which takes what stays on the chip for memory, too.
         memory: bytes needed at once, arguments and results included; None if they were too many to compile.
         seconds: that compiling took.
         refused: the compiler's words, if memory was too small.
@@ -51,7 +52,8 @@ class Program(NamedTuple):
     part: str
     batch: int
     flops: float | None
-    bytes: float | None
+    moved: float | None
+    accessed: float | None
     memory: int | None
     seconds: float
     refused: str = ""
@@ -59,12 +61,12 @@ class Program(NamedTuple):
     @property
     def least_seconds(self) -> float:
         """What the program takes at least, by the roofline."""
-        return max(self.flops / FLOPS, self.bytes / BYTES)
+        return max(self.flops / FLOPS, self.moved / BYTES)
 
     @property
     def bound(self) -> str:
         """What limits it."""
-        return "compute" if self.flops / FLOPS > self.bytes / BYTES else "memory"
+        return "compute" if self.flops / FLOPS > self.moved / BYTES else "memory"
 
 
 def refusal(stderr: str, status: int) -> str:
@@ -94,7 +96,7 @@ def compiled(config: Config, part: str, batch: int) -> Program:
     if "error" in found:
         raise UserError(f"{config.preset}'s {part} does not compile for the TPU: {found['error']} Replace the "
                         "operation that is named, or take another preset.")
-    return Program(part, batch, found.get("flops"), found.get("bytes"), found.get("memory"), seconds,
+    return Program(part, batch, found.get("flops"), found.get("moved"), found.get("accessed"), found.get("memory"), seconds,
                    found.get("refused", ""))
 
 
@@ -125,7 +127,7 @@ def report(config: Config, programs: list[Program]) -> dict:
         row = {**program._asdict(), "fits": program.memory is not None and program.memory <= MEMORY}
         if program.flops:
             row |= {"least_seconds": program.least_seconds, "bound": program.bound,
-                    "bytes_each": program.bytes / program.batch,
+                    "moved_each": program.moved / program.batch, "accessed_each": program.accessed / program.batch,
                     "most_a_second": CORES * program.batch / program.least_seconds}
         rows.append(row)
     own = next((program for program in steps if program.flops and CORES * program.batch == config.batch_size), None)
@@ -145,9 +147,11 @@ def lines_of(numbers: dict) -> list[str]:
         fits, each = ("" if row["fits"] else ", too many"), "photo" if row["part"] == "painting" else "pair"
         lines += [
             f"{what}compiles ({row['seconds']:.0f} s); {row['memory'] / GIB:.2f} of {MEMORY / GIB:g} GiB a core{fits}",
-            f"    {row['flops'] / 1e12:.2f} TFLOP, {row['bytes'] / 1e9:.1f} GB moved ({row['bytes_each'] / 1e9:.2f} a "
-            f"{each}): at least {1000 * row['least_seconds']:.1f} ms, bound by {row['bound']}; at most "
-            f"{row['most_a_second']:.0f} {each}s/s on {CORES} cores"]
+            f"    {row['flops'] / 1e12:.2f} TFLOP, {row['moved'] / 1e9:.1f} GB to and from memory "
+            f"({row['moved_each'] / 1e9:.2f} a {each}): at least {1000 * row['least_seconds']:.1f} ms, bound by "
+            f"{row['bound']}; at most {row['most_a_second']:.0f} {each}s/s on {CORES} cores",
+            f"    {row['accessed'] / 1e9:.1f} GB accessed ({row['accessed_each'] / 1e9:.2f} a {each}), by the compiler's "
+            "count: with what stays on the chip"]
     if numbers["least_hours"]:
         lines.append(f"  its {numbers['total_steps']} steps: at least {numbers['least_hours']:.2f} hours")
     elif not numbers["total_steps"]:
@@ -165,7 +169,7 @@ def compared(first: dict, second: dict) -> list[str]:
     for row in first["programs"]:
         other = theirs.get((row["part"], row["batch"]))
         if other and row["flops"]:
-            ratios = {name: row[name] / other[name] for name in ("bytes", "flops", "memory", "least_seconds")}
+            ratios = {name: row[name] / other[name] for name in ("moved", "accessed", "flops", "memory", "least_seconds")}
             lines.append(f"{first['preset']} / {second['preset']}, {row['part']}, {row['batch']} a core: "
                          + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
     return lines

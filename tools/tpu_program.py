@@ -28,6 +28,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxlib.mlir.ir import MLIRError
 from tensorflow.compiler.tf2xla.python.xla import rng_bit_generator
+from tpu_traffic import memory_traffic
 
 from monet.accelerator import precision_for
 from monet.config import SUBMISSION_SIZE, Config, UserError, make_config
@@ -262,7 +263,8 @@ def build_system(config: Config):
 
 
 def costs_of(config: Config, part: str, batch: int) -> dict:
-    """What the compiler says of one part: flops, bytes and memory; or `refused`, for want of memory; or `error`."""
+    """What the compiler says of one part: flops, accessed (its count of bytes), memory, and moved, the bytes of those
+    that cross to the core's memory; or `refused`, for want of memory; or `error`."""
     try:
         with drawn_as_on_a_tpu():
             program = PARTS[part](build_system(config), config, batch)
@@ -273,7 +275,7 @@ def costs_of(config: Config, part: str, batch: int) -> dict:
             return {"refused": str(error).splitlines()[0]}
         return {"error": complaint(error)}
     costs, memory = program.cost_analysis(), program.memory_analysis()
-    return {"flops": costs["flops"], "bytes": costs["bytes accessed"],
+    return {"flops": costs["flops"], "accessed": costs["bytes accessed"], "moved": memory_traffic(program.as_text()),
             "memory": memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
             - memory.alias_size_in_bytes}
 

@@ -58,91 +58,81 @@ def interpolating(pixels: int) -> np.ndarray:
 
 
 @functools.cache
-def stencil(operation: Callable, tile: int) -> tuple[np.ndarray, np.ndarray]:
-    """What `operation` does to tiles of `tile` pixels along one side.
+def stencil(operation: Callable, tile: int) -> np.ndarray:
+    """What `operation` does to tiles of `tile` pixels along one side, `[tap, place, in, out]`.
 
-    Returns:
-        (of a tile and its two neighbours, for every tile, `[tap, neighbour, in, out]`; what comes to that at the first
-        and the last tile, `[tap, end, in, out]`).
+    The first three places are a tile's neighbour before it, itself, and the one after it, for every tile. If there are
+    two more, they are what comes to that at the first and at the last tile, of these themselves.
     """
     matrix = operation(TILES * tile)
     taps, outs, _ = matrix.shape
     tiled = matrix.reshape(taps, TILES, outs // TILES, TILES, tile).transpose(0, 1, 3, 4, 2)
     inner = tiled[:, 1, :3]
     ends = np.stack([tiled[:, 0, 0], tiled[:, -1, -1]], 1) - inner[:, 1:2]
-    return inner, ends
+    return np.concatenate([inner, ends], 1) if ends.any() else inner
 
 
-def folded_kernel(rows: np.ndarray, columns: np.ndarray, kernel: tf.Tensor, parts: int) -> tf.Tensor:
-    """The kernel `[tap, tap, channels, filters]` for tiles.
+def folded_kernel(of_tiles: np.ndarray, kernel: tf.Tensor, parts: int) -> tf.Tensor:
+    """The kernel for tiles and, in places of its own, for what is added at the borders.
 
     Args:
-        rows: of a `stencil`, `[tap, m, in, out]`.
-        columns: the same, with n for m.
-        kernel: of the plain operation.
+        of_tiles: a `stencil`.
+        kernel: of the plain operation, `[tap, tap, channels, filters]`.
         parts: into which the channels fall that were folded each by itself.
 
     Returns:
-        `[m, n, in * in * channels, out * out * filters]`.
+        `[place, place, in * in * channels, out * out * filters]`: along rows and columns the places of the stencil.
     """
     *taps, channels, filters = kernel.shape
     split = tf.reshape(tf.cast(kernel, tf.float32), [*taps, parts, channels // parts, filters])
-    many = tf.einsum("ktpq,lusv,klgio->tugpsiqvo", rows, columns, split)
+    many = tf.einsum("ktpq,lusv,klgio->tugpsiqvo", of_tiles, of_tiles, split)
     sizes = many.shape
     return tf.cast(tf.reshape(many, [*sizes[:2], np.prod(sizes[2:6]), np.prod(sizes[6:])]), kernel.dtype)
 
 
-def edges(x: tf.Tensor, axis: int) -> tf.Tensor:
-    """The first and the last of `x` along `axis`, 1 or 2, `axis` being of two then."""
-    ends = (x[:, :1], x[:, -1:]) if axis == 1 else (x[:, :, :1], x[:, :, -1:])
-    return tf.concat(ends, axis)
+def ends_of(x: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The first and the last of `x` along `axis`, 1 or 2."""
+    return (x[:, :1], x[:, -1:]) if axis == 1 else (x[:, :, :1], x[:, :, -1:])
 
 
-def neighbours(x: tf.Tensor, axis: int) -> tf.Tensor:
-    """`[…, channels]` to `[…, 3 * channels]`: what is before, at and after each along `axis`, 1 or 2; 0 beyond its
-    ends."""
-    around = [[0, 0]] * 4
-    around[axis] = [1, 1]
-    padded = tf.pad(x, around)
-    shifted = (padded[:, :-2], padded[:, 2:]) if axis == 1 else (padded[:, :, :-2], padded[:, :, 2:])
-    return tf.concat([shifted[0], x, shifted[1]], -1)
-
-
-def spread(ends: tf.Tensor, axis: int, length) -> tf.Tensor:
-    """`ends`, two along `axis`, as the first and the last of `length`, 0 between."""
-    before, after = [[[0, 0]] * len(ends.shape) for _ in range(2)]
+def spread(first: tf.Tensor, last: tf.Tensor, axis: int, length) -> tf.Tensor:
+    """`first` and `last`, one along `axis`, as the ends of `length`; 0 between."""
+    before, after = [[[0, 0]] * len(first.shape) for _ in range(2)]
     before[axis], after[axis] = [0, length - 1], [length - 1, 0]
-    first, last = tf.split(ends, 2, axis)
     return tf.pad(first, before) + tf.pad(last, after)
 
 
-def convolved(x: tf.Tensor, kernel: tf.Tensor, operation: Callable, tile: int, parts: int = 1) -> tf.Tensor:
+def convolved(parts: list[tf.Tensor], kernel: tf.Tensor, operation: Callable, tile: int) -> tf.Tensor:
     """`operation` along both sides of pictures in tiles.
 
     Args:
-        x: `[batch, height, width, tile * tile * channels]`.
+        parts: `[batch, height, width, tile * tile * c]` each; joined, their channels are those of the picture. They are
+            convolved apart: a part may stay on a TPU's chip where all of it could not.
         kernel: `[tap, tap, channels, filters]` in the number format to compute in.
-        operation: `halving`, `transposed_halving` or `interpolating`.
+        operation: `halving`, `transposed_halving`, `repeating` or `interpolating`.
         tile: pixels a side of a tile.
-        parts: equal ones, that were folded each by itself and then joined to be the channels of `x`.
 
     Returns:
         `[batch, height, width, n * n * filters]`: the same tiles; n is twice `tile`, or half of it.
     """
-    inner, ends = stencil(operation, tile)
-    # Each use has a cast of its own, so that gradients are added up in the format of `x`.
-    y = tf.nn.conv2d(tf.cast(x, kernel.dtype), folded_kernel(inner, inner, kernel, parts), 1, "SAME")
-    if not ends.any():
+    of_tiles = stencil(operation, tile)
+    kernels = folded_kernel(of_tiles, kernel, len(parts))
+    # Each use has a cast of its own, so that gradients are added up in the format of the picture.
+    y = tf.add_n([tf.nn.conv2d(tf.cast(part, kernel.dtype), own, 1, "SAME")
+                  for part, own in zip(parts, tf.split(kernels[:3, :3], len(parts), 2), strict=True)])
+    if of_tiles.shape[1] == 3:
         return y
-    height, width = tf.shape(x)[1], tf.shape(x)[2]
-    by_row, by_column, by_corner = (folded_kernel(*pair, kernel, parts)
-                                    for pair in ((ends, inner), (inner, ends), (ends, ends)))
-    of_rows, of_columns = (tf.cast(edges(x, axis), kernel.dtype) for axis in (1, 2))
-    rows = tf.einsum("bewc,eco->bewo", neighbours(of_rows, 2), tf.reshape(by_row, [2, -1, y.shape[-1]]))
-    columns = tf.einsum("bhec,eco->bheo", neighbours(of_columns, 1),
-                        tf.reshape(tf.transpose(by_column, [1, 0, 2, 3]), [2, -1, y.shape[-1]]))
-    corners = tf.einsum("bhwc,hwco->bhwo", edges(of_rows, 2), by_corner)
-    return y + spread(rows + spread(corners, 2, width), 1, height) + spread(columns, 2, width)
+    strips = {axis: [tf.concat([tf.cast(end, kernel.dtype) for end in ends], -1)
+                     for ends in zip(*(ends_of(part, axis) for part in parts), strict=True)] for axis in (1, 2)}
+    rows = [tf.nn.conv2d(strip, own, 1, "SAME")
+            for strip, own in zip(strips[1], tf.split(kernels[3:, :3], 2, 0), strict=True)]
+    columns = [tf.nn.conv2d(strip, own, 1, "SAME")
+               for strip, own in zip(strips[2], tf.split(kernels[:3, 3:], 2, 1), strict=True)]
+    corners = tf.einsum("bhwc,hwco->bhwo", tf.concat(ends_of(tf.concat(strips[1], 1), 2), 2), kernels[3:, 3:])
+    height, width = tf.shape(y)[1], tf.shape(y)[2]
+    of_rows = [row + spread(*ends_of(own, 2), 2, width)
+               for row, own in zip(rows, ends_of(corners, 1), strict=True)]
+    return y + spread(*of_rows, 1, height) + spread(*columns, 2, width)
 
 
 def fold(pictures: tf.Tensor, tile: int) -> tf.Tensor:
@@ -207,6 +197,11 @@ def inner_ends(network: keras.Model) -> tuple[list, list]:
             [network.get_layer(EXIT).input] if EXIT in names else network.outputs)
 
 
+def shapes_of(input_shape) -> list:
+    """The shapes of a layer's inputs, of which there may be one or several."""
+    return list(input_shape) if isinstance(input_shape[0], (list, tuple, tf.TensorShape)) else [input_shape]
+
+
 class FoldedConv2D(keras.layers.Layer):
     """A convolution that halves or doubles, of a folded picture to a folded one.
 
@@ -216,23 +211,23 @@ class FoldedConv2D(keras.layers.Layer):
         filters: channels of the result, unfolded.
         operation: `halving`, `transposed_halving`, `repeating` or `interpolating`.
         tile: pixels a side of the input's tiles.
-        parts: equal ones, that the input was joined of when they were folded already.
         kernel_initializer: of the kernel.
         use_bias: whether it adds a bias.
         activation: by name, or None.
     """
 
-    def __init__(self, filters: int, operation: Callable, tile: int, parts: int, kernel_initializer,
+    def __init__(self, filters: int, operation: Callable, tile: int, kernel_initializer,
                  use_bias: bool = True, activation: str | None = None, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.filters, self.operation, self.tile, self.parts = filters, operation, tile, parts
+        self.filters, self.operation, self.tile = filters, operation, tile
         self.tile_out = tile // 2 if operation is halving else 2 * tile
         self.kernel_initializer, self.use_bias = kernel_initializer, use_bias
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape):
         """Makes the weights."""
-        taps, channels = 3 if self.operation is interpolating else 4, input_shape[-1] // self.tile**2
+        channels = sum(shape[-1] for shape in shapes_of(input_shape)) // self.tile**2
+        taps = 3 if self.operation is interpolating else 4
         # Keras's transposed convolution has them the other way round.
         ends = (self.filters, channels) if self.operation is transposed_halving else (channels, self.filters)
         self.kernel = self.add_weight(name="kernel", shape=(taps, taps, *ends), initializer=self.kernel_initializer)
@@ -241,24 +236,27 @@ class FoldedConv2D(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        """`[batch, h, w, tile * tile * c]` to `[batch, h, w, n * n * filters]`; n is twice `tile`, or half of it."""
-        kernel = self.kernel
+        """`[batch, h, w, tile * tile * c]`, or a list of such whose channels belong together, to
+        `[batch, h, w, n * n * filters]`; n is twice `tile`, or half of it."""
+        kernel, parts = self.kernel, inputs if isinstance(inputs, (list, tuple)) else [inputs]
         if self.operation is transposed_halving:
             kernel = tf.transpose(kernel, [0, 1, 3, 2])
-        y = convolved(inputs, tf.cast(kernel, self.compute_dtype), self.operation, self.tile, self.parts)
+        y = convolved(parts, tf.cast(kernel, self.compute_dtype), self.operation, self.tile)
         if self.use_bias:
             y += tf.tile(tf.cast(self.bias, y.dtype), [self.tile_out**2])
         return self.activation(y)
 
     def compute_output_shape(self, input_shape):
         """The shape of `inputs` with other channels."""
-        return (*input_shape[:3], self.tile_out**2 * self.filters)
+        return (*shapes_of(input_shape)[0][:3], self.tile_out**2 * self.filters)
 
 
 class FoldedInstanceNorm(keras.layers.Layer):
     """Instance normalization of a folded picture: over all pixels of a channel, wherever in the tiles they are.
 
-    The weights are those of the plain layer, and the options too.
+    The weights are those of the plain layer, and the options too. Mean and variance come of one pass over the picture,
+    the variance as the mean of squares less the square of the mean, and gradients go back in two: what a TPU waits for
+    is its memory. The float32 sums are exact enough for a picture whose mean is not thousands of times its deviation.
     """
 
     def __init__(self, tile: int, epsilon: float, center: bool, scale: bool, gamma_initializer, **kwargs):
@@ -276,19 +274,21 @@ class FoldedInstanceNorm(keras.layers.Layer):
         self.built = True
 
     def mean(self, x):
-        """Of each channel, for each of its places in a tile: `[batch, 1, 1, tile * tile * c]`."""
-        places = tf.reduce_mean(x, [1, 2])
-        one = tf.reduce_mean(tf.reshape(places, [-1, self.tile**2, x.shape[-1] // self.tile**2]), 1)
-        return tf.tile(one, [1, self.tile**2])[:, None, None]
+        """Of each channel: `[batch, c]`."""
+        places = tf.split(tf.reduce_mean(x, [1, 2]), self.tile**2, -1)
+        return tf.add_n(places) / len(places)
 
     def call(self, inputs):
         """`inputs` `[batch, h, w, tile * tile * c]`, normalized."""
-        centred = inputs - self.mean(inputs)
-        factor = tf.math.rsqrt(self.mean(tf.square(centred)) + self.epsilon)
+        mean = self.mean(inputs)
+        factor = tf.math.rsqrt(tf.nn.relu(self.mean(tf.square(inputs)) - tf.square(mean)) + self.epsilon)
         if self.scale:
-            factor *= tf.tile(self.gamma, [self.tile**2])
-        y = centred * factor
-        return y + tf.tile(self.beta, [self.tile**2]) if self.center else y
+            factor *= self.gamma
+        shift = -mean * factor
+        if self.center:
+            shift += self.beta
+        factor, shift = (tf.concat([part] * self.tile**2, -1)[:, None, None] for part in (factor, shift))
+        return inputs * factor + shift
 
     def compute_output_shape(self, input_shape):
         """The shape of `inputs`."""

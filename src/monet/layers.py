@@ -11,6 +11,7 @@ from monet.folding import (
     FoldedInstanceNorm,
     Unfolded,
     halving,
+    image_tile,
     interpolating,
     repeating,
     transposed_halving,
@@ -60,7 +61,7 @@ def norm_layer(config: Config, name: str, tile: int = 1) -> keras.layers.Layer:
     Args:
         config: gives its kind and settings.
         name: the layer's.
-        tile: pixels a side of the tiles that are folded into channels; over 1 for instance normalization only.
+        tile: pixels a side of the tiles that are folded into channels; where none are, 0 or 1.
 
     Raises:
         UserError: for an unknown `config.norm`.
@@ -68,7 +69,9 @@ def norm_layer(config: Config, name: str, tile: int = 1) -> keras.layers.Layer:
     options = {"epsilon": config.norm_epsilon, "center": config.norm_affine, "scale": config.norm_affine,
                "gamma_initializer": normal_initializer(config.gamma_stddev, config.gamma_mean), "name": name,
                "dtype": "float32"}
-    return FoldedInstanceNorm(tile, **options) if tile > 1 else pick(NORMS, config.norm, "norm")(**options)
+    if image_tile(config) > 1:
+        return FoldedInstanceNorm(max(tile, 1), **options)
+    return pick(NORMS, config.norm, "norm")(**options)
 
 
 class SeededDropout(keras.layers.Layer):
@@ -176,7 +179,7 @@ def down_block(x, filters: int, config: Config, name: str, leak: float, normaliz
     """
     options = {"use_bias": False, "kernel_initializer": normal_initializer(), "name": f"{name}_conv"}
     if tile > 1:
-        x = FoldedConv2D(filters, halving, tile, parts=1, **options)(x)
+        x = FoldedConv2D(filters, halving, tile, **options)(x)
     else:
         x = keras.layers.Conv2D(filters, 4, strides=2, padding="same", **options)(x)
     if normalize:
@@ -188,16 +191,16 @@ def down_block(x, filters: int, config: Config, name: str, leak: float, normaliz
 FOLDED_DOUBLING = {"transpose": transposed_halving, "resize": interpolating, "nearest": repeating}
 
 
-def doubled(x, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0, **conv):
-    """`[batch, h, w, c]` to `[batch, 2h, 2w, filters]`, in the way that `config.upsample` names.
+def doubled(parts: list, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0, **conv):
+    """`[batch, h, w, c]`, joined of `parts`, to `[batch, 2h, 2w, filters]`, in the way that `config.upsample` names.
 
-    `kernel_size` is that of the transposed convolution. With a `tile`, the result is folded by it and `x` by half of
-    it, where these are over 1.
+    `kernel_size` is that of the transposed convolution. With a `tile`, the parts are folded by half of it and the
+    result by all of it; with 1, the result by 2 all the same.
     """
     options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", **conv}
     if tile:
-        x = FoldedConv2D(filters, FOLDED_DOUBLING[config.upsample], max(tile // 2, 1), parts=2, **options)(x)
-        return x if tile > 1 else Unfolded(2, name=f"{name}_pixels")(x)
+        return FoldedConv2D(filters, FOLDED_DOUBLING[config.upsample], max(tile // 2, 1), **options)(parts)
+    x = keras.layers.Concatenate(name=f"{name}_skip")(parts) if len(parts) > 1 else parts[0]
     options["padding"] = "same"
     if config.upsample == "transpose":
         return keras.layers.Conv2DTranspose(filters, kernel_size, strides=2, **options)(x)
@@ -206,10 +209,11 @@ def doubled(x, filters: int, config: Config, name: str, kernel_size: int = 4, ti
     return keras.layers.Conv2D(filters, 4, **options)(RepeatedPixels(name=f"{name}_resize")(x))
 
 
-def up_block(x, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0):
-    """Doubles `[batch, h, w, c]` to `[batch, 2h, 2w, filters]`: `doubled`, then normalization."""
-    x = doubled(x, filters, config, name, kernel_size, tile, use_bias=False)
-    return norm_layer(config, f"{name}_norm", tile)(x)
+def up_block(parts: list, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0):
+    """Doubles `[batch, h, w, c]` to `[batch, 2h, 2w, filters]`: `doubled`, then normalization, in tiles of `tile`."""
+    x = doubled(parts, filters, config, name, kernel_size, tile, use_bias=False)
+    x = norm_layer(config, f"{name}_norm", max(tile, 2) if tile else 0)(x)
+    return Unfolded(2, name=f"{name}_pixels")(x) if tile == 1 else x
 
 
 def reflected_conv(x, filters: int, kernel_size: int, name: str, **conv):

@@ -61,15 +61,14 @@ def u_net(config: Config, name: str, bottom) -> keras.Model:
     for level, filters in enumerate(widths, start=1):
         x = down_block(x, filters, config, f"down{level}", config.generator_leak, level > 1, tiles[level - 1])
         skips.append(x)
-    x = bottom(x)
+    parts = [bottom(x)]
     inner = zip(reversed(widths[:-1]), reversed(skips[:-1]), strict=True)
     for block, (filters, skip) in enumerate(inner, start=1):
-        x = up_block(x, filters, config, f"up{block}", tile=doubling_tile(config, config.generator_levels - block))
+        x = up_block(parts, filters, config, f"up{block}", tile=doubling_tile(config, config.generator_levels - block))
         if block <= DROPOUT_BLOCKS:
             x = SeededDropout(config.dropout, salt=block, name=f"up{block}_dropout")(x, seed=seed)
-        x = keras.layers.ReLU(name=f"up{block}_relu")(x)
-        x = keras.layers.Concatenate(name=f"up{block}_skip")([x, skip])
-    x = doubled(x, 3, config, "image", tile=doubling_tile(config, 0), activation="tanh", dtype="float32")
+        parts = [keras.layers.ReLU(name=f"up{block}_relu")(x), skip]
+    x = doubled(parts, 3, config, "image", tile=doubling_tile(config, 0), activation="tanh", dtype="float32")
     return generator_model(image, seed, x, name, tiles[0])
 
 
@@ -117,7 +116,7 @@ def resnet_generator(config: Config, name: str) -> keras.Model:
     for block in range(1, block_count(config) + 1):
         x = residual_block(x, (3, 3), config, f"block{block}")
     for block in range(1, RESNET_LEVELS + 1):
-        x = up_block(x, filters * 2**(RESNET_LEVELS - block), config, f"up{block}", kernel_size=3)
+        x = up_block([x], filters * 2**(RESNET_LEVELS - block), config, f"up{block}", kernel_size=3)
         x = keras.layers.ReLU(name=f"up{block}_relu")(x)
     return generator_model(image, seed, reflected_conv(x, 3, 7, "image", activation="tanh", dtype="float32"), name)
 
