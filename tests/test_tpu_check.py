@@ -49,7 +49,8 @@ def test_the_report_gives_rates_and_hours_of_the_presets_own_batch():
 
 
 def test_what_does_not_fit_is_said():
-    numbers = report(TPU, [Program("step", 512, None, None, None, None, 1.0, "Used 99G of 15.75G"), program(4, 17 * GIB)])
+    large = Program("step", 512, None, None, None, None, 1.0, "Used 99G of 15.75G")
+    numbers = report(TPU, [large, program(4, 17 * GIB)])
     refused, large, *_ = lines_of(numbers)[1:]
     assert "does not fit into 16 GiB a core (Used 99G of 15.75G)" in refused
     assert "17.00 of 16 GiB a core, too many" in large

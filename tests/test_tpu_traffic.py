@@ -46,7 +46,7 @@ def test_an_array_takes_whole_tiles(array, size):
 
 @pytest.mark.parametrize(("line", "moved"), [
     # One operand in memory, one that is an earlier result on the chip, and a result in memory.
-    ('%fusion.1 = f32[64,128]{1,0:T(8,128)} fusion(%Arg_0.1, %near), kind=kLoop, calls=%fused_whole, metadata={x="y(z)"}',
+    ('%fusion.1 = f32[64,128]{1,0:T(8,128)} fusion(%Arg_0.1, %near), kind=kLoop, calls=%fused_whole, x={y="z(a)"}',
      2 * WHOLE),
     ("%fusion.2 = f32[8,128]{1,0:T(8,128)S(1)} fusion(%Arg_0.1), kind=kLoop, calls=%fused_slices", 2 * SLICE),
     ("%copy.1 = f32[64,128]{0,1:T(8,128)} copy(%Arg_0.1)", WHOLE + 128 * 128 * 4),  # the rows become lanes, padded

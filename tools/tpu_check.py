@@ -96,7 +96,7 @@ def compiled(config: Config, part: str, batch: int) -> Program:
     if "error" in found:
         raise UserError(f"{config.preset}'s {part} does not compile for the TPU: {found['error']} Replace the "
                         "operation that is named, or take another preset.")
-    return Program(part, batch, found.get("flops"), found.get("moved"), found.get("accessed"), found.get("memory"), seconds,
+    return Program(part, batch, *map(found.get, ("flops", "moved", "accessed", "memory")), seconds,
                    found.get("refused", ""))
 
 
@@ -127,7 +127,8 @@ def report(config: Config, programs: list[Program]) -> dict:
         row = {**program._asdict(), "fits": program.memory is not None and program.memory <= MEMORY}
         if program.flops:
             row |= {"least_seconds": program.least_seconds, "bound": program.bound,
-                    "moved_each": program.moved / program.batch, "accessed_each": program.accessed / program.batch,
+                    "moved_each": program.moved / program.batch,
+                    "accessed_each": program.accessed / program.batch,
                     "most_a_second": CORES * program.batch / program.least_seconds}
         rows.append(row)
     own = next((program for program in steps if program.flops and CORES * program.batch == config.batch_size), None)
@@ -169,7 +170,8 @@ def compared(first: dict, second: dict) -> list[str]:
     for row in first["programs"]:
         other = theirs.get((row["part"], row["batch"]))
         if other and row["flops"]:
-            ratios = {name: row[name] / other[name] for name in ("moved", "accessed", "flops", "memory", "least_seconds")}
+            ratios = {name: row[name] / other[name]
+                      for name in ("moved", "accessed", "flops", "memory", "least_seconds")}
             lines.append(f"{first['preset']} / {second['preset']}, {row['part']}, {row['batch']} a core: "
                          + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
     return lines
