@@ -151,8 +151,8 @@ def lines_of(numbers: dict) -> list[str]:
             f"    {row['flops'] / 1e12:.2f} TFLOP, {row['moved'] / 1e9:.1f} GB to and from memory "
             f"({row['moved_each'] / 1e9:.2f} a {each}): at least {1000 * row['least_seconds']:.1f} ms, bound by "
             f"{row['bound']}; at most {row['most_a_second']:.0f} {each}s/s on {CORES} cores",
-            f"    {row['accessed'] / 1e9:.1f} GB accessed ({row['accessed_each'] / 1e9:.2f} a {each}) by the compiler's "
-            "count, which takes what stays on the chip for memory, too"]
+            f"    {row['accessed'] / 1e9:.1f} GB accessed ({row['accessed_each'] / 1e9:.2f} a {each}) by the "
+            "compiler's count, which takes what stays on the chip for memory, too"]
     if numbers["least_hours"]:
         lines.append(f"  its {numbers['total_steps']} steps: at least {numbers['least_hours']:.2f} hours")
     elif not numbers["total_steps"]:
