@@ -187,11 +187,3 @@ def test_xla_compiles_it_and_its_gradient(names):
     assert np.abs(slope).max() > 0
     if names == "translation":
         assert [shift_between(*pair) for pair in zip(images, result.numpy(), strict=True)]
-
-
-def test_pictures_in_bfloat16_stay_so_and_are_changed_alike():
-    images = tf.cast(pictures(3), tf.bfloat16)
-    found = make_augmentation(make_config(diffaugment=EVERYTHING))(images, SEED)
-    assert found.dtype == tf.bfloat16
-    np.testing.assert_allclose(tf.cast(found, tf.float32), augmented(EVERYTHING, tf.cast(images, tf.float32)),
-                               atol=0.01)  # 8 bits of numbers up to 2

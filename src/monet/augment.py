@@ -31,12 +31,11 @@ def per_image(images: tf.Tensor, seed: tf.Tensor, count: int) -> list[tf.Tensor]
 def recolored(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Brightness plus -0.5 to 0.5, saturation times 0 to 2, contrast times 0.5 to 1.5 (paper)."""
     brightness, saturation, contrast = per_image(images, seed, 3)
-    number_format = images.dtype
-    images = tf.cast(images, tf.float32) + brightness - 0.5
+    images += brightness - 0.5
     gray = tf.reduce_mean(images, 3, keepdims=True)
     images = (images - gray) * (2.0 * saturation) + gray
     mean = tf.reduce_mean(images, [1, 2, 3], keepdims=True)
-    return tf.cast((images - mean) * (contrast + 0.5) + mean, number_format)
+    return (images - mean) * (contrast + 0.5) + mean
 
 
 def translated(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -75,8 +74,8 @@ def make_augmentation(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Ten
     """What `config.diffaugment` names, in its order, as one function.
 
     Returns:
-        A function from images, floating `[batch, height, width, 3]` of a known height and width, and an int32 seed
-        `[2]` to the same shape and number format. Every image is changed by numbers of its own.
+        A function from images, float32 `[batch, height, width, 3]` of a known height and width, and an int32 seed
+        `[2]` to the same shape. Every image is changed by numbers of its own.
 
     Raises:
         UserError: for a name that there is not.

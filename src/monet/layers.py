@@ -194,12 +194,13 @@ FOLDED_DOUBLING = {"transpose": transposed_halving, "resize": interpolating, "ne
 def doubled(parts: list, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0, **conv):
     """`[batch, h, w, c]`, joined of `parts`, to `[batch, 2h, 2w, filters]`, in the way that `config.upsample` names.
 
-    `kernel_size` is that of the transposed convolution. With a `tile`, the parts are folded by half of it and the
-    result by all of it; with 1, the result by 2 all the same.
+    `kernel_size` is that of the transposed convolution. With a `tile`, the result is folded by it and the parts by
+    half of it, where these are over 1.
     """
     options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", **conv}
     if tile:
-        return FoldedConv2D(filters, FOLDED_DOUBLING[config.upsample], max(tile // 2, 1), **options)(parts)
+        x = FoldedConv2D(filters, FOLDED_DOUBLING[config.upsample], max(tile // 2, 1), **options)(parts)
+        return x if tile > 1 else Unfolded(2, name=f"{name}_pixels")(x)
     x = keras.layers.Concatenate(name=f"{name}_skip")(parts) if len(parts) > 1 else parts[0]
     options["padding"] = "same"
     if config.upsample == "transpose":
@@ -210,10 +211,9 @@ def doubled(parts: list, filters: int, config: Config, name: str, kernel_size: i
 
 
 def up_block(parts: list, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0):
-    """Doubles `[batch, h, w, c]` to `[batch, 2h, 2w, filters]`: `doubled`, then normalization, in tiles of `tile`."""
+    """Doubles `[batch, h, w, c]` to `[batch, 2h, 2w, filters]`: `doubled`, then normalization."""
     x = doubled(parts, filters, config, name, kernel_size, tile, use_bias=False)
-    x = norm_layer(config, f"{name}_norm", max(tile, 2) if tile else 0)(x)
-    return Unfolded(2, name=f"{name}_pixels")(x) if tile == 1 else x
+    return norm_layer(config, f"{name}_norm", tile)(x)
 
 
 def reflected_conv(x, filters: int, kernel_size: int, name: str, **conv):

@@ -203,12 +203,8 @@ class Discriminator:
         self.state = {"pool/images": self.pool.images, "pool/count": self.pool.count} if self.pool else {}
 
     def shown(self, pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """What is judged of `pictures`, in the number format that they are judged in if they were in tiles."""
-        if not self.augments:
-            return pictures
-        if self.tile > 1:  # half the bytes to unfold and fold again
-            pictures = tf.cast(pictures, self.judge.compute_dtype)
-        return fold(self.augmented(unfold(pictures, self.tile), seed), self.tile)
+        """What is judged of `pictures`."""
+        return fold(self.augmented(unfold(pictures, self.tile), seed), self.tile) if self.augments else pictures
 
     def fooling_loss(self, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The generator's adversarial loss on `fake` images, the mean over heads: a float32 scalar."""
