@@ -9,6 +9,7 @@ from monet.checkpoint import variable_names
 from monet.config import make_config
 from monet.folding import (
     ENTRANCE,
+    FoldedInstanceNorm,
     convolved,
     fold,
     halving,
@@ -19,6 +20,7 @@ from monet.folding import (
     transposed_halving,
     unfold,
 )
+from monet.layers import instance_norm
 from monet.networks import build_generator
 from monet.preparing import SYSTEMS
 from monet.presets import resolve_config
@@ -69,6 +71,15 @@ def test_channels_that_were_folded_apart_meet_their_own_numbers():
     for operation in (transposed_halving, repeating):
         found = unfold(convolved(parts, kernel, operation, 2), 4)
         np.testing.assert_allclose(found, plainly(operation, x, kernel), atol=2e-5)
+
+
+@pytest.mark.parametrize("tile", [1, 2])
+@pytest.mark.parametrize(("mean", "error"), [(0, 1e-5), (20, 2e-3)])  # bfloat16, which it is for, tells 3 from 3.015
+def test_normalization_in_one_pass_is_the_plain_one(tile, mean, error):
+    x = mean + numbers(2, 16, 12, 5)
+    options = {"epsilon": 1e-5, "center": True, "scale": True, "gamma_initializer": "ones"}
+    found = unfold(FoldedInstanceNorm(tile, **options)(fold(x, tile)), tile)
+    np.testing.assert_allclose(found, instance_norm(**options)(x), atol=error)
 
 
 def step(**values):

@@ -256,7 +256,8 @@ class FoldedInstanceNorm(keras.layers.Layer):
 
     The weights are those of the plain layer, and the options too. Mean and variance come of one pass over the picture,
     the variance as the mean of squares less the square of the mean, and gradients go back in two: what a TPU waits for
-    is its memory. The float32 sums are exact enough for a picture whose mean is not thousands of times its deviation.
+    is its memory. In float32 that is near 1e-4 of the plain layer's for a mean of 20 deviations, far less than bfloat16
+    tells apart.
     """
 
     def __init__(self, tile: int, epsilon: float, center: bool, scale: bool, gamma_initializer, **kwargs):
