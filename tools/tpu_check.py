@@ -187,6 +187,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", default="step,painting", help=f"of {', '.join(PARTS)}; gradients: of one core, "
                         "without the optimizers")
     parser.add_argument("--filters", type=int, help="width of all networks, for a quick look")
+    parser.add_argument("--space-to-depth", default="auto", choices=("auto", "off"), help="off: as it would be without")
     parser.add_argument("--json", action="store_true", help="print numbers for programs")
     parser.add_argument("--equal", action="store_true", help="run the step's gradients on 8 CPU devices in float32, "
                         "narrow, and compare them with TensorFlow's")
@@ -194,13 +195,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def config_of(preset: str, arguments: argparse.Namespace) -> Config:
-    """The preset, with the width that was asked for.
+    """The preset, with the width and the way of folding that were asked for.
 
     Raises:
         UserError: if there is none of that name.
     """
     width = {"generator_filters": arguments.filters, "discriminator_filters": arguments.filters}
-    return resolve_config({"preset": preset, **(width if arguments.filters else {})})
+    return resolve_config({"preset": preset, "space_to_depth": arguments.space_to_depth,
+                           **(width if arguments.filters else {})})
 
 
 def batches_of(arguments: argparse.Namespace, config: Config) -> list[int]:
