@@ -11,7 +11,7 @@ from typing import NamedTuple
 ARRAY = re.compile(r"\b(pred|[a-z]+\d+)\w*\[([\d,]*)\](?:\{([\d,]*)((?::[^}]*)?)\})?")
 INSTRUCTION = re.compile(r"\s*(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)")
 COMPUTATION = re.compile(r"(ENTRY )?%([\w.\-]+) \(.*\{$")
-# Names for what is elsewhere, and the ends of what their beginnings count.
+# What only names what is elsewhere. The ends of what runs beside other work are free, too: its beginnings count.
 FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast")
 
 
@@ -91,14 +91,13 @@ def memory_traffic(program: str) -> int:
     instructions, total = computations[entry], 0
     for instruction in instructions.values():
         made, operation, operands, rest = instruction
-        sources = [instructions[name].made for name in operands if name in instructions]
         if operation in FREE or operation.endswith("-done"):
             continue
+        sources = [instructions[name].made for name in operands]
         if operation in ("slice-start", "copy-start"):
             total += started_bytes(instruction, sources[0])
             continue
-        called = re.search(r"calls=%([\w.\-]+)", rest)
-        fused = computations[called[1]] if operation == "fusion" and called else None
+        fused = computations[re.search(r"calls=%([\w.\-]+)", rest)[1]] if operation == "fusion" else None
         total += in_memory(made)
         for place, source in enumerate(sources):
             whole = 0 if source.startswith("(") else in_memory(source)
