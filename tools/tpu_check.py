@@ -90,8 +90,8 @@ def compiled(config: Config, part: str, batch: int) -> Program:
     said = done.stdout.strip().splitlines()
     if done.returncode == -signal.SIGKILL:
         raise UserError(f"The compiler of {config.preset}'s {part} was killed, most likely because this machine's "
-                        "memory was full: a full-width step takes about 40 GB. Add swap, or look at a part of it "
-                        "with --parts painting or --filters 8.")
+                        "memory was full: a step takes 30 to 40 GB, however narrow its networks. Add swap, or "
+                        "look at --parts painting alone.")
     found = json.loads(said[-1]) if done.returncode == 0 else {"error": refusal(done.stderr, done.returncode)}
     if "error" in found:
         raise UserError(f"{config.preset}'s {part} does not compile for the TPU: {found['error']} Replace the "
@@ -186,8 +186,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
                         "times as many)")
     parser.add_argument("--parts", default="step,painting", help=f"of {', '.join(PARTS)}; gradients: of one core, "
                         "without the optimizers")
-    parser.add_argument("--filters", type=int, help="width of all networks, for a quick look")
-    parser.add_argument("--space-to-depth", default="auto", choices=("auto", "off"), help="off: as it would be without")
+    parser.add_argument("--filters", type=int, help="width of all networks; compiling takes as long")
+    parser.add_argument("--space-to-depth", default="auto", help="off: without pixels folded into channels")
     parser.add_argument("--json", action="store_true", help="print numbers for programs")
     parser.add_argument("--equal", action="store_true", help="run the step's gradients on 8 CPU devices in float32, "
                         "narrow, and compare them with TensorFlow's")
