@@ -1,8 +1,10 @@
 """The rows of tools/bench.py that are about growth, and those for accelerators, whose code runs on a CPU, too."""
 
+import numpy as np
 import pytest
+from bench import local_train_rows
 from bench_accelerator import accelerator_rows, has_accelerator
-from bench_scaling import line_of, line_rows
+from bench_scaling import line_of, line_rows, step_rows
 from conftest import TINY
 
 
@@ -18,6 +20,24 @@ def test_a_curve_shows_in_the_row_for_straightness():
     assert straight.ours[0] > 0.5
     assert straight.ours[1] == pytest.approx(0.0, abs=1e-9)
     assert "1, 2, 4, 8" in slope.line()
+
+
+@pytest.mark.lengthy
+def test_steps_of_every_batch_are_measured():
+    slope, straight = step_rows("cpu", (1, 4))
+    assert len(slope.ours) == len(straight.ours) == 5
+    assert min(slope.ours) > 0  # of the step at 4 over that at 1
+
+
+@pytest.mark.lengthy
+def test_the_memory_of_local_train_is_its_own(small_data):
+    """Not that of the process which starts it, and which may have measured much before."""
+    held = np.ones(2**28)  # 2 GiB
+    minutes, memory = local_train_rows(small_data, "--num-images", "8", "--epochs", "1", "--steps-per-epoch", "1",
+                                       "--generator-filters", "2", "--discriminator-filters", "2")
+    assert held.all()
+    assert 0 < minutes.ours[0] < 5
+    assert 0.2 < memory.ours[0] < 2
 
 
 @pytest.mark.lengthy

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 from bench_row import PAIRS, Row
-from bench_step import Side
+from bench_step import start_side
 
 from monet.config import make_config
 from monet.presets import resolve_config
@@ -42,12 +42,12 @@ def line_rows(name: str, what: str, unit: str, sizes, rounds) -> list[Row]:
             Row(f"{name} straight", "no point farther than 0.15 of the line from it", "of the line", list(bends))]
 
 
-def step_rows(data) -> list[Row]:
-    """Seconds a pair of images that a larger batch adds to the tutorial's step."""
+def step_rows(preset: str = "tutorial", batches: tuple = BATCHES) -> list[Row]:
+    """Seconds a pair of images that a larger batch adds to a preset's step."""
     with contextlib.ExitStack() as stack:
-        sides = [stack.enter_context(Side("ours", "tutorial", batch)) for batch in BATCHES]
+        sides = [stack.enter_context(start_side("ours", preset, batch)) for batch in batches]
         rounds = [[side.step() for side in sides] for _ in range(PAIRS)]
-    return line_rows("scaling step", "the tutorial's step grows with its batch", "s a pair", BATCHES, rounds)
+    return line_rows("scaling step", f"{preset}'s step grows with its batch", "s a pair", batches, rounds)
 
 
 def generate_rows(data) -> list[Row]:
@@ -71,4 +71,4 @@ def generate_rows(data) -> list[Row]:
     return line_rows("scaling generate", what, "s a photo", PHOTOS, rounds)
 
 
-SCALING_ROWS = {"scaling": lambda data: [*step_rows(data), *generate_rows(data)]}
+SCALING_ROWS = {"scaling": lambda data: [*step_rows(), *generate_rows(data)]}

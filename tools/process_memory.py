@@ -1,6 +1,10 @@
-"""The memory of a process that measures itself."""
+"""The memory of a process that measures itself.
+
+python tools/process_memory.py run … does what python -m monet run … does, and then prints its peak memory in GiB.
+"""
 
 import re
+import sys
 from pathlib import Path
 
 
@@ -10,3 +14,11 @@ def peak_memory_gib() -> float:
     Not getrusage, whose maximum begins with that of the process which started this one.
     """
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))[1]) / 2**20
+
+
+if __name__ == "__main__":
+    from monet.cli import main  # here, because others take the function alone
+
+    status = main(sys.argv[1:])
+    print(peak_memory_gib())
+    sys.exit(status)
