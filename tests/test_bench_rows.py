@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from bench import local_train_rows
 from bench_accelerator import accelerator_rows, has_accelerator
+from bench_row import Row
 from bench_scaling import line_of, line_rows, step_rows
 from conftest import TINY
 
@@ -20,6 +21,12 @@ def test_a_curve_shows_in_the_row_for_straightness():
     assert straight.ours[0] > 0.5
     assert straight.ours[1] == pytest.approx(0.0, abs=1e-9)
     assert "1, 2, 4, 8" in slope.line()
+
+
+def test_small_and_large_figures_keep_three_digits():
+    assert "| 0.0158 s | theirs: 2,452 | 6.4e-06 (" in Row("row", "claim", "s", [0.01579], "theirs", (2452.08,)).line()
+    assert "| 17.8 s | theirs: 0.00155 |" in Row("row", "claim", "s", [17.77], "theirs", (0.00155,)).line()
+    assert "| 0.00 of each |" in Row("row", "claim", "of each", [0.0]).line()
 
 
 @pytest.mark.lengthy

@@ -51,7 +51,7 @@ def test_the_rows_measure_in_pairs(monkeypatch, tmp_path):
 def test_the_second_run_finds_its_cache_and_leaves_the_users(monkeypatch, tmp_path):
     """Run once, with fewer images: random bytes are no weights, so that it fails if features must be computed."""
     monkeypatch.setattr(bench_score, "GENERATED", 30)
-    monkeypatch.setattr(bench_score, "RUNS", 1)
+    monkeypatch.setattr(bench_score, "PAIRS", 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     [seconds] = bench_score.second_run_row(None).ours
     assert seconds < 60

@@ -1,9 +1,16 @@
 """A row of the table that `make bench` prints."""
 
+import math
 import statistics
 from dataclasses import dataclass
 
 PAIRS = 5
+
+
+def figure(value: float) -> str:
+    """`value` for a person: with three digits that say something, and all that are before the point."""
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:,.{max(2 - magnitude, 0)}f}" if magnitude > -4 else f"{value:.1e}"
 
 
 @dataclass(frozen=True)
@@ -29,11 +36,10 @@ class Row:
         """The row of the printed table."""
         if not self.ours:
             return f"| {self.name} | {self.claim} | | {self.peer_name} | |"
-        middle = statistics.median(self.ours)
-        ours = f"{middle:,.2f} {self.unit}" if middle >= 0.01 else f"{middle:.1e} {self.unit}"
+        ours = f"{figure(statistics.median(self.ours))} {self.unit}"
         if not self.peer:
             return f"| {self.name} | {self.claim} | {ours} | {self.peer_name} | |"
         ratios = self.ratios()
-        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        return (f"| {self.name} | {self.claim} | {ours} | {self.peer_name}: {statistics.median(self.peer):,.2f} "
+        spread = f"{figure(statistics.median(ratios))} ({figure(min(ratios))} to {figure(max(ratios))})"
+        return (f"| {self.name} | {self.claim} | {ours} | {self.peer_name}: {figure(statistics.median(self.peer))} "
                 f"| {spread} |")

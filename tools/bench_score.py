@@ -16,15 +16,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from bench_row import Row
+from bench_row import PAIRS, Row
 from PIL import Image
 from process_memory import peak_memory_gib
 
 GENERATED, REFERENCES, WIDTH = 7000, 300, 2048
 FACTORS = 400  # of the features, beside noise of their own
-FID_PAIRS = 3  # sqrtm takes a minute or two
 FILL = "fill"  # the word for that
-RUNS = 5  # of the second run
 PICTURES = 100  # JPEGs that are made for it; 7,000 of other bytes come from them
 PART = 256  # images in one file of the cache, as a run leaves them
 WEIGHTS_BYTES = 95_628_359  # of the published weights, whose digest each run takes
@@ -93,7 +91,7 @@ def digits(found: float, truth: float) -> float:
 def fid_rows(data) -> list[Row]:
     """FID of 300 against 7,000 images: seconds, right digits and memory, ours and sqrtm's in turn."""
     truth = in_own_process("truth")["fid"]
-    pairs = [(in_own_process("ours"), in_own_process("sqrtm")) for _ in range(FID_PAIRS)]
+    pairs = [(in_own_process("ours"), in_own_process("sqrtm")) for _ in range(PAIRS)]
     ours, peer = zip(*pairs, strict=True)
 
     def row(name: str, claim: str, unit: str, value) -> Row:
@@ -150,8 +148,8 @@ def second_run_row(data) -> Row:
         run = [sys.executable, str(tool), str(folder / "images.zip"), "--reference", str(folder / "real.npz"),
                "--weights", str(folder / "weights.pth"), "--json"]
         seconds_of_process(run, environment)  # the first run, which checks the zip
-        start = statistics.median(seconds_of_process([*run[:2], "--help"], environment) for _ in range(RUNS))
-        seconds = [seconds_of_process(run, environment) - start for _ in range(RUNS)]
+        start = statistics.median(seconds_of_process([*run[:2], "--help"], environment) for _ in range(PAIRS))
+        seconds = [seconds_of_process(run, environment) - start for _ in range(PAIRS)]
     return Row("second-run", "the same 7,000 images again in under 3 s beyond start-up", "s", seconds)
 
 
