@@ -24,8 +24,9 @@ def test_a_curve_shows_in_the_row_for_straightness():
 
 
 def test_small_and_large_figures_keep_three_digits():
-    assert "| 0.0158 s | theirs: 2,452 | 6.4e-06 (" in Row("row", "claim", "s", [0.01579], "theirs", (2452.08,)).line()
+    assert "| 0.0158 s | theirs: 2,452 | 6.44e-06 (" in Row("row", "claim", "s", [0.01579], "theirs", (2452.08,)).line()
     assert "| 17.8 s | theirs: 0.00155 |" in Row("row", "claim", "s", [17.77], "theirs", (0.00155,)).line()
+    assert "| 10.0 s | theirs: 100 |" in Row("row", "claim", "s", [9.999], "theirs", (99.96,)).line()
     assert "| 0.00 of each |" in Row("row", "claim", "of each", [0.0]).line()
 
 

@@ -1,6 +1,5 @@
 """A row of the table that `make bench` prints."""
 
-import math
 import statistics
 from dataclasses import dataclass
 
@@ -9,8 +8,7 @@ PAIRS = 5
 
 def figure(value: float) -> str:
     """`value` for a person: with three digits that say something, and all that are before the point."""
-    magnitude = math.floor(math.log10(abs(value))) if value else 0
-    return f"{value:,.{max(2 - magnitude, 0)}f}" if magnitude > -4 else f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
 
 
 @dataclass(frozen=True)
