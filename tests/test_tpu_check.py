@@ -68,6 +68,8 @@ def test_two_presets_are_compared_where_part_and_batch_are_equal():
     (["--compare", "papers"], "--preset papers: there is no such preset. Did you mean paper"),
     (["--batches", "4,none"], "--batches 4,none is not a list of numbers from 1 on. Give, for example"),
     (["--parts", "stepp"], "--parts stepp: there is no such part. Choose of step"),
+    (["--filters", "0"], "--generator-filters 0: must be at least 1"),
+    (["--space-to-depth", "maybe"], "--space-to-depth"),
 ])
 def test_a_mistake_is_said_in_a_sentence(capsys, words, said):
     assert tpu_check.main(words) == 2

@@ -1,11 +1,11 @@
 """Says, on a machine without a TPU, whether a preset fits Kaggle's TPU v5e-8 and how fast it could run there at best.
 
-`make tpu-check PRESET=tpu`: compiles the preset's training step, on all cores, and its painting, on one, with the TPU's
-own compiler. What a step costs is the compiler's count; how long it must take at least follows from the TPU's limits.
-Nothing is run, and no figure here is a measured time. A step takes minutes to compile, however small its networks.
+Compiles the preset's training step, on all cores, and its painting, on one, with the TPU's own compiler. What a step
+costs is the compiler's count; how long it must take at least follows from the TPU's limits. Nothing is run, and no
+figure here is a measured time. A step takes minutes to compile, however small its networks.
 
-    python tools/tpu_check.py [PRESET] [--batches 4,16] [--compare PRESET] [--parts step,painting] [--json]
-    python tools/tpu_check.py [PRESET] --equal    check the program's gradients against TensorFlow's own
+    make tpu-check PRESET=tpu ARGS="--batches 4,16 --compare tutorial --parts step,painting --json"
+    make tpu-check PRESET=tpu ARGS=--equal      checks the program's gradients against TensorFlow's own
 """
 
 import argparse
@@ -202,7 +202,7 @@ def config_of(preset: str, arguments: argparse.Namespace) -> Config:
     """
     width = {"generator_filters": arguments.filters, "discriminator_filters": arguments.filters}
     return resolve_config({"preset": preset, "space_to_depth": arguments.space_to_depth,
-                           **(width if arguments.filters else {})})
+                           **({} if arguments.filters is None else width)})
 
 
 def batches_of(arguments: argparse.Namespace, config: Config) -> list[int]:
