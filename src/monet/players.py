@@ -293,7 +293,7 @@ def train_step(system, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, prog
     """One step of all players on this replica's part of the global batch; the optimizers sum over replicas.
 
     Args:
-        system: a `monet.cyclegan.CycleGan`, or another that `monet.trainer.SYSTEMS` holds.
+        system: a `monet.cyclegan.CycleGan`, or another that `monet.preparing.SYSTEMS` holds.
         photo: float32 `[batch, height, width, 3]` in [-1, 1].
         monet: the same for paintings.
         seed: int32 `[2]`, of all that is random.
