@@ -90,8 +90,8 @@ def compiled(config: Config, part: str, batch: int) -> Program:
     said = done.stdout.strip().splitlines()
     if done.returncode == -signal.SIGKILL:
         raise UserError(f"The compiler of {config.preset}'s {part} was killed, most likely because this machine's "
-                        "memory was full: a step takes 30 to 40 GB, however narrow its networks. Add swap, or "
-                        "look at --parts painting alone.")
+                        "memory was full: a step takes up to 70 GB, its gradients 40, and narrow networks little less. "
+                        "Add swap, or look at --parts painting alone.")
     found = json.loads(said[-1]) if done.returncode == 0 else {"error": refusal(done.stderr, done.returncode)}
     if "error" in found:
         raise UserError(f"{config.preset}'s {part} does not compile for the TPU: {found['error']} Replace the "
