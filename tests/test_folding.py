@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
+from monet import cyclegan
 from monet.checkpoint import variable_names
 from monet.config import make_config
 from monet.folding import (
@@ -20,6 +21,7 @@ from monet.folding import (
     transposed_halving,
     unfold,
 )
+from monet.kernel_gradients import Calls
 from monet.layers import instance_norm
 from monet.networks import build_generator
 from monet.preparing import SYSTEMS
@@ -94,21 +96,39 @@ def step(**values):
     return system, *system.losses_and_gradients(photo, monet, SEED, PROGRESS)
 
 
+def check_equal(found, expected):
+    """Fails unless these losses and gradients are the same, for each player."""
+    (losses, gradients), (expected_losses, expected_gradients) = found, expected
+    for name, loss in expected_losses.items():
+        assert float(losses[name]) == pytest.approx(float(loss), rel=1e-5), name
+    for name, theirs in expected_gradients.items():
+        ours, theirs = (np.concatenate([np.ravel(part) for part in parts]) for parts in (gradients[name], theirs))
+        assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(theirs), name
+
+
 @pytest.mark.parametrize("values", [
     {"preset": "tpu"}, {"preset": "tutorial", "generator_levels": 5}, {"preset": "unet-32"},
     {"preset": "tpu", "feature_cycle": 0.5, "image_pool": 4},
 ], ids=lambda values: "-".join(map(str, values.values())))
 def test_a_step_in_tiles_is_the_plain_step(values):
-    plain, losses, gradients = step(space_to_depth="off", **values)
-    tiled, found_losses, found_gradients = step(space_to_depth="on", **values)
+    plain, *expected = step(space_to_depth="off", **values)
+    tiled, *found = step(space_to_depth="on", **values)
     assert plain.tile == 1 and tiled.tile == 4
     for name, network in plain.networks.items():
         assert list(variable_names(network)) == list(variable_names(tiled.networks[name]))  # one checkpoint for both
-    for name, loss in losses.items():
-        assert float(found_losses[name]) == pytest.approx(float(loss), rel=1e-5), name
-    for name, theirs in gradients.items():
-        ours, theirs = (np.concatenate([np.ravel(part) for part in parts]) for parts in (found_gradients[name], theirs))
-        assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(theirs), name
+    check_equal(found, expected)
+
+
+def test_more_pictures_than_go_together_teach_the_same(monkeypatch):
+    """Two pairs make four pictures a call: with 4 they go together, with 3 apart."""
+    found, calls = [], []
+    call_plainly = Calls.__call__
+    monkeypatch.setattr(Calls, "__call__", lambda self, inputs: calls.append(inputs) or call_plainly(self, inputs))
+    for most in (4, 3):
+        monkeypatch.setattr(cyclegan, "MOST_TOGETHER", most)
+        found.append(step(preset="tpu", space_to_depth="on")[1:])
+    assert len(calls) == 4 + 6
+    check_equal(*found)
 
 
 def test_a_network_in_tiles_paints_pictures_of_any_size():

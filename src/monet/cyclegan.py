@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from monet.augment import split_seed
 from monet.config import Config, pick
-from monet.folding import fold, image_tile
+from monet.folding import MOST_TOGETHER, fold, image_tile
 from monet.kernel_gradients import Calls, tapped
 from monet.losses import DISTANCES
 from monet.networks import build_generator
@@ -50,8 +50,8 @@ class CycleGan:
 
         One tape serves both generators: neither's own losses depend on the other's weights except through the cycle,
         which is in both sums, so the gradient of the total is each one's own. Pictures that meet the same weights go
-        through them in one call where normalization keeps them apart, and the generators' large kernels get their
-        gradients of all calls at once. A test compares all this with the straightforward form.
+        through them in one call where normalization keeps them apart and a TPU's chip holds them, and the generators'
+        large kernels get their gradients of all calls at once. A test compares all this with the straightforward form.
 
         Args:
             photo: float32 `[batch, height, width, 3]` in [-1, 1].
@@ -67,10 +67,16 @@ class CycleGan:
         photo, monet = (fold(pictures, self.tile) for pictures in (photo, monet))
         calls = {name: Calls(self.networks[name], network) for name, network in self.tapped.items()}
         to_monet, to_photo = calls["photo_to_monet"], calls["monet_to_photo"]
-        seeds = iter(split_seed(seed, 10))
+        seeds = split_seed(seed, 10)
+        painting, judging = iter(seeds[:6]), iter(seeds[6:])  # no judge's draw may depend on how many calls paint
 
         def paint(generator, *batches):
-            return apply_apart(lambda images: generator([images, next(seeds)]), batches, self.config)
+            def call(images):
+                return generator([images, next(painting)])
+
+            if self.tile > 1 and len(batches) * photo.shape[0] > MOST_TOGETHER:
+                return [call(images) for images in batches]
+            return apply_apart(call, batches, self.config)
 
         with tf.GradientTape() as tape:
             fake_monet, same_monet = paint(to_monet, photo, monet)
@@ -81,8 +87,8 @@ class CycleGan:
                                                      + self.cycle_distance("monet", monet, cycled_monet, progress)),
                 "identity": self.config.identity_weight * (self.distance(photo, same_photo)
                                                            + self.distance(monet, same_monet)),
-                "photo_to_monet": self.discriminators["monet"].fooling_loss(fake_monet, next(seeds)),
-                "monet_to_photo": self.discriminators["photo"].fooling_loss(fake_photo, next(seeds)),
+                "photo_to_monet": self.discriminators["monet"].fooling_loss(fake_monet, next(judging)),
+                "monet_to_photo": self.discriminators["photo"].fooling_loss(fake_photo, next(judging)),
             }
             # What falls over the run falls here only: a history of falling weights would say nothing of the errors.
             weights = {name: 1.0 - self.config.cycle_fall * progress for name in ("cycle", "identity")}
@@ -90,8 +96,8 @@ class CycleGan:
         found = tape.gradient(total, {name: generator.sources() for name, generator in calls.items()})
         gradients = {name: generator.gradients(found[name]) for name, generator in calls.items()}
         for side, real, fake in (("monet", monet, fake_monet), ("photo", photo, fake_photo)):
-            name = f"{side}_discriminator"
-            losses[name], gradients[name] = self.discriminators[side].loss_and_gradients(real, fake, next(seeds), share)
+            found = self.discriminators[side].loss_and_gradients(real, fake, next(judging), share)
+            losses[f"{side}_discriminator"], gradients[f"{side}_discriminator"] = found
         return losses, gradients
 
     def cycle_distance(self, side: str, images: tf.Tensor, cycled: tf.Tensor, progress: float) -> tf.Tensor:

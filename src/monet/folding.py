@@ -18,6 +18,7 @@ from monet.config import Config
 
 OUTERMOST = 4  # pixels a side of a tile of the image; each halving of the picture halves its tiles
 LAST_LEVEL = 2  # of doubling in tiles: further in, four kernels would be more than the picture that need not be made
+MOST_TOGETHER = 16  # pictures of a call: of 32 at once, a generator on a TPU moves a fifth more than of twice 16
 ENTRANCE, EXIT = "tiles", "pixels"  # names of the layers that fold what goes into a network, and unfold what comes out
 TILES = 4  # enough for a first tile, a last one, and two that see neither border
 
