@@ -92,6 +92,32 @@ def test_a_compiler_that_dies_is_quoted():
     assert tpu_check.refusal("", 3) == "the compiler ended with status 3"
 
 
+@pytest.mark.parametrize(("signal", "said"), [
+    ("KILL", "The compiler of tpu's painting was killed, most likely because this machine's memory was full"),
+    ("ABRT", "tpu's painting does not compile for the TPU: the compiler ended with status -6"),
+])
+def test_what_was_compiled_before_a_failure_is_printed(tmp_path, monkeypatch, capsys, signal, said):
+    """A compiler that knows one program, and dies of the next."""
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f"""#!/bin/sh
+case "$2" in *'"painting"'*) kill -{signal} $$ ;; esac
+echo '{{"flops": 1e12, "moved": 3e9, "accessed": 6e9, "memory": 2147483648}}'
+""")
+    compiler.chmod(0o755)
+    for package in ("libtpu", "jax"):
+        (tmp_path / f"{package}.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(compiler))
+    assert tpu_check.main(["tpu", "--compare", "tutorial", "--json"]) == 2
+    out, err = capsys.readouterr()
+    [numbers] = json.loads(out)  # the second preset was never begun
+    assert [(row["part"], row["batch"], row["memory"]) for row in numbers["programs"]] == [
+        ("step", 4, 2 * GIB), ("step", 8, 2 * GIB)]
+    assert said in err
+    assert tpu_check.main(["tpu", "--parts", "painting"]) == 2
+    assert not capsys.readouterr().out
+
+
 @pytest.fixture
 def in_tpu_environment():
     """A function that runs the environment's Python with some arguments and returns what it printed."""
