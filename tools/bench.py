@@ -181,6 +181,30 @@ ROWS = {"input": input_row, "zip": zip_row, "generate": generate_row, "sample": 
         "accelerator": accelerator_rows_if_any}
 
 
+def measure(names: list[str], data: str) -> None:
+    """Measures these rows, or all, on `data`: prints each when it is there, and rewrites bench.json.
+
+    Raises:
+        UserError: for a row that there is not, or data that cannot be read.
+    """
+    for name in names:
+        if name not in ROWS:
+            raise UserError(f"There is no row {name}. {near_names(name, ROWS)}")
+    root = default_data(data)
+    from monet.records import find_data  # here, because TensorFlow takes seconds to load
+
+    images = find_data(root)
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {images.describe()}\n")
+    print("| row | claim | ours | peer | ratio, median (lowest to highest) |\n|---|---|---|---|---|", flush=True)
+    measured = []
+    for name in names or ROWS:
+        found = ROWS[name](images)
+        for row in found if isinstance(found, list) else [found]:
+            measured.append(row)
+            print(row.line(), flush=True)
+        Path("bench.json").write_text(json.dumps([asdict(row) for row in measured], indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -188,25 +212,13 @@ def main() -> int:
     parser.add_argument("--data", default="", help="as in make local-train DATA=… (default: what that takes)")
     options = parser.parse_args()
     try:
-        for name in options.rows:
-            if name not in ROWS:
-                raise UserError(f"There is no row {name}. {near_names(name, ROWS)}")
-        root = default_data(options.data)
-        from monet.records import find_data  # here, because TensorFlow takes seconds to load
-
-        data = find_data(root)
+        measure(options.rows, options.data)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {data.describe()}\n")
-    print("| row | claim | ours | peer | ratio, median (lowest to highest) |\n|---|---|---|---|---|", flush=True)
-    measured = []
-    for name in options.rows or ROWS:
-        found = ROWS[name](data)
-        for row in found if isinstance(found, list) else [found]:
-            measured.append(row)
-            print(row.line(), flush=True)
-        Path("bench.json").write_text(json.dumps([asdict(row) for row in measured], indent=2) + "\n", encoding="utf-8")
+    except KeyboardInterrupt:
+        print("Interrupted: the rows above are in bench.json, too.", file=sys.stderr)
+        return 130
     return 0
 
 
