@@ -53,7 +53,7 @@ help:  ## list the targets
 setup: $(STAMP)  ## build .venv from requirements.txt (again only when that changes)
 
 $(STAMP): requirements.txt
-	@PYTHON="$(PYTHON)" bash tools/setup.sh "$(VENV)" "$(EXTRAS)"
+	@PYTHON="$(PYTHON)" bash tools/environments/setup.sh "$(VENV)" "$(EXTRAS)"
 	@touch "$@"
 
 local-train: setup  ## train here, then write submission/images.zip and submission/preview.jpg
@@ -99,8 +99,8 @@ test: setup  ## run the tests
 
 peers: $(PEERS)/installed  ## build .venv-peers, PyTorch's environment, for tests and make bench
 
-$(PEERS)/installed: tools/peers.sh
-	@bash tools/peers.sh "$(PEERS)"
+$(PEERS)/installed: tools/environments/peers.sh
+	@bash tools/environments/peers.sh "$(PEERS)"
 	@touch "$@"
 
 lint: setup  ## check the code's style
@@ -114,8 +114,8 @@ compare: setup  ## train the presets side by side, a minute each, into runs/comp
 
 tpu-env: $(TPU_VENV)/installed  ## build .venv-tpu-check, which holds the TPU's compiler (Python 3.12, 2.5 GB)
 
-$(TPU_VENV)/installed: tools/tpu_check.txt
-	@bash tools/tpu_env.sh "$(TPU_VENV)"
+$(TPU_VENV)/installed: tools/environments/tpu_check.txt
+	@bash tools/environments/tpu_env.sh "$(TPU_VENV)"
 	@touch "$@"
 
 tpu-check: tpu-env  ## say if PRESET fits Kaggle's TPU and how fast it could be (minutes; ARGS="--compare PRESET …")

@@ -1,27 +1,23 @@
 """What the tests share: a small set of real images, and a config that trains on it in seconds."""
 
 import os
-from pathlib import Path
 
 import pytest
 import sample_data
 import tensorflow as tf
-from inception_state import random_state, write_state_dict
-from peer_python import HOW, peer_python
+from benchmark.inception_state import random_state, write_state_dict
+from benchmark.peers.python import HOW, peer_python
+from support.settings import NUM_MONET, NUM_PHOTO, REAL_DATA, TINY
 
-from monet.config import make_config
-from monet.records import find_data, read_examples, write_records
+from monet.core.config import make_config
+from monet.data.records import read_examples, write_records
+from monet.data.validation import find_data
 
 # What XLA compiles here is run once or twice: optimizing the machine code would take most of the time.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # A kaggle client that a test starts without the stand-in's environment asks this machine, never the real site.
 os.environ["KAGGLE_API_ENVIRONMENT"] = "LOCALHOST"
 
-REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "gan-getting-started"
-NUM_MONET, NUM_PHOTO = 10, 16
-
-TINY = {"generator_filters": 2, "generator_levels": 3, "discriminator_filters": 2, "image_size": 64,
-        "jitter": 72, "batch_size": 2, "epochs": 2, "steps_per_epoch": 3, "tensorboard": False}
 
 
 @pytest.fixture(scope="session")

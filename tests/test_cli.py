@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from monet import cli
-from monet.checkpoint import export_network
-from monet.networks import build_generator
-from monet.presets import PRESETS, resolve_config
-from monet.records import write_records
+from monet.core.presets import PRESETS, resolve_config
+from monet.data.records import write_records
+from monet.networks.build import build_generator
+from monet.training.checkpoint import export_network
 
 TINY = ["--generator-filters", "2", "--generator-levels", "3", "--discriminator-filters", "2", "--image-size", "64",
         "--jitter", "72", "--epochs", "1", "--steps-per-epoch", "2", "--tensorboard", "false"]
@@ -215,7 +215,7 @@ def test_one_bad_picture_in_many_is_skipped_and_told(small_data, tmp_path, capsy
 
 
 def cli_examples(data):
-    from monet.records import read_examples
+    from monet.data.records import read_examples
 
     return read_examples(data.photo)
 

@@ -5,15 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TINY
-from inception_state import random_state, write_state_dict
+from benchmark.inception_state import random_state, write_state_dict
+from support.settings import TINY
 
-from monet.checkpoint import list_checkpoints
-from monet.config import UserError, make_config
-from monet.inception_weights import VARIABLE
-from monet.kaggle_machine import OTHER_MINUTES, TPU_MINUTES, TPU_VARIABLES
-from monet.kernel import KERNEL_DECIDES, kernel_config, run_on_kaggle, working_files
-from monet.reporting import RunFiles
+from monet.core.config import make_config
+from monet.core.errors import UserError
+from monet.kaggle_run import KERNEL_DECIDES, kernel_config, run_on_kaggle, working_files
+from monet.machine.kaggle_machine import OTHER_MINUTES, TPU_MINUTES, TPU_VARIABLES
+from monet.scoring.inception_weights import VARIABLE
+from monet.training.checkpoint import list_checkpoints
+from monet.training.run_files import RunFiles
 
 pytestmark = pytest.mark.lengthy
 

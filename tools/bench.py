@@ -18,16 +18,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from bench_features import FEATURE_ROWS
-from bench_row import PAIRS, Row
-from bench_scaling import SCALING_ROWS
-from bench_score import SCORE_ROWS
-from bench_step import STEP_ROWS
+from benchmark.features import FEATURE_ROWS
+from benchmark.rows import PAIRS, Row
+from benchmark.scaling import SCALING_ROWS
+from benchmark.score import SCORE_ROWS
+from benchmark.step import STEP_ROWS
+from console import module_command, module_environment
 from find_data import default_data
 from PIL import Image
 
-from monet.config import UserError, make_config, near_names
-from monet.presets import resolve_config
+from monet.core.config import make_config
+from monet.core.errors import UserError, near_names
+from monet.core.presets import resolve_config
 
 GENERATED = 500  # images a measurement of `generate`
 TRACED = 16  # images of the pair before, in which the network is traced
@@ -50,7 +52,8 @@ def tutorial_input(data):
     """The tutorials' input: one image at a time, cached decoded, jittered by resizing, cropping and mirroring."""
     import tensorflow as tf
 
-    from monet.records import decode_image, read_examples
+    from monet.core.pixels import decode_image
+    from monet.data.records import read_examples
 
     def jitter(image):
         image = tf.image.resize(image, [286, 286], method=tf.image.ResizeMethod.NEAREST_NEIGHBOR)
@@ -66,7 +69,7 @@ def tutorial_input(data):
 
 def input_row(data) -> Row:
     """Training images a second out of the input pipeline, at the tutorial's settings but batch 4."""
-    from monet.pipeline import training_pairs
+    from monet.data.pipeline import training_pairs
 
     config = make_config(batch_size=4)
     ours, peer = [], []
@@ -85,8 +88,8 @@ def seconds_of(action: Callable[[], object]) -> float:
 
 def make_network(config):
     """A `photo_to_monet` of the config with random weights: the arithmetic is that of a trained one."""
-    from monet.networks import build_generator
-    from monet.steps import make_painter
+    from monet.networks.build import build_generator
+    from monet.submission.painter import make_painter
 
     generator = build_generator(config, "photo_to_monet")
     return generator, make_painter(generator, config.paint_margin)
@@ -94,7 +97,7 @@ def make_network(config):
 
 def zip_row(data) -> Row:
     """What encoding and zipping add, an image, to the time that reading and painting the photos take by themselves."""
-    from monet.submission import PAINT_BATCH, generate_submission, photo_batches
+    from monet.submission.images_zip import PAINT_BATCH, generate_submission, photo_batches
 
     _, paint = make_network(resolve_config({"preset": "cpu"}))
     config = make_config(num_images=ZIPPED)
@@ -117,8 +120,8 @@ def tutorial_generate(generator, data, count: int, folder: Path) -> None:
     """The tutorial's loop: a photo at a time through the network, a PIL file each, then one archive."""
     import tensorflow as tf
 
-    from monet.pipeline import scaled
-    from monet.records import decode_image, read_examples
+    from monet.core.pixels import decode_image, scaled
+    from monet.data.records import read_examples
 
     images = folder / "images"
     images.mkdir()
@@ -131,7 +134,7 @@ def tutorial_generate(generator, data, count: int, folder: Path) -> None:
 
 def generate_row(data) -> Row:
     """Images a second from photos to the zip with the tutorial's network."""
-    from monet.submission import generate_submission
+    from monet.submission.images_zip import generate_submission
 
     generator, paint = make_network(make_config())
     ours, peer = [], []
@@ -157,11 +160,11 @@ def sample_row(data) -> Row:
 
 def local_train_rows(data, *settings: str) -> list[Row]:
     """Minutes and memory of the whole of `make local-train` after the install, with `settings` of its own if given."""
-    measured = Path(__file__).with_name("process_memory.py")
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(measured), "run", "--preset", "cpu", "--data", data.root, "--out", folder]
+        command = module_command("benchmark.memory", "run", "--preset", "cpu", "--data", data.root, "--out", folder)
         started = time.monotonic()
-        said = subprocess.run([*command, *settings], stdout=subprocess.PIPE, check=True, text=True).stdout
+        said = subprocess.run([*command, *settings], env=module_environment(), stdout=subprocess.PIPE, check=True,
+                              text=True).stdout
         seconds, peak = time.monotonic() - started, float(said.split()[-1])
     return [Row("local-train", "7,000 images in under 15 minutes", "min", [seconds / 60]),
             Row("local-train memory", "at most 4 GiB", "GiB", [peak])]
@@ -169,7 +172,7 @@ def local_train_rows(data, *settings: str) -> list[Row]:
 
 def accelerator_rows_if_any(data) -> list[Row]:
     """The rows of a TPU or GPU; without one, a row that says so."""
-    from bench_accelerator import accelerator_rows, has_accelerator
+    from benchmark.accelerator import accelerator_rows, has_accelerator
 
     if has_accelerator():
         return accelerator_rows(data)
@@ -191,7 +194,7 @@ def measure(names: list[str], data: str) -> None:
         if name not in ROWS:
             raise UserError(f"There is no row {name}. {near_names(name, ROWS)}")
     root = default_data(data)
-    from monet.records import find_data  # here, because TensorFlow takes seconds to load
+    from monet.data.validation import find_data  # here, because TensorFlow takes seconds to load
 
     images = find_data(root)
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {images.describe()}\n")

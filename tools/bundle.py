@@ -17,7 +17,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from bundle_source import (
+from bundling.sources import (
     PACKAGE,
     Module,
     body_text,
@@ -27,12 +27,11 @@ from bundle_source import (
     read_modules,
     split_standard,
 )
-from kaggle_client import say
-from kernel_metadata import (
+from console import ROOT
+from kaggle_site.metadata import (
     FILE_NAME,
     MACHINE_SHAPES,
     MOST_BYTES,
-    ROOT,
     accelerator_of,
     metadata_text,
     read_metadata,
@@ -41,8 +40,9 @@ from kernel_metadata import (
 )
 
 from monet.cli import parse_command_line
-from monet.config import FIELDS, VERSION, Config, UserError
-from monet.kernel import KERNEL_DECIDES
+from monet.core.config import FIELDS, VERSION, Config
+from monet.core.errors import UserError, say
+from monet.kaggle_run import KERNEL_DECIDES
 
 STEM = "monet_cyclegan"
 WIDTH = 120
@@ -195,9 +195,9 @@ def join_sections(modules: dict[str, Module], root: Path, block: str, argv: list
     standard, others = split_standard(ordered)
     standard_imports, other_imports = (import_lines(ordered, kind) for kind in (True, False))
     return [("", header(ordered, root, argv)), ("settings", block), ("standard library", standard_imports),
-            *((f"{PACKAGE}/{module.name}.py", body_text(module)) for module in standard),
+            *((module.path, body_text(module)) for module in standard),
             ("the machine", PREPARATION), ("packages", other_imports),
-            *((f"{PACKAGE}/{module.name}.py", body_text(module)) for module in others),
+            *((module.path, body_text(module)) for module in others),
             ("start", START)]
 
 

@@ -5,8 +5,8 @@
     runs/compare/maps.jpg       with --maps: what the discriminators see
     runs/compare/PRESET/        its log, history.csv and config.json
 
-Each preset trains in a process of its own (tools/compare_one.py), so that its peak memory is its own and a crash ends
-no other. Where there is no accelerator, networks and batches are reduced; the table says how.
+Each preset trains in a process of its own, so that its peak memory is its own and a crash ends no other. Where
+there is no accelerator, networks and batches are reduced; the table says how.
 """
 
 import argparse
@@ -18,58 +18,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from compare_sheet import write_maps, write_pictures
+from comparison.job import BATCH, WIDTH, Job, job_config
+from comparison.sheet import write_maps, write_pictures
+from console import module_command, module_environment
 from find_data import default_data
-from health import COLLAPSED, FALLEN, GRIDDED, INVERTED, RISEN
 from tqdm import tqdm
 
-from monet.config import Config, UserError, parse_field, pick
-from monet.files import whole_file
-from monet.inception_weights import find_weights
-from monet.preparing import check_config
-from monet.presets import PRESETS, resolve_config
+from monet.core.config import parse_field, pick
+from monet.core.errors import UserError
+from monet.core.files import whole_file
+from monet.core.presets import PRESETS
+from monet.scoring.health import COLLAPSED, FALLEN, GRIDDED, INVERTED, RISEN
+from monet.scoring.inception_weights import find_weights
 
-ONE = Path(__file__).with_name("compare_one.py")
 SECONDS = 60.0
-WIDTH, BATCH = 8, 4  # at most, without an accelerator: every preset gets dozens of steps a minute on two cores
 HAS_OPTION = ("preset", "data", "out", "seed")  # fields that --set leaves to options of this program
-# For all presets, unless --set says otherwise: a preset made for another machine still trains on this one.
-COMMON = {"resume": False, "tensorboard": False, "accelerator": "auto", "max_minutes": 0.0}
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What one preset is to do, in the form that goes to its process."""
-
-    preset: str
-    data: str  # folder or gs:// address
-    out: str  # folder of this preset
-    seconds: float  # of training
-    seed: int = 0
-    width: int = 0  # most filters of a network's first layer; 0: as the machine demands
-    batch_size: int = 0  # likewise
-    maps: bool = False  # keep the discriminators' maps, too
-    values: dict = dataclasses.field(default_factory=dict)  # fields set for all presets
-    weights: str = ""  # file of the FID Inception's; empty: FID is not measured
-
-
-def job_config(job: Job, accelerated: bool) -> tuple[Config, list[str]]:
-    """The config that the job trains, and what it reduces of the preset's: 'generator_filters 64 to 8'.
-
-    Raises:
-        UserError: for settings that the preset does not take.
-    """
-    own = resolve_config({**COMMON, **job.values, "preset": job.preset, "data": job.data, "out": job.out,
-                          "seed": job.seed})
-    width, batch = (job.width, job.batch_size) if accelerated else (job.width or WIDTH, job.batch_size or BATCH)
-    most = {"generator_filters": width, "discriminator_filters": width, "batch_size": batch}
-    reduced = {name: value for name, value in most.items() if value and getattr(own, name) > value}
-    if not accelerated and own.precision == "bfloat16":  # a CPU only emulates it
-        reduced["precision"] = "float32"
-    reduced = {name: value for name, value in reduced.items() if name not in job.values}
-    config = resolve_config({**dataclasses.asdict(own), **reduced})
-    check_config(config)
-    return config, [f"{name} {getattr(own, name)} to {value}" for name, value in reduced.items()]
 
 
 def failure(status: int, log: Path) -> str:
@@ -86,10 +49,10 @@ def run_job(job: Job) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     result, log = folder / "result.json", folder / "compare.log"
     result.unlink(missing_ok=True)
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **module_environment()}
     with open(log, "wb") as file:
-        status = subprocess.run([sys.executable, str(ONE), json.dumps(dataclasses.asdict(job))], stdout=file,
-                                stderr=subprocess.STDOUT, env=environment).returncode
+        command = module_command("comparison.train_preset", json.dumps(dataclasses.asdict(job)))
+        status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment).returncode
     if status:
         return {"preset": job.preset, "error": failure(status, log)}
     return json.loads(result.read_text(encoding="utf-8"))
@@ -107,7 +70,7 @@ def gibibytes(found: dict) -> str:
 
 
 def plain(value: float | None) -> str:
-    """A number of `health.examine` for a table's cell."""
+    """A number of `health.measure_health` for a table's cell."""
     return "–" if value is None else f"{value:.2f}"
 
 
@@ -159,7 +122,7 @@ def report(results: list[dict], head: str) -> str:
         *score_table(results),
         "Steps and seconds leave out the first step, in which the networks are traced. So short a run shows how a "
         "preset begins, not where it ends: grey pictures count as collapse, and what a preset plans for later in its "
-        "run does not come. tools/health.py says how the numbers are made.", ""]
+        "run does not come. src/monet/scoring/health.py says how the numbers are made.", ""]
     return "\n".join(lines)
 
 

@@ -14,11 +14,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from download_data import WORDS, download
-from kaggle_client import find_credentials, say
+from kaggle_site.client import find_credentials
+from kaggle_site.download import WORDS, download
 
-from monet.config import UserError
-from monet.kaggle_machine import COMPETITION, find_kaggle_mount
+from monet.core.errors import UserError, say
+from monet.machine.kaggle_machine import COMPETITION, find_kaggle_mount
 
 FOLDER = Path(__file__).resolve().parents[1] / "data"
 
@@ -89,7 +89,7 @@ def required_download(folder: Path = FOLDER, dry_run: bool = False) -> str:
     """
     own = folder / COMPETITION
     if own.is_dir():
-        from monet.records import find_data  # here, because TensorFlow takes seconds to load
+        from monet.data.validation import find_data  # here, because TensorFlow takes seconds to load
 
         say(f"Data: {find_data(str(own)).describe()}, downloaded before.")
     elif dry_run:

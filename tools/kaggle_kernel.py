@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from kaggle_client import all_secrets, explain, find_credentials, hide_secrets, say, start_client
-from kernel_calls import (
+from console import ROOT
+from kaggle_site.calls import (
     NO_SUCH_KERNEL,
     PUSHED,
     REASONS,
@@ -32,10 +32,11 @@ from kernel_calls import (
     status_of,
     user_name,
 )
-from kernel_metadata import FILE_NAME, MOST_BYTES, ROOT, metadata_text, read_metadata, with_user, write_text
+from kaggle_site.client import all_secrets, explain, find_credentials, hide_secrets, start_client
+from kaggle_site.metadata import FILE_NAME, MOST_BYTES, metadata_text, read_metadata, with_user, write_text
 
-from monet.config import UserError
-from monet.kaggle_machine import COMPETITION
+from monet.core.errors import UserError, say
+from monet.machine.kaggle_machine import COMPETITION
 
 WATCH_SECONDS = 30  # between two looks at the kernel's status
 FETCH_SECONDS = 3600  # for all of a kernel's output, of which the client shows nothing until it has come
@@ -185,8 +186,8 @@ def output(options: argparse.Namespace) -> int:
         if "images.zip" not in found:
             raise UserError(f"The last run of {identity} left no images.zip. `make kernel-status` says whether it is "
                             "over, `make kernel-log` what it printed.")
-        from monet.reporting import RunFiles, set_aside  # here, because TensorFlow takes seconds to load
-        from monet.submission import check
+        from monet.submission.check import check
+        from monet.training.run_files import RunFiles, set_aside  # here, because TensorFlow takes seconds to load
 
         problems = check(os.path.join(fetched, "images.zip"))
         if problems:

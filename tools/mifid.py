@@ -26,20 +26,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from console import ROOT
 from find_data import default_data
-from kaggle_client import say
-from mifid_cache import cached_verdict
-from mifid_features import THREADS, Found, find_features, listed, log_to_terminal, make_network
-from mifid_images import Source, open_source, printable, record_source
-from mifid_interval import LARGE_RANK, find_intervals
-from mifid_text import score_text
+from scoring.cache import cached_verdict
+from scoring.features import THREADS, Found, find_features, listed, log_to_terminal, make_network
+from scoring.interval import LARGE_RANK, find_intervals
+from scoring.sources import Source, open_source, printable, record_source
+from scoring.text import score_text
 
-from monet.config import UserError
-from monet.files import whole_file
-from monet.inception_weights import Weights, find_weights
-from monet.mifid import EPSILON, Nearest, as_features, find_nearest, frechet_distance, kernel_distance, with_penalty
+from monet.core.errors import UserError, say
+from monet.core.files import whole_file
+from monet.scoring.inception_weights import Weights, find_weights
+from monet.scoring.mifid import (
+    EPSILON,
+    Nearest,
+    as_features,
+    find_nearest,
+    frechet_distance,
+    kernel_distance,
+    with_penalty,
+)
 
-CHECK_CODE = Path(__file__).resolve().parents[1] / "src" / "monet" / "submission.py"
+CHECK_CODE = ROOT / "src" / "monet" / "submission" / "check.py"
 COPY = 1e-6  # distance below which an image is one of the reference
 FEATURES_ONLY = "features as given: whether they are the FID Inception's is not known"
 
@@ -55,7 +63,7 @@ def check_submission(source: Source) -> list[str]:
         return []
 
     def verdict() -> list[str]:
-        from monet.submission import check  # here, because TensorFlow takes seconds to load
+        from monet.submission.check import check  # here, because TensorFlow takes seconds to load
 
         return check(source.path)
 
@@ -143,7 +151,7 @@ def open_reference(options: argparse.Namespace) -> Source:
     if root.startswith("gs://"):
         raise UserError(f"--reference {root}: only files of this machine are read. Copy them and give the folder.")
     if root.startswith("tfds:"):
-        from monet.layouts import find_layout  # here, because TensorFlow takes seconds to load
+        from monet.data.layouts import find_layout  # here, because TensorFlow takes seconds to load
 
         _, (_, files), _ = find_layout(root)
         return record_source(root, list(files))
@@ -209,7 +217,7 @@ def write_files(options: argparse.Namespace, scored: Scored) -> None:
     if options.save_features:
         save_features(options.save_features, scored.submission[1].features)
     if options.report:
-        from mifid_report import write_report  # here, because few runs ask for one
+        from scoring.report import write_report  # here, because few runs ask for one
 
         write_report(options.report, *scored)
         say(f"Report: {options.report}")

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sample_brush import paint
-from sample_scenes import draw_scene, photograph
+from sample.brush import paint
+from sample.scenes import draw_scene, photograph
 from tqdm import tqdm
 
-from monet.config import UserError
+from monet.core.errors import UserError
 
 MONET, PHOTO = 80, 240  # pictures of each side
 FILES = 4  # TFRecord files a side
@@ -64,7 +64,7 @@ def draw_pictures(counts: dict[str, int], seed: int) -> Iterator[tuple[str, byte
 
 def write_side(folder: Path, side: str, count: int, pictures: Iterator[tuple[str, bytes]]) -> None:
     """Writes the next `count` pictures to `folder`, in a few files named as the competition names them."""
-    from monet.records import write_records  # here, because the drawing processes need no TensorFlow
+    from monet.data.records import write_records  # here, because the drawing processes need no TensorFlow
 
     folder.mkdir()
     for number, share in enumerate(np.array_split(np.arange(count), min(FILES, count))):

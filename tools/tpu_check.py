@@ -17,11 +17,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import NamedTuple
 
-from monet.config import Config, UserError
-from monet.presets import resolve_config
+from console import module_command, module_environment
+
+from monet.core.config import Config
+from monet.core.errors import UserError
+from monet.core.presets import resolve_config
 
 GIB = 2**30
 CORES = 8
@@ -83,9 +85,9 @@ def compiled(config: Config, part: str, batch: int) -> Program:
     """
     started = time.monotonic()
     asked = json.dumps({"config": dataclasses.asdict(config), "part": part, "batch": batch})
-    command = [sys.executable, str(Path(__file__).with_name("tpu_program.py")), asked]
+    command = module_command("tpu_compiler.program", asked)
     print(f"compiling {config.preset}'s {part} for {batch} a core; a step takes minutes", file=sys.stderr)
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | COMPILER)
+    done = subprocess.run(command, capture_output=True, text=True, env=module_environment(**COMPILER))
     seconds = time.monotonic() - started
     said = done.stdout.strip().splitlines()
     if done.returncode == -signal.SIGKILL:
@@ -245,7 +247,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("The TPU's compiler is not in this Python environment. Run make tpu-check, which builds one.")
     if arguments.equal:
         os.environ |= COMPILER | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {DEVICES}"}
-        from tpu_equal import differences
+        from tpu_compiler.equal import differences
 
         print(json.dumps(differences(configs[0], arguments.filters or NARROW)))
         return

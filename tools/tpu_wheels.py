@@ -11,11 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kaggle_client import say, stored_user
-from kernel_metadata import FILE_NAME, PLACEHOLDER, ROOT, write_text
+from console import ROOT
+from kaggle_site.client import stored_user
+from kaggle_site.metadata import FILE_NAME, PLACEHOLDER, write_text
 
-from monet.config import UserError
-from monet.tpu_environment import LEGACY_KERAS, TPU_PACKAGES
+from monet.core.errors import UserError, say
+from monet.machine.tpu_environment import LEGACY_KERAS, TPU_PACKAGES
 
 SLUG = "monet-tpu-wheels"
 # What Kaggle's TPU machine takes, whatever this one is: tensorflow-tpu is built for no later Python.

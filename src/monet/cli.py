@@ -14,31 +14,26 @@ import tensorflow as tf
 from tensorflow import keras
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from monet.accelerator import choose_strategy, cluster_explained, devices_found, is_chief, set_precision
-from monet.checkpoint import import_network, list_checkpoints, restore_network
-from monet.config import (
-    FEWEST_IMAGES,
-    FIELDS,
-    LOG,
-    MOST_IMAGES,
-    VERSION,
-    Config,
-    UserError,
-    check_field_name,
-    parse_field,
-)
-from monet.kaggle_machine import find_kaggle_mount
-from monet.networks import build_generator, parameter_count, size_multiple
-from monet.painting import paint_files
-from monet.preparing import SYSTEMS, check_config
-from monet.presets import resolve_config
-from monet.records import Data, find_data
-from monet.reporting import RunFiles, open_run
-from monet.selection import restore_best
-from monet.steps import make_painter
-from monet.stopping import Interrupted, signal_noted
-from monet.submission import check, generate_submission, rehearse_submission
-from monet.trainer import Trainer
+from monet.core.config import FEWEST_IMAGES, FIELDS, MOST_IMAGES, VERSION, Config, check_field_name, parse_field
+from monet.core.errors import LOG, UserError
+from monet.core.presets import resolve_config
+from monet.data.records import Data
+from monet.data.validation import find_data
+from monet.gan.systems import SYSTEMS, check_config
+from monet.machine.cluster import cluster_explained, is_chief
+from monet.machine.devices import choose_strategy, devices_found, set_precision
+from monet.machine.kaggle_machine import find_kaggle_mount
+from monet.networks.build import build_generator, parameter_count
+from monet.networks.generators import size_multiple
+from monet.submission.check import check
+from monet.submission.images_zip import generate_submission, rehearse_submission
+from monet.submission.painter import make_painter
+from monet.submission.pictures import paint_files
+from monet.training.checkpoint import import_network, list_checkpoints, restore_network
+from monet.training.deadline import Interrupted, signal_noted
+from monet.training.run_files import RunFiles, open_run
+from monet.training.selection import restore_best
+from monet.training.trainer import Trainer
 
 DIRECTIONS = ("photo_to_monet", "monet_to_photo")
 TERMINATED = "Told to terminate: finishing what there is; the next signal kills"

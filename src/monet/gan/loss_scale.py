@@ -1,0 +1,48 @@
+"""Loss scaling, which float16 needs."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+# Of the loss scale, as in Keras: where it begins, and the steps without an overflow after which it doubles.
+FIRST_SCALE, DOUBLED_AFTER = 2.0**15, 2000
+
+
+class LossScale:
+    """Dynamic loss scaling (Micikevicius et al. 2018), without which float16 gradients become 0.
+
+    Losses are multiplied by a power of two before the gradients are taken, and these divided by it. Gradients that are
+    not finite count as 0 for this step, on all devices, and halve the scale; `DOUBLED_AFTER` good steps double it.
+
+    Attributes:
+        scale: the present factor, float32.
+        state: variables by name, for the checkpoint.
+    """
+
+    def __init__(self):
+        """Begins at `FIRST_SCALE`."""
+        options = {"trainable": False, "synchronization": tf.VariableSynchronization.ON_READ,
+                   "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}  # all devices come to the same
+        self.scale = tf.Variable(FIRST_SCALE, name="loss_scale", **options)
+        self.good_steps = tf.Variable(0, dtype=tf.int64, name="good_steps", **options)
+        self.state = {"scale": self.scale, "good_steps": self.good_steps}
+
+    def unscaled(self, gradients: dict) -> dict:
+        """The gradients of losses that were multiplied by `scale`, and the scale adjusted for the next step."""
+        context = tf.distribute.get_replica_context()
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in tf.nest.flatten(gradients)])
+        devices = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(finite, tf.float32))
+        good = devices > context.num_replicas_in_sync - 0.5
+        factor = tf.where(good, 1.0 / self.scale, 0.0)
+        result = tf.nest.map_structure(
+            lambda gradient: tf.where(good, gradient * factor, tf.zeros_like(gradient)), gradients)
+        counted = tf.where(good, self.good_steps + 1, 0)
+        double = counted >= DOUBLED_AFTER
+        change = tf.where(good, tf.where(double, 2.0, 1.0), 0.5)
+        self.scale.assign(tf.clip_by_value(self.scale * change, 1.0, FIRST_SCALE**2))
+        self.good_steps.assign(tf.where(double, tf.zeros_like(counted), counted))
+        return result
+
+
+def make_loss_scale() -> LossScale | None:
+    """What the present precision needs: a loss scale in float16, whose smallest number is 6e-8, else none."""
+    return LossScale() if keras.mixed_precision.global_policy().compute_dtype == "float16" else None

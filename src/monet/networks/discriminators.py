@@ -1,0 +1,63 @@
+"""The discriminators."""
+
+from tensorflow import keras
+
+from monet.core.config import Config
+from monet.networks.layers import down_block, leaky_relu, norm_layer, normal_initializer, width
+from monet.networks.space_to_depth import entered, tiles_by_level
+
+FEATURES = "features"  # the discriminators' layer that the cycle loss may look at: their last before the logits
+
+
+def discriminator_down(config: Config):
+    """The discriminators' input, and what their halvings make of it: `[batch, h / 2**n, w / 2**n, filters]`."""
+    image = keras.Input((None, None, 3), name="image")
+    tiles = tiles_by_level(config, config.discriminator_levels)
+    x = entered(image, tiles[0])
+    for level in range(config.discriminator_levels):
+        x = down_block(x, width(config.discriminator_filters, level), config, f"down{level + 1}",
+                       config.discriminator_leak, level > 0, tiles[level])
+    return image, x
+
+
+def patch_heads(config: Config, name: str, heads: tuple[str, ...]) -> keras.Model:
+    """A PatchGAN with a last convolution for each of `heads`; see `patch_discriminator`."""
+    image, x = discriminator_down(config)
+    x = keras.layers.ZeroPadding2D(name="pad4")(x)
+    x = keras.layers.Conv2D(width(config.discriminator_filters, config.discriminator_levels), 4, use_bias=False,
+                            kernel_initializer=normal_initializer(), name="conv4")(x)
+    x = norm_layer(config, "norm4")(x)
+    x = leaky_relu(config.discriminator_leak, FEATURES)(x)
+    x = keras.layers.ZeroPadding2D(name="pad5")(x)
+    logits = [keras.layers.Conv2D(1, 4, kernel_initializer=normal_initializer(), name=head, dtype="float32")(x)
+              for head in heads]
+    return keras.Model(image, logits[0] if len(logits) == 1 else logits, name=name)
+
+
+def patch_discriminator(config: Config, name: str) -> keras.Model:
+    """The 70x70 PatchGAN of paper and tutorials: one logit for each overlapping 70x70 patch.
+
+    Returns:
+        A model from `[batch, height, width, 3]` in [-1, 1] to logits `[batch, height/8 - 2, width/8 - 2, 1]`
+        (30 x 30 for 256 x 256), in float32.
+    """
+    return patch_heads(config, name, ("logits",))
+
+
+def two_objective_discriminator(config: Config, name: str) -> keras.Model:
+    """A PatchGAN whose body feeds two heads: a list of two maps of logits, for `HEADS` of `monet.players`."""
+    return patch_heads(config, name, ("first_logits", "second_logits"))
+
+
+def strided_discriminator(config: Config, name: str) -> keras.Model:
+    """A discriminator that only halves: `discriminator_levels` times, then one convolution to the logits.
+
+    Returns:
+        A model from `[batch, height, width, 3]` in [-1, 1] to float32 logits `[batch, height / 2**levels,
+        width / 2**levels, 1]` (16 x 16 for 256 x 256 and 4 levels).
+    """
+    image, x = discriminator_down(config)
+    x = keras.layers.Activation("linear", name=FEATURES)(x)
+    x = keras.layers.Conv2D(1, 4, padding="same", kernel_initializer=normal_initializer(), name="logits",
+                            dtype="float32")(x)
+    return keras.Model(image, x, name=name)

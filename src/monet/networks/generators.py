@@ -1,0 +1,134 @@
+"""Generators and discriminators, by name."""
+
+from tensorflow import keras
+
+from monet.core.config import Config
+from monet.networks.layers import (
+    SeededDropout,
+    doubled,
+    down_block,
+    norm_layer,
+    normal_initializer,
+    reflected_conv,
+    residual_block,
+    up_block,
+    width,
+)
+from monet.networks.space_to_depth import doubling_tile, entered, left, tiles_by_level
+
+DROPOUT_BLOCKS = 3  # up-blocks with dropout, from the innermost (tutorial)
+RESNET_LEVELS = 2  # times the ResNet generator halves the image (paper)
+
+
+def generator_inputs() -> tuple:
+    """Symbolic inputs of every generator: images `[batch, height, width, 3]` in [-1, 1] and an int32 seed `[2]`."""
+    # Keras 2 divides an input's known batch by the number of devices: the seed's two numbers must be unknown to it.
+    return keras.Input((None, None, 3), name="image"), keras.Input((), dtype="int32", name="seed")
+
+
+def generator_model(image, seed, painted, name: str, tile: int = 1) -> keras.Model:
+    """The model from `generator_inputs` to `painted`, which may be in tiles.
+
+    Keras 3 wants every input used, and not all networks drop out.
+    """
+    seed_used = SeededDropout(0.0, salt=0, name="seed_used", dtype="float32")  # as the last layer is
+    return keras.Model([image, seed], left(seed_used(painted, seed=seed), tile), name=name)
+
+
+def u_net(config: Config, name: str, bottom) -> keras.Model:
+    """Halve, `bottom`, double, with a skip connection at every size; see `unet_generator`.
+
+    Args:
+        config: gives filters, levels, dropout, normalization and the way of doubling.
+        name: the model's name.
+        bottom: a function of the innermost tensor that keeps its shape.
+    """
+    image, seed = generator_inputs()
+    widths = [width(config.generator_filters, level) for level in range(config.generator_levels)]
+    tiles = tiles_by_level(config, config.generator_levels)
+    x, skips = entered(image, tiles[0]), []
+    for level, filters in enumerate(widths, start=1):
+        x = down_block(x, filters, config, f"down{level}", config.generator_leak, level > 1, tiles[level - 1])
+        skips.append(x)
+    parts = [bottom(x)]
+    inner = zip(reversed(widths[:-1]), reversed(skips[:-1]), strict=True)
+    for block, (filters, skip) in enumerate(inner, start=1):
+        x = up_block(parts, filters, config, f"up{block}", tile=doubling_tile(config, config.generator_levels - block))
+        if block <= DROPOUT_BLOCKS:
+            x = SeededDropout(config.dropout, salt=block, name=f"up{block}_dropout")(x, seed=seed)
+        parts = [keras.layers.ReLU(name=f"up{block}_relu")(x), skip]
+    x = doubled(parts, 3, config, "image", tile=doubling_tile(config, 0), activation="tanh", dtype="float32")
+    return generator_model(image, seed, x, name, tiles[0])
+
+
+def unet_generator(config: Config, name: str) -> keras.Model:
+    """The tutorials' U-Net (pix2pix, Isola et al. 2017): halve, then double, with a skip at every size.
+
+    Args:
+        config: gives filters, levels, dropout, normalization and the way of doubling.
+        name: the model's name.
+
+    Returns:
+        A model from ([batch, height, width, 3] in [-1, 1], int32 seed [2]) to the same shape in [-1, 1]. Height and
+        width must be multiples of `size_multiple(config)`.
+    """
+    return u_net(config, name, bottom=lambda x: x)
+
+
+def residual_unet_generator(config: Config, name: str) -> keras.Model:
+    """A U-Net with residual blocks of 1x1, 3x3 and 1x1 convolutions at its bottom; as `unet_generator` otherwise."""
+    def bottom(x):
+        for block in range(1, block_count(config) + 1):
+            x = residual_block(x, (1, 3, 1), config, f"block{block}")
+        return x
+
+    return u_net(config, name, bottom)
+
+
+def resnet_generator(config: Config, name: str) -> keras.Model:
+    """The paper's generator (Zhu et al. 2017, after Johnson et al. 2016): two halvings, residual blocks, two doublings.
+
+    As the paper's but for the biases before normalization, which it takes away again. No dropout; the interface is
+    that of `unet_generator`.
+    """
+    image, seed = generator_inputs()
+    filters = config.generator_filters
+
+    def normalized(x, layer):
+        return keras.layers.ReLU(name=f"{layer}_relu")(norm_layer(config, f"{layer}_norm")(x))
+
+    x = normalized(reflected_conv(image, filters, 7, "stem", use_bias=False), "stem")
+    for level in range(1, RESNET_LEVELS + 1):
+        x = keras.layers.Conv2D(filters * 2**level, 3, strides=2, padding="same", use_bias=False,
+                                kernel_initializer=normal_initializer(), name=f"down{level}_conv")(x)
+        x = normalized(x, f"down{level}")
+    for block in range(1, block_count(config) + 1):
+        x = residual_block(x, (3, 3), config, f"block{block}")
+    for block in range(1, RESNET_LEVELS + 1):
+        x = up_block([x], filters * 2**(RESNET_LEVELS - block), config, f"up{block}", kernel_size=3)
+        x = keras.layers.ReLU(name=f"up{block}_relu")(x)
+    return generator_model(image, seed, reflected_conv(x, 3, 7, "image", activation="tanh", dtype="float32"), name)
+
+
+def block_count(config: Config) -> int:
+    """Residual blocks of the config's generator (paper: 9 for 256x256 images, 6 for 128x128)."""
+    usual = {"resnet": 9 if config.image_size >= 256 else 6, "residual_unet": 3}
+    return config.residual_blocks or usual.get(config.generator, 0)
+
+
+def encoder_layers(config: Config) -> list[str]:
+    """Names of the five layers of the config's generator that contrastive learning compares (Park et al. 2020).
+
+    The image itself, the convolutions that halve it, and for the ResNet the first and the middle residual block.
+    """
+    if config.generator == "resnet":
+        blocks = dict.fromkeys((1, (block_count(config) + 1) // 2))  # of a single block, that one
+        return ["image", "down1_conv", "down2_conv", *(f"block{block}" for block in blocks)]
+    return ["image", *(f"down{level}_conv" for level in range(1, min(config.generator_levels, 4) + 1))]
+
+
+def size_multiple(config: Config) -> int:
+    """Pixels that the generator needs the height and the width of a picture to be a multiple of."""
+    if config.generator == "resnet":
+        return 2 * 2**RESNET_LEVELS  # reflection needs two pixels at the innermost
+    return 2**config.generator_levels * (2 if block_count(config) else 1)

@@ -1,0 +1,87 @@
+"""Where a run keeps its files."""
+
+import os
+import tempfile
+
+import tensorflow as tf
+
+from monet.core.config import Config
+from monet.core.errors import LOG, UserError
+from monet.data.records import Data
+from monet.machine.cluster import writes_files
+from monet.training.checkpoint import check_unchanged, identity_of
+
+
+class RunFiles:
+    """Where a run keeps what it writes, all below its folder `out`."""
+
+    def __init__(self, out: str):
+        self.out = out
+        self.checkpoints = os.path.join(out, "checkpoints")  # folder
+        self.tensorboard = os.path.join(out, "tensorboard")  # folder
+        self.config = os.path.join(out, "config.json")  # as resolved
+        self.generator = os.path.join(out, "photo_to_monet.npz")  # the exported generator
+        self.history = os.path.join(out, "history.csv")
+        self.best = os.path.join(out, "best.npz")  # of --select-by: the best generator so far, and its score
+        self.scores = os.path.join(out, "scores.csv")  # of --select-by
+        self.preview = os.path.join(out, "preview.jpg")  # the newest
+        self.zip = os.path.join(out, "images.zip")
+        self.photos = os.path.join(out, "photos.zip")  # of `generate --direction monet_to_photo`
+        self.log = os.path.join(out, "run.log")
+
+
+def open_run(out: str) -> RunFiles:
+    """Makes the folder `out`, if it is not there.
+
+    Raises:
+        UserError: if it is a file, or cannot be written.
+    """
+    files = RunFiles(out)
+    try:
+        os.makedirs(out, exist_ok=True)
+        with open(files.log, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be used ({error.strerror}): give a folder that can be written.") from None
+    return files
+
+
+def set_aside(files: RunFiles) -> None:
+    """Moves what an earlier run left to the first free of the folders previous-1, previous-2, …: nothing is deleted.
+
+    The log stays: it tells of all the runs.
+    """
+    left = [files.checkpoints, files.history, files.config, files.generator, files.preview, files.zip,
+            files.photos, files.tensorboard, files.best, files.scores]
+    left = [path for path in left if os.path.exists(path)]
+    if not left:
+        return
+    number = 1
+    while os.path.exists(os.path.join(files.out, f"previous-{number}")):
+        number += 1
+    folder = os.path.join(files.out, f"previous-{number}")
+    os.makedirs(folder)
+    for path in left:
+        os.rename(path, os.path.join(folder, os.path.basename(path)))
+    LOG.info("The earlier run is now in %s", folder)
+
+
+def prepare_out(config: Config, data: Data, strategy: tf.distribute.Strategy) -> RunFiles:
+    """Makes the run's folder and, before anything expensive is done, refuses one that holds another run.
+
+    Of a cluster's machines only the chief writes to it; what the others write goes to a folder that nobody needs. They
+    read the checkpoints.
+
+    Raises:
+        UserError: if `out` is a file or cannot be written, or holds a run that this one cannot go on from.
+    """
+    files = open_run(config.out)
+    if config.resume:
+        check_unchanged(files.checkpoints, config, identity_of(data, config))
+    elif writes_files(strategy):
+        set_aside(files)
+    if writes_files(strategy):
+        return files
+    own = RunFiles(tempfile.mkdtemp(prefix="monet-"))
+    own.checkpoints = files.checkpoints
+    return own

@@ -1,0 +1,142 @@
+"""monet.machine.devices: what is there is used, and what is not there is said."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import tensorflow as tf
+
+from monet.core.config import make_config
+from monet.core.errors import UserError
+from monet.machine.devices import check_reach, choose_strategy, set_precision, within
+
+
+@pytest.fixture
+def no_tpu(monkeypatch):
+    for name in ("TPU_NAME", "TPU_ACCELERATOR_TYPE", "ISTPUVM"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_cpu_is_one_device(no_tpu):
+    assert choose_strategy(make_config(accelerator="cpu")).num_replicas_in_sync == 1
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="this machine has a GPU")
+def test_an_absent_gpu_is_an_error_that_says_what_was_found(no_tpu):
+    with pytest.raises(UserError, match=r"--accelerator gpu: there is no GPU .*found: 1 CPU"):
+        choose_strategy(make_config(accelerator="gpu"))
+
+
+def test_an_absent_tpu_is_an_error_that_says_what_was_found(no_tpu):
+    with pytest.raises(UserError, match=r"--accelerator tpu: there is no TPU here \(found: 1 CPU"):
+        choose_strategy(make_config(accelerator="tpu"))
+
+
+@pytest.mark.parametrize(("name", "root", "reached"), [
+    ("", "/data", True), ("local", "/data", True), ("tpu-1", "gs://bucket/data", True), ("tpu-1", "/data", False)])
+def test_a_tpu_on_another_machine_reads_only_buckets(monkeypatch, name, root, reached):
+    monkeypatch.setenv("TPU_NAME", name)
+    if reached:
+        check_reach(root)
+    else:
+        with pytest.raises(UserError, match="The TPU tpu-1 is another machine .* --data gs://BUCKET/FOLDER"):
+            check_reach(root)
+
+
+def test_what_hangs_is_given_up():
+    assert within(5, lambda: 7) == 7
+    with pytest.raises(TimeoutError, match="no answer in 0.1 s"):
+        within(0.1, lambda: time.sleep(60))
+    with pytest.raises(ValueError, match="of its own"):
+        within(5, lambda: int("of its own"))
+
+
+def test_what_hangs_does_not_keep_the_program_from_ending():
+    code = """
+        import time
+        from monet.accelerator import within
+        try:
+            within(0.1, lambda: time.sleep(600))
+        except TimeoutError as error:
+            print(error)
+        """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
+    assert (run.returncode, run.stdout) == (0, "no answer in 0.1 s\n"), run.stderr
+
+
+def test_a_tpu_that_does_not_start_is_an_error_and_no_run_on_the_cpu(tmp_path):
+    """This TensorFlow was built without TPUs, as the one of Kaggle's TPU image: by its environment there is one."""
+    environment = {**os.environ, "TPU_ACCELERATOR_TYPE": "v5litepod-8"}
+    run = subprocess.run([sys.executable, "-m", "monet", "train", "--out", str(tmp_path)], env=environment,
+                         capture_output=True, text=True, timeout=240)
+    assert run.returncode == 2
+    assert "error: The TPU of this machine does not start (" in run.stderr
+    assert "found: 1 CPU" in run.stderr and "Give --accelerator gpu or cpu" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_tpu_that_nobody_knows_is_an_error_about_the_tpu(tmp_path):
+    run = subprocess.run([sys.executable, "-m", "monet", "train", "--out", str(tmp_path)],
+                         env={**os.environ, "TPU_NAME": "grpc://127.0.0.1:1"}, capture_output=True, text=True,
+                         timeout=240)
+    assert run.returncode == 2
+    assert "error: The TPU of this machine does not start (" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_a_cluster_that_cannot_be_understood_ends_with_a_sentence(tmp_path):
+    run = subprocess.run([sys.executable, "-m", "monet", "train", "--out", str(tmp_path)],
+                         env={**os.environ, "TF_CONFIG": "{worker"}, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 2
+    assert "$TF_CONFIG does not describe a cluster" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_precision_is_that_of_the_networks_built_next():
+    strategy = tf.distribute.get_strategy()
+    assert set_precision(make_config(), strategy) == "float32"
+    assert tf.keras.layers.Dense(1).compute_dtype == "float32"
+    assert set_precision(make_config(precision="bfloat16"), strategy) == "bfloat16"
+    layer = tf.keras.layers.Dense(1)
+    assert (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32")
+
+
+def test_several_devices_share_the_batch():
+    """In a process of its own, because a CPU is split into logical devices before anything else is done with it."""
+    code = """
+        import tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        from monet.accelerator import check_batch, choose_strategy
+        from monet.config import UserError, make_config
+        strategy = choose_strategy(make_config(accelerator="cpu", batch_size=4))
+        print(strategy.num_replicas_in_sync)
+        check_batch(make_config(batch_size=4), strategy)
+        try:
+            check_batch(make_config(batch_size=3), strategy)
+        except UserError as error:
+            print(error)
+        """
+    output = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True,
+                            timeout=120, check=True).stdout
+    assert output.splitlines()[0] == "2"
+    assert "--batch-size 3 cannot be shared by 2 devices: give a multiple of 2." in output
+
+
+def test_a_run_on_several_devices_trains_and_paints(small_root, tmp_path):
+    code = f"""
+        import sys
+        import tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        from monet.cli import main
+        sys.exit(main("run --accelerator cpu --batch-size 2 --generator-filters 2 --generator-levels 3 --image-size 64 "
+                      "--jitter 0 --discriminator-filters 2 --epochs 1 --steps-per-epoch 3 --num-images 20 "
+                      "--tensorboard false --ema-decay 0.9".split()
+                      + ["--data", {small_root!r}, "--out", {str(tmp_path)!r}]))
+        """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "with 2 device(s) in float32: from step 0 to 3" in run.stderr
+    assert "images.zip with 20 images" in run.stderr

@@ -1,0 +1,66 @@
+"""Small sets of images for the tests of tools/mifid.py, with features in the cache as if they had been computed."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scoring.cache import FeatureCache
+from scoring.sources import open_source
+
+from monet.data.records import write_records
+from monet.scoring.inception_weights import digest_of
+
+WIDTH = 40  # features
+
+
+def jpeg(number, size=(256, 256), mode="RGB", kind="JPEG", **options):
+    """A picture of one colour with some noise, another for each number."""
+    random = np.random.default_rng(number)
+    noise = Image.fromarray(random.integers(0, 256, [32, 32], np.uint8)).resize(size)
+    picture = Image.composite(Image.new("RGB", size, tuple(random.integers(0, 256, 3).tolist())),
+                              Image.new("RGB", size, "white"), noise)
+    file = io.BytesIO()
+    picture.convert(mode).save(file, kind, **options)
+    return file.getvalue()
+
+
+def write_zip(path, images, folder=""):
+    """A zip of `images`, bytes by name."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in images.items():
+            archive.writestr(folder + name, data)
+    return str(path)
+
+
+def write_folder(path, images):
+    path.mkdir(parents=True)
+    for name, data in images.items():
+        (path / name).write_bytes(data)
+    return str(path)
+
+
+def write_tfrecords(path, images):
+    write_records(str(path), list(images.items()), "monet")
+    return str(path)
+
+
+def some_images(count, first=0):
+    return {f"{number:04d}.jpg": jpeg(number) for number in range(first, first + count)}
+
+
+def features_of(count, seed=0, shift=0.0):
+    random = np.random.default_rng(seed)
+    return np.maximum(random.normal(0.5 + shift, 1, [count, WIDTH]), 0).astype(np.float32)
+
+
+def make_known(path, features, weights, notes=None):
+    """Puts features of the images at `path` into the cache, as of the file of weights."""
+    source = open_source(str(path))
+    digests = [source.digest(position) for position in range(len(source.names))]
+    FeatureCache(digest_of(str(weights))).add(digests, features, notes or [""] * len(digests))
+
+
+def parts_of_cache(home):
+    return sorted(Path(home).glob("monet/features/*/*.npz"))

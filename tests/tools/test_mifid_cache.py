@@ -1,0 +1,182 @@
+"""What tools/mifid.py keeps from run to run: only what is so, only as long as it is so, and not at any price."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mifid
+import numpy as np
+import pytest
+from scoring import cache as mifid_cache
+from scoring.cache import FeatureCache, cached_verdict
+from scoring.features import compute, find_features, read_image
+from scoring.sources import open_source
+from support.mifid_sets import features_of, jpeg, make_known, parts_of_cache, some_images, write_folder, write_zip
+from support.settings import ROOT
+
+from monet.core.errors import UserError
+from monet.scoring.inception_weights import Weights
+
+DIGESTS = [bytes([number]) * 32 for number in range(3)]
+NOWHERE = "/proc/nope"  # where nobody may write, not even root
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path, monkeypatch):
+    """A cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def pooled(images):
+    """Stands for a network: 2 features an image."""
+    return np.stack([np.asarray(images).mean((1, 2, 3)), np.asarray(images).std((1, 2, 3))], axis=1)
+
+
+def test_features_are_of_the_code_that_made_them(tmp_path, monkeypatch):
+    copies = [tmp_path / path.name for path in mifid_cache.FEATURE_CODE]
+    for copy, path in zip(copies, mifid_cache.FEATURE_CODE, strict=True):
+        copy.write_bytes(path.read_bytes())
+    assert {"inception.py", "mifid_images.py"} <= {path.name for path in copies}
+    FeatureCache("00").add(DIGESTS[:1], features_of(1), [""])
+    monkeypatch.setattr(mifid_cache, "FEATURE_CODE", tuple(copies))
+    assert FeatureCache("00").find(DIGESTS)  # the same bytes elsewhere
+    for copy in copies:
+        text = copy.read_bytes()
+        copy.write_bytes(text + b"# changed")
+        assert not FeatureCache("00").find(DIGESTS)
+        copy.write_bytes(text)
+    monkeypatch.setattr(mifid_cache.PIL, "__version__", "0.0")
+    assert not FeatureCache("00").find(DIGESTS)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", NOWHERE)
+    source = open_source(write_zip(tmp_path / "some.zip", some_images(3)))
+    found = find_features(source, [0, 1, 2], Weights("some.pth", "00", ""), lambda: pooled)
+    assert found.features.shape == (3, 2) and len(np.unique(found.features, axis=0)) == 3
+    assert cached_verdict(b"key", lambda: ["wrong"]) == ["wrong"]
+    said = capsys.readouterr().err
+    assert said.count(f"warning: nothing can be kept in {NOWHERE}") == 1
+    assert "--out" not in said
+
+
+def test_a_part_that_may_be_read_only_is_used(cache_home, monkeypatch):
+    """Neither its time nor a damaged one's removal is needed."""
+    cache = FeatureCache("00")
+    cache.add(DIGESTS[:1], features_of(1), [""])
+    (cache.folder / "damaged.npz").write_bytes(b"no zip")
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(mifid_cache.os, "utime", refused)
+    monkeypatch.setattr(mifid_cache.Path, "unlink", refused)
+    assert set(cache.find(DIGESTS)) == set(DIGESTS[:1])
+    monkeypatch.setattr(mifid_cache, "MOST_KEPT", 1)
+    assert cache.add(DIGESTS[1:2], features_of(1), [""])
+    assert len(parts_of_cache(cache_home)) == 3
+
+
+def test_features_that_another_process_evicts_at_once_are_there_nevertheless(cache_home, monkeypatch, tmp_path):
+    monkeypatch.setattr(mifid_cache, "MOST_KEPT", 1)
+    source = open_source(write_zip(tmp_path / "some.zip", some_images(3)))
+    found = find_features(source, [0, 1, 2], Weights("some.pth", "00", ""), lambda: pooled)
+    assert found.features.shape == (3, 2) and not parts_of_cache(cache_home)
+
+
+def test_features_that_are_not_finite_are_not_kept():
+    features = features_of(3)
+    features[1, 5] = np.nan
+    FeatureCache("00").add(DIGESTS, features, ["a", "b", "c"])
+    found = FeatureCache("00").find(DIGESTS)
+    assert {digest: note for digest, (_, note) in found.items()} == {DIGESTS[0]: "a", DIGESTS[2]: "c"}
+    np.testing.assert_array_equal(found[DIGESTS[2]][0], features[2])
+
+
+@pytest.mark.parametrize("kept", ["{}", "null", "[1]", "[[]]", "\"wrong\"", "[", ""])
+def test_a_verdict_is_a_list_of_sentences(kept, cache_home):
+    assert cached_verdict(b"key", lambda: ["first"]) == ["first"]
+    assert cached_verdict(b"key", lambda: ["second"]) == ["first"]
+    [path] = cache_home.glob("monet/checks/*.json")
+    path.write_text(kept)
+    assert cached_verdict(b"key", lambda: ["second"]) == ["second"]
+    assert json.loads(path.read_text()) == ["second"]
+
+
+def test_a_verdict_on_what_cannot_be_read_is_not_remembered(cache_home, tmp_path):
+    folder = Path(write_folder(tmp_path / "some", some_images(3)))
+    source = open_source(str(folder))
+    (folder / "0001.jpg").rename(folder / "away")
+    (folder / "0001.jpg").mkdir()  # which cannot be read
+    assert "0001.jpg" in " ".join(mifid.check_submission(source))
+    assert not list(cache_home.glob("monet/checks/*"))
+    (folder / "0001.jpg").rmdir()
+    (folder / "away").rename(folder / "0001.jpg")
+    assert "0001.jpg" not in " ".join(mifid.check_submission(open_source(str(folder))))
+    assert len(list(cache_home.glob("monet/checks/*"))) == 1
+
+
+def test_an_image_that_changes_meanwhile_is_refused(tmp_path):
+    """Features are kept under the digest of the bytes that they are of, or not at all."""
+    folder = Path(write_folder(tmp_path / "some", some_images(3)))
+    source = open_source(str(folder))
+    before = source.digest(1)
+    read_image(source, 1, before)
+    (folder / "0001.jpg").write_bytes(jpeg(7))
+    with pytest.raises(UserError, match="0001.jpg in .* was changed while it was read"):
+        compute(source, {before: 1}, {before: ""}, pooled, FeatureCache("00"), "Features")
+    (folder / "0001.jpg").unlink()
+    with pytest.raises(UserError, match="0001.jpg in .* was changed while it was read"):
+        read_image(source, 1, before)
+    assert not FeatureCache("00").find([before])
+
+
+def test_an_interruption_claims_only_what_is_kept(tmp_path, capsys, monkeypatch):
+    source = open_source(write_zip(tmp_path / "some.zip", some_images(40)))
+    calls = []
+
+    def interrupted(images):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return pooled(images)
+
+    def run():
+        calls.clear()
+        with pytest.raises(KeyboardInterrupt):
+            find_features(source, list(range(40)), Weights("some.pth", "00", ""), lambda: interrupted)
+        return capsys.readouterr().err
+
+    assert "The features of 32 more images are kept" in run()
+    monkeypatch.setenv("XDG_CACHE_HOME", f"{NOWHERE}/else")
+    assert "are kept" not in run()
+
+
+def test_an_interrupted_check_claims_nothing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "weights.pth").write_bytes(b"some")
+    path = write_zip(tmp_path / "some.zip", some_images(9))
+    make_known(path, features_of(9), tmp_path / "weights.pth")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mifid, "check_submission", interrupted)
+    assert mifid.main([path, "--reference", path, "--weights", str(tmp_path / "weights.pth")]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "Interrupted."
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    """As `--json | head -0` is; what was to be written is written."""
+    np.savez(tmp_path / "a.npz", features=features_of(20, 1))
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, str(ROOT / "tools" / "mifid.py"), str(tmp_path / "a.npz"), "--reference",
+             str(tmp_path / "a.npz"), "--json", "--save-features", str(tmp_path / "saved.npz")]
+    ended = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+                           env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    os.close(writing)
+    assert ended.returncode == 0 and "Error" not in ended.stderr
+    assert (tmp_path / "saved.npz").exists()

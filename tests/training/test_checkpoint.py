@@ -1,0 +1,362 @@
+"""Checkpoints: what is written is whole, what is damaged is passed over, and what does not fit is refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.settings import FIXTURES
+
+from monet.core.config import make_config
+from monet.core.errors import UserError
+from monet.gan.cyclegan import CycleGan
+from monet.networks.build import build_generator
+from monet.training.checkpoint import (
+    Meta,
+    assign_arrays,
+    check_unchanged,
+    export_network,
+    import_network,
+    list_checkpoints,
+    load_newest,
+    read_arrays,
+    restore,
+    restore_network,
+    save_checkpoint,
+    system_variables,
+    value_of,
+    write_arrays,
+)
+from monet.training.train_step import train_step
+
+COUNTS = {"monet": 10, "photo": 16, "swap_sides": False}
+SEED = tf.constant([1, 2])
+
+
+def tiny_system(**values):
+    return CycleGan(make_config(generator_filters=2, generator_levels=3, discriminator_filters=2, **values))
+
+
+def state_of(system):
+    return {name: value_of(variable) for name, variable in system_variables(system).items()}
+
+
+def meta(step, **config):
+    return Meta(step, vars(make_config(**config)), COUNTS)
+
+
+def trained(steps=2):
+    system = tiny_system()
+    images = tf.random.stateless_uniform([1, 32, 32, 3], [0, 0], -1, 1)
+    for _ in range(steps):
+        train_step(system, images, images, SEED)
+    return system
+
+
+def test_everything_comes_back(tmp_path):
+    system = trained()
+    save_checkpoint(str(tmp_path), system, meta(2), keep=5)
+    other = tiny_system()
+    assert restore(str(tmp_path), other).step == 2
+    expected, found = state_of(system), state_of(other)
+    assert list(expected) == list(found)
+    for name in expected:
+        np.testing.assert_array_equal(expected[name], found[name], err_msg=name)
+    assert found["monet_discriminator/adam/iterations"] == 2
+    assert np.abs(found["photo_to_monet/adam/m/down1_conv/kernel"]).max() > 0
+
+
+def saved_by(folder, **values):
+    """A system as `tiny_system`, one step old, and its checkpoint in `folder`."""
+    system = tiny_system(image_size=32, jitter=0, **values)
+    images = tf.random.stateless_uniform([1, 32, 32, 3], [0, 0], -1, 1)
+    train_step(system, images, images, SEED)
+    save_checkpoint(str(folder), system, meta(1), keep=1)
+    return system
+
+
+def restored_to(folder, **values):
+    system = tiny_system(image_size=32, jitter=0, **values)
+    assert restore(str(folder), system).step == 1
+    return state_of(system)
+
+
+def test_an_average_and_a_pool_that_were_not_kept_begin_anew(tmp_path):
+    weights = state_of(saved_by(tmp_path))
+    found = restored_to(tmp_path, ema_decay=0.9, image_pool=2)
+    for name in ("photo_to_monet/down1_conv/kernel", "monet_to_photo/image_conv/bias"):
+        network, _, rest = name.partition("/")
+        np.testing.assert_array_equal(found[f"{network}/average/{rest}"], weights[name])
+    assert found["monet_discriminator/pool/count"] == 0
+
+
+def test_an_average_and_a_pool_that_are_no_longer_wanted_are_left_out(tmp_path):
+    expected = state_of(saved_by(tmp_path, ema_decay=0.9, image_pool=2))
+    found = restored_to(tmp_path)
+    for name in found:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_a_pool_of_another_size_begins_empty(tmp_path):
+    expected = state_of(saved_by(tmp_path, image_pool=2))
+    assert expected["photo_discriminator/pool/count"] == 1
+    np.testing.assert_array_equal(restored_to(tmp_path, image_pool=2)["photo_discriminator/pool/images"],
+                                  expected["photo_discriminator/pool/images"])
+    found = restored_to(tmp_path, image_pool=3)
+    assert found["photo_discriminator/pool/count"] == 0
+    assert not found["photo_discriminator/pool/images"].any()
+
+
+def test_a_checkpoint_of_an_earlier_version_fits(tmp_path):
+    """It says nothing of the fields that came later: they stood at their defaults."""
+    old = {name: value for name, value in vars(make_config()).items()
+           if name not in ("residual_blocks", "norm_affine", "discriminator_levels", "generator_leak")}
+    save_checkpoint(str(tmp_path), tiny_system(), Meta(3, old, COUNTS), keep=1)
+    check_unchanged(str(tmp_path), make_config(), COUNTS)
+    with pytest.raises(UserError, match=r"norm_affine was True, now False"):
+        check_unchanged(str(tmp_path), make_config(norm_affine=False), COUNTS)
+
+
+@pytest.mark.parametrize(("generator", "size", "blocks"), [
+    ("resnet", 256, 9), ("resnet", 128, 6), ("residual_unet", 256, 3)])
+def test_residual_blocks_that_an_earlier_version_did_not_write_down_are_those_it_had(tmp_path, generator, size, blocks):
+    kind = {"generator": generator, "generator_levels": 4, "image_size": size}
+    save_checkpoint(str(tmp_path), tiny_system(), meta(3, **kind, residual_blocks=0), keep=1)
+    check_unchanged(str(tmp_path), make_config(**kind, residual_blocks=blocks), COUNTS)
+    with pytest.raises(UserError, match=f"residual_blocks was {blocks}, now 2"):
+        check_unchanged(str(tmp_path), make_config(**kind, residual_blocks=2), COUNTS)
+
+
+@pytest.mark.parametrize(("commit", "settings"), [
+    ("56b5236", {}), ("5e02028", {}), ("366b849", {"image_pool": 1, "ema_decay": 0.9})])
+@pytest.mark.parametrize("now", [{}, {"image_pool": 2, "ema_decay": 0.5}])
+def test_checkpoints_that_earlier_commits_wrote_are_read_and_go_on(tmp_path, commit, settings, now):
+    """Of three steps each, on 80 paintings and 240 photos."""
+    file = tmp_path / "step-00000003.npz"
+    file.write_bytes((FIXTURES / "checkpoints" / f"{commit}.npz").read_bytes())
+    config = make_config(generator_filters=1, generator_levels=2, discriminator_filters=1, image_size=32, jitter=0,
+                         **{**settings, **now})
+    check_unchanged(str(tmp_path), config, {"monet": 80, "photo": 240, "swap_sides": False})
+    with pytest.raises(UserError, match="saw other data"):
+        check_unchanged(str(tmp_path), config, {"monet": 80, "photo": 240, "swap_sides": True})
+    system = CycleGan(config)
+    found = restore(str(tmp_path), system)
+    assert (found.step, found.skipped, found.seconds) == (3, 0, 0.0)
+    written, state = read_arrays(str(file)), state_of(system)
+    names = [name for name in written if name in state and "/pool/" not in name]
+    assert len(names) > 100
+    for name in names:
+        np.testing.assert_array_equal(state[name], written[name], err_msg=name)
+    images = tf.random.stateless_uniform([1, 32, 32, 3], [0, 0], -1, 1)
+    train_step(system, images, images, SEED)
+    assert state_of(system)["photo_to_monet/adam/iterations"] == 4
+
+
+def test_a_checkpoint_of_another_system_is_refused(tmp_path):
+    save_checkpoint(str(tmp_path), tiny_system(), meta(1), keep=1)
+    with pytest.raises(UserError, match=r"another architecture \(system was 'cyclegan', now 'cut'"):
+        check_unchanged(str(tmp_path), make_config(system="cut", cycle_weight=0.0, identity_weight=0.0), COUNTS)
+
+
+def test_what_paints_out_of_a_checkpoint_is_the_average(tmp_path):
+    expected = state_of(saved_by(tmp_path, ema_decay=0.9))
+    generator = build_generator(make_config(generator_filters=2, generator_levels=3), "monet_to_photo")
+    restore_network(str(tmp_path), generator)
+    np.testing.assert_array_equal(generator.get_layer("down1_conv").get_weights()[0],
+                                  expected["monet_to_photo/average/down1_conv/kernel"])
+
+
+def test_nothing_to_restore_is_step_0(tmp_path):
+    assert restore(str(tmp_path / "none"), tiny_system()) is None
+
+
+def test_the_newest_are_kept(tmp_path):
+    system = tiny_system()
+    for step in (9, 10, 100, 1000):
+        save_checkpoint(str(tmp_path), system, meta(step), keep=2)
+    assert [Path(path).name for path in list_checkpoints(str(tmp_path))] == ["step-00001000.npz", "step-00000100.npz"]
+    assert sorted(os.listdir(tmp_path)) == ["step-00000100.npz", "step-00001000.npz"]
+
+
+def truncate(path):
+    os.truncate(path, os.path.getsize(path) // 2)
+
+
+def flip_a_bit(path):
+    content = bytearray(Path(path).read_bytes())
+    content[len(content) // 2] ^= 1
+    Path(path).write_bytes(content)
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+def make_other_npz(path):
+    write_arrays(path, [("meta", np.frombuffer(b'{"unknown": 1}', np.uint8))])
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, make_other_npz])
+def test_an_unreadable_checkpoint_is_passed_over_with_a_word(tmp_path, caplog, damage):
+    system = trained()
+    save_checkpoint(str(tmp_path), system, meta(1), keep=5)
+    damage(save_checkpoint(str(tmp_path), system, meta(2), keep=5))
+    assert restore(str(tmp_path), tiny_system()).step == 1
+    assert "step-00000002.npz cannot be read" in caplog.text
+    assert len(list_checkpoints(str(tmp_path))) == 2, "the damaged file is left for its owner to look at"
+
+
+def test_no_readable_checkpoint_is_an_error_not_a_new_start(tmp_path):
+    truncate(save_checkpoint(str(tmp_path), tiny_system(), meta(1), keep=5))
+    with pytest.raises(UserError, match=r"None of the 1 checkpoints .* can be read. Start anew with --resume false"):
+        load_newest(str(tmp_path))
+
+
+def test_another_architecture_is_refused_with_the_fields_that_differ(tmp_path):
+    save_checkpoint(str(tmp_path), tiny_system(), meta(1, generator_filters=2), keep=5)
+    now = make_config(generator_filters=4, upsample="resize", epochs=99)
+    with pytest.raises(UserError) as refusal:
+        check_unchanged(str(tmp_path), now, COUNTS)
+    assert "generator_filters was 2, now 4; upsample was 'transpose', now 'resize'" in str(refusal.value)
+    assert "epochs" not in str(refusal.value)
+    check_unchanged(str(tmp_path), make_config(generator_filters=2, epochs=99), COUNTS)
+
+
+def test_other_data_is_refused(tmp_path):
+    save_checkpoint(str(tmp_path), tiny_system(), meta(1), keep=5)
+    with pytest.raises(UserError, match="saw other data"):
+        check_unchanged(str(tmp_path), make_config(), {"monet": 300, "photo": 7038})
+
+
+def test_the_earlier_file_survives_a_failure_while_writing(tmp_path):
+    path = str(tmp_path / "arrays.npz")
+    write_arrays(path, [("a", np.arange(3))])
+
+    def failing():
+        yield "a", np.arange(1000)
+        raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError):
+        write_arrays(path, failing())
+    np.testing.assert_array_equal(read_arrays(path)["a"], np.arange(3))
+    assert os.listdir(tmp_path) == ["arrays.npz"]
+
+
+def run_python(code, *arguments):
+    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_full_disk_is_said_and_harms_nothing(tmp_path):
+    """A real failing write: past 100 kB the system refuses this process, as it does when a disk is full."""
+    process = run_python("""
+        import os, resource, signal, sys
+        import numpy as np
+        from monet.checkpoint import write_arrays, read_arrays
+        from monet.config import UserError
+        path = sys.argv[1]
+        write_arrays(path, [("a", np.arange(3))])
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try:
+            write_arrays(path, [("a", np.zeros(1_000_000))])
+        except UserError as error:
+            print(error)
+        print(read_arrays(path)["a"].tolist(), os.listdir(os.path.dirname(path)))
+        """, tmp_path / "arrays.npz")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "The disk is full" in output
+    assert "[0, 1, 2] ['arrays.npz']" in output
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.03, 0.1])
+def test_a_kill_at_any_moment_leaves_whole_checkpoints(tmp_path, delay):
+    """A process that writes checkpoints without a pause is killed, by SIGKILL, in the midst of it."""
+    process = run_python("""
+        import sys
+        import numpy as np
+        from monet.checkpoint import write_arrays
+        for step in range(100_000):
+            write_arrays(f"{sys.argv[1]}/step-{step:08d}.npz", [("a", np.full(3_000_000, step))])
+            print(step, flush=True)
+        """, tmp_path)
+    for _ in range(3):
+        process.stdout.readline()
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    checkpoints = list_checkpoints(str(tmp_path))
+    assert len(checkpoints) >= 3
+    for path in checkpoints:
+        step = int(Path(path).stem.split("-")[1])
+        np.testing.assert_array_equal(read_arrays(path)["a"], np.full(3_000_000, step))
+
+
+def fixture_generator():
+    """The network of tests/fixtures: built alike by tests/fixtures/make.py."""
+    return build_generator(make_config(generator_filters=2, generator_levels=3), "photo_to_monet")
+
+
+@pytest.mark.parametrize("version", ["keras-2", "keras-3"])
+def test_a_generator_exported_under_either_keras_paints_the_same_here(version):
+    generator = fixture_generator()
+    import_network(generator, str(FIXTURES / f"{version}.npz"))
+    expected = read_arrays(str(FIXTURES / f"{version}-painted.npz"))
+    painted = generator([tf.constant(expected["photo"]), SEED], training=False)
+    np.testing.assert_allclose(painted, expected["painted"], atol=1e-5)
+    assert np.abs(expected["painted"]).max() > 0.1
+
+
+def test_export_and_import(tmp_path):
+    first, second = fixture_generator(), fixture_generator()
+    path = str(tmp_path / "photo_to_monet.npz")
+    export_network(first, path)
+    import_network(second, path)
+    for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert "up1_norm/gamma" in read_arrays(path)
+
+
+def test_a_file_that_does_not_fit_is_refused_by_its_first_array(tmp_path):
+    path = str(tmp_path / "other.npz")
+    export_network(build_generator(make_config(generator_filters=4, generator_levels=3), "g"), path)
+    generator = fixture_generator()
+    before = generator.get_weights()
+    with pytest.raises(UserError, match=r"'down1_conv/kernel' has shape \(4, 4, 3, 4\), expected \(4, 4, 3, 2\)"):
+        import_network(generator, path)
+    for now, then in zip(generator.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_a_missing_and_a_left_over_array_are_named():
+    generator = fixture_generator()
+    arrays = dict(zip(["a/b"], [np.zeros(2)], strict=True))
+    with pytest.raises(UserError, match="'a/b' has shape none"):
+        assign_arrays({"a/b": generator.weights[0]}, {}, "file")
+    with pytest.raises(UserError, match=r"'a/b' has shape \(2,\), expected none"):
+        assign_arrays({}, arrays, "file")
+
+
+def test_a_file_that_is_no_export_is_refused(tmp_path):
+    (tmp_path / "photo.npz").write_bytes(b"no zip")
+    for path in (tmp_path / "photo.npz", tmp_path / "absent.npz"):
+        with pytest.raises(UserError, match="holds no exported network"):
+            import_network(fixture_generator(), str(path))
+
+
+def test_the_generator_alone_comes_out_of_a_checkpoint(tmp_path):
+    system = trained()
+    save_checkpoint(str(tmp_path), system, meta(2), keep=5)
+    generator = fixture_generator()
+    restore_network(str(tmp_path), generator)
+    for one, other in zip(generator.get_weights(), system.networks["photo_to_monet"].get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(UserError, match="There is no trained generator"):
+        restore_network(str(tmp_path / "none"), generator)

@@ -1,0 +1,340 @@
+"""monet.training.trainer: a run leaves what it should, goes on where it stopped, and ends well in every way."""
+
+import csv
+import re
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tqdm import tqdm
+
+from monet.core.errors import UserError
+from monet.core.progress import Every
+from monet.data.pipeline import training_pairs
+from monet.networks.generators import generator_inputs, generator_model
+from monet.submission.painter import make_painter
+from monet.training.checkpoint import list_checkpoints, read_arrays, system_variables, value_of, variable_names
+from monet.training.trainer import MOST_SETBACKS, READ_EVERY, Broken, Trainer
+
+
+def weights_of(trainer):
+    return {name: value_of(variable) for name, variable in system_variables(trainer.system).items()}
+
+
+def new_trainer(config, data, **options):
+    return Trainer(config, data, tf.distribute.get_strategy(), **options)
+
+
+def rows_of(trainer):
+    with open(trainer.files.history, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def trained(config, data):
+    trainer = new_trainer(config, data)
+    trainer.fit()
+    return trainer
+
+
+def test_a_run_leaves_what_it_should(tiny, small_data, tmp_path):
+    trainer = trained(tiny(steps_per_epoch=READ_EVERY, tensorboard=True), small_data)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "checkpoints", "config.json", "history.csv", "photo_to_monet.npz", "preview.jpg", "run.log", "tensorboard"}
+    rows = rows_of(trainer)
+    assert [row["step"] for row in rows] == [str(READ_EVERY), str(2 * READ_EVERY)]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+    assert Image.open(trainer.files.preview).size == (1024, 1024)
+    assert len(list_checkpoints(trainer.files.checkpoints)) == 1
+
+
+def test_the_same_seed_gives_the_same_run(tiny, small_data, tmp_path):
+    first = weights_of(trained(tiny(out=str(tmp_path / "a")), small_data))
+    again = weights_of(trained(tiny(out=str(tmp_path / "b")), small_data))
+    other = weights_of(trained(tiny(out=str(tmp_path / "c"), seed=1), small_data))
+    for name in first:
+        np.testing.assert_allclose(first[name], again[name], atol=1e-5, err_msg=name)
+    assert np.abs(first["photo_to_monet/down1_conv/kernel"] - other["photo_to_monet/down1_conv/kernel"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("settings", [
+    {"dropout": 0.5, "gamma_mean": 1.0},
+    {"image_pool": 4, "decay_start": 0.25, "ema_decay": 0.9, "cycle_fall": 0.9, "feature_cycle": 0.9,
+     "discriminator": "two_objective", "adversarial_loss": "hinge", "diffaugment": "color,translation,cutout"},
+    {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0, "norm": "batch", "image_pool": 4},
+])
+def test_a_run_in_two_parts_ends_where_an_unbroken_one_does(tiny, small_data, tmp_path, settings):
+    """The second part restores networks, averages, pools and optimizers, and goes on with the data, the random numbers
+    and every schedule where the first ended."""
+    settings = {"gamma_mean": 1.0, "epochs": 3, "steps_per_epoch": 4, **settings}
+    unbroken = weights_of(trained(tiny(out=str(tmp_path / "a"), **settings), small_data))
+    first = new_trainer(tiny(out=str(tmp_path / "b"), **settings), small_data)
+    first.total = 7
+    first.fit()
+    resumed = new_trainer(tiny(out=str(tmp_path / "b"), **settings), small_data)
+    assert resumed.step == 7
+    resumed.fit()
+    found = weights_of(resumed)
+    assert found["photo_to_monet/adam/iterations"] == 12
+    for name, expected in unbroken.items():
+        np.testing.assert_allclose(found[name], expected, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("system", [{}, {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0},
+                                    {"norm": "batch", "diffaugment": "color,translation,cutout", "image_pool": 4}])
+def test_a_run_in_bfloat16_trains_and_paints(tiny, small_data, system):
+    trainer = trained(tiny(precision="bfloat16", gamma_mean=1.0, **system), small_data)
+    assert all(np.isfinite(value).all() for value in weights_of(trainer).values())
+    painted = np.asarray(trainer.paint(trainer.photos))
+    assert painted.dtype == np.float32
+    assert painted.std() > 0
+
+
+@pytest.mark.parametrize(("most", "expected"), [(0, "cutout"), (10, "cutout"), (9, "")])
+def test_many_paintings_are_not_augmented(tiny, small_data, most, expected):
+    """There are 10."""
+    trainer = new_trainer(tiny(diffaugment="cutout", augment_most=most), small_data)
+    assert trainer.config.diffaugment == trainer.system.config.diffaugment == expected
+
+
+def test_an_epoch_can_be_the_larger_set_once(tiny, small_data):
+    trainer = new_trainer(tiny(steps_per_epoch=0, batch_size=3), small_data)
+    assert trainer.total == 2 * 6  # 16 photos in threes
+    assert trainer.config.steps_per_epoch == 6
+
+
+def test_the_residual_blocks_that_a_size_implies_are_remembered(tiny, small_data):
+    resnet = {"generator": "resnet", "generator_filters": 1, "steps_per_epoch": 1, "epochs": 1}
+    assert trained(tiny(**resnet), small_data).config.residual_blocks == 6
+    with pytest.raises(UserError, match="residual_blocks was 6, now 9"):
+        new_trainer(tiny(**resnet, image_size=256, jitter=0), small_data)
+
+
+def test_a_mistake_is_refused_before_an_earlier_run_is_set_aside(tiny, small_data, tmp_path):
+    trained(tiny(), small_data)
+    for mistake in ({"generator": "rsenet"}, {"generator_levels": 7}, {"adversarial_loss": "gan"}, {"norm": "layer"},
+                    {"diffaugment": "colour"}):
+        with pytest.raises(UserError):
+            new_trainer(tiny(resume=False, **mistake), small_data)
+    assert not (tmp_path / "out" / "previous-1").exists()
+
+
+def test_a_run_whose_losses_change_keeps_its_columns(tiny, small_data):
+    cut = {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0}
+    trained(tiny(**cut), small_data)
+    rows = rows_of(trained(tiny(**cut, nce_identity=False, epochs=3), small_data))
+    assert [row["step"] for row in rows] == ["6", "9"]
+    assert rows[0]["nce_identity"] and not rows[1]["nce_identity"]
+    assert None not in rows[1]
+
+
+def test_checkpoints_can_be_counted_in_epochs(tiny, small_data):
+    trainer = trained(tiny(epochs=5, steps_per_epoch=2, checkpoint_epochs=2, keep_checkpoints=9), small_data)
+    steps = [path.rpartition("-")[2] for path in list_checkpoints(trainer.files.checkpoints)]
+    assert steps == ["00000010.npz", "00000008.npz", "00000004.npz"]
+
+
+def test_the_average_paints_and_is_what_is_exported(tiny, small_data):
+    trainer = trained(tiny(ema_decay=0.9), small_data)
+    names = variable_names(trainer.system.networks["photo_to_monet"])
+    exported, everything = read_arrays(trainer.files.generator), weights_of(trainer)
+    for name in names:
+        np.testing.assert_array_equal(exported[name], everything[f"photo_to_monet/average/{name}"], err_msg=name)
+    live = everything["photo_to_monet/down1_conv/kernel"]
+    assert np.abs(exported["down1_conv/kernel"] - live).max() > 1e-6
+
+
+def test_a_finished_run_is_not_trained_again(tiny, small_data):
+    before = weights_of(trained(tiny(), small_data))
+    after = weights_of(trained(tiny(), small_data))
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_resume_false_starts_anew_and_keeps_the_old(tiny, small_data, tmp_path):
+    trained(tiny(), small_data)
+    for number in (1, 2):
+        trainer = new_trainer(tiny(resume=False), small_data)
+        assert trainer.step == 0
+        kept = {path.name for path in (tmp_path / "out" / f"previous-{number}").iterdir()}
+        assert {"config.json", "history.csv"} <= kept
+    assert len(list_checkpoints(str(tmp_path / "out" / "previous-1" / "checkpoints"))) == 1
+
+
+def test_a_changed_architecture_is_refused_before_anything_is_built(tiny, small_data):
+    trained(tiny(), small_data)
+    with pytest.raises(UserError, match="generator_filters was 2, now 4"):
+        new_trainer(tiny(generator_filters=4), small_data)
+
+
+def test_losses_that_stay_infinite_end_the_run_and_leave_the_last_good_checkpoint(tiny, small_data, caplog):
+    good = trained(tiny(), small_data)
+    pattern = r"The loss \w+ became (inf|nan) before step 9, and so it went 3 times .*step-00000006.npz.*Try a lower"
+    with pytest.raises(UserError, match=pattern):
+        trained(tiny(epochs=3, steps_per_epoch=3, cycle_weight=3e38), small_data)
+    assert [path[-12:] for path in list_checkpoints(good.files.checkpoints)] == ["00000006.npz"]
+    assert sum("going back to" in message for message in caplog.messages) == MOST_SETBACKS
+
+
+def test_a_setback_goes_on_from_the_last_checkpoint_with_other_data(tiny, small_data):
+    trainer = new_trainer(tiny(epochs=4, gamma_mean=1.0), small_data)
+    before = weights_of(trainer)
+    trainer.save()
+    for _ in range(5):
+        trainer.advance()
+    kernel = trainer.system.networks["photo_to_monet"].trainable_variables[0]
+    kernel.assign(np.full(kernel.shape, np.inf))
+    trainer.advance()
+    with tqdm(disable=True) as bar, pytest.raises(Broken) as broken:
+        trainer.read_losses(bar, Every(60))
+    trainer.go_back(broken.value)
+    assert (trainer.step, trainer.skipped) == (0, 6)
+    for name, value in weights_of(trainer).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    trainer.fit()
+    assert (trainer.step, trainer.skipped) == (12, 6)
+    resumed = new_trainer(tiny(epochs=4, gamma_mean=1.0), small_data)
+    assert (resumed.step, resumed.skipped) == (12, 6)
+
+
+def test_setbacks_are_forgotten_once_a_run_gets_past_them(tiny, small_data):
+    trainer = new_trainer(tiny(epochs=4), small_data)
+    trainer.save()
+    for _ in range(MOST_SETBACKS + 1):
+        trainer.advance()
+        trainer.go_back(Broken("here"))
+        trainer.advance()
+        trainer.advance()
+        trainer.save()
+    with pytest.raises(UserError, match="here, and so it went 3 times before"):
+        for _ in range(MOST_SETBACKS + 1):
+            trainer.go_back(Broken("here"))
+
+
+def test_a_loss_beyond_all_measure_counts_as_broken(tiny, small_data):
+    trainer = new_trainer(tiny(gamma_mean=1.0, adversarial_loss="lsgan"), small_data)
+    logits = trainer.system.networks["monet_discriminator"].trainable_variables[-1]
+    logits.assign([1e6])
+    trainer.advance()
+    pattern = r"The loss (photo_to_monet|monet_disc\w+) became (1|9\.\d+)e\+1[12]"
+    with tqdm(disable=True) as bar, pytest.raises(Broken, match=pattern):
+        trainer.read_losses(bar, Every(60))
+
+
+def test_several_steps_a_call_are_the_same_steps(tiny, small_data, tmp_path):
+    settings = {"gamma_mean": 1.0, "epochs": 1, "steps_per_epoch": 7}
+    single = trained(tiny(out=str(tmp_path / "a"), **settings), small_data)
+    several = trained(tiny(out=str(tmp_path / "b"), steps_per_call=3, **settings), small_data)
+    found = weights_of(several)
+    for name, expected in weights_of(single).items():
+        np.testing.assert_allclose(found[name], expected, atol=1e-5, err_msg=name)
+    [row], [expected] = rows_of(several), rows_of(single)
+    for name in several.system.loss_names:
+        assert float(row[name]) == pytest.approx(float(expected[name]), rel=1e-3, abs=1e-4)
+
+
+def test_checkpoints_are_found_between_calls(tiny, small_data):
+    trainer = trained(tiny(epochs=3, steps_per_epoch=4, checkpoint_epochs=1, steps_per_call=3, keep_checkpoints=9),
+                      small_data)
+    assert [path[-6:-4] for path in list_checkpoints(trainer.files.checkpoints)] == ["12", "08", "04"]
+
+
+@pytest.mark.parametrize("system", [
+    {}, {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0},
+    {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0, "nce_identity": False}])
+def test_the_losses_have_the_names_that_the_system_gives(tiny, small_data, system):
+    trainer = new_trainer(tiny(**system), small_data)
+    photo, monet = next(iter(training_pairs(small_data, trainer.config)))
+    losses, _ = trainer.system.losses_and_gradients(photo, monet, tf.constant([1, 2]))
+    assert set(losses) == set(trainer.system.loss_names)
+
+
+def test_a_time_limit_that_schedules_do_not_fit_into_is_said(tiny, small_data, caplog):
+    """100 steps at 10 s each in 500 s, less the 5% of 10 minutes that are kept: 47."""
+    trainer = new_trainer(tiny(epochs=10, steps_per_epoch=10, max_minutes=10.0, decay_start=0.5), small_data,
+                          deadline=time.monotonic() + 500)
+    trainer.say_pace(10.0)
+    assert re.search(r"are enough for some 4[67] of the 100 steps: .* --epochs 4 would fit", caplog.messages[-1])
+    before = len(caplog.messages)
+    trainer.say_pace(1.0)
+    assert len(caplog.messages) == before
+
+
+def test_swapped_sides_are_other_data(tiny, small_data):
+    trained(tiny(), small_data)
+    with pytest.raises(UserError, match="saw other data"):
+        new_trainer(tiny(swap_sides=True), small_data)
+
+
+def test_broken_weights_are_never_saved(tiny, small_data):
+    """A finite loss can leave weights that are not: the loss is that of before the update."""
+    trainer = trained(tiny(checkpoint_minutes=1000.0), small_data)
+    again = new_trainer(tiny(epochs=3), small_data)
+    kernel = again.system.networks["monet_discriminator"].trainable_variables[0]
+    kernel.assign(np.full(kernel.shape, np.nan))
+    again.step += 1
+    with pytest.raises(Broken, match="monet_discriminator/down1_conv/kernel became NaN or infinite before step 7"):
+        again.save()
+    assert [path[-12:] for path in list_checkpoints(trainer.files.checkpoints)] == ["00000006.npz"]
+    assert new_trainer(tiny(epochs=3), small_data).step == 6
+
+
+def test_a_damaged_history_does_not_stop_a_run(tiny, small_data):
+    trainer = trained(tiny(), small_data)
+    with open(trainer.files.history, "ab") as file:
+        file.write(b"25,1\n\xff\x00garbage,,,\n,,\n")
+    assert trained(tiny(epochs=3), small_data).step == 9
+
+
+def test_a_first_setback_goes_back_to_the_beginning(tiny, small_data):
+    with pytest.raises(UserError, match=r"The newest checkpoint, .*step-00000000.npz, is from before"):
+        trained(tiny(cycle_weight=3e38), small_data)
+
+
+def test_checkpoints_are_written_as_it_goes(tiny, small_data):
+    trainer = trained(tiny(checkpoint_minutes=0.0, keep_checkpoints=3), small_data)
+    assert [path[-6:-4] for path in list_checkpoints(trainer.files.checkpoints)] == ["06", "05", "04"]
+
+
+def test_training_ends_when_the_rest_of_the_time_is_for_painting(tiny, small_data):
+    trainer = new_trainer(tiny(epochs=10_000, max_minutes=0.2), small_data, rehearse=lambda *_: 2.0)
+    trainer.preview()
+    for _ in range(2):  # the first makes the graph
+        trainer.advance()
+    trainer.clock.deadline = deadline = time.monotonic() + 20
+    trainer.fit()
+    assert 2 < trainer.step < trainer.total
+    assert deadline - time.monotonic() > 2.0
+    assert int(list_checkpoints(trainer.files.checkpoints)[0][-12:-4]) == trainer.step
+
+
+def test_a_first_step_that_would_not_end_in_time_is_not_begun(tiny, small_data):
+    """Making its graph takes a hundred times as long as the step, and nothing has measured it."""
+    trainer = new_trainer(tiny(epochs=10_000, max_minutes=0.1), small_data)
+    trainer.preview()
+    trainer.save()
+    trainer.clock.deadline = deadline = time.monotonic() + trainer.clock.reserve() + 1.0
+    trainer.fit()
+    assert trainer.step == 0
+    assert time.monotonic() < deadline
+
+
+def test_the_margin_is_cut_off_and_changes_only_what_it_touches():
+    """A network that adds up 3x3 pixels sees zeros past the edge without a margin, and mirrored pixels with one."""
+    image, seed = generator_inputs()
+    layer = tf.keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer="ones", use_bias=False)
+    network = generator_model(image, seed, layer(image), "sum")
+    ones = tf.ones([1, 8, 8, 3])
+    plain, wide = make_painter(network)(ones).numpy(), make_painter(network, 2)(ones).numpy()
+    assert (plain[0, 0, 0, 0], plain[0, 0, 4, 0], plain[0, 4, 4, 0]) == (4, 6, 9)
+    np.testing.assert_array_equal(wide, np.full([1, 8, 8, 3], 9.0))
+
+
+def test_no_time_left_means_no_training_but_a_generator(tiny, small_data):
+    trainer = new_trainer(tiny(max_minutes=0.01), small_data, deadline=time.monotonic() + 60,
+                          rehearse=lambda *_: 100.0)
+    trainer.fit()
+    assert trainer.step == 0
+    assert np.asarray(trainer.paint(trainer.photos)).shape == (8, 256, 256, 3)

@@ -1,0 +1,34 @@
+"""What the programs in `tools/` share: where the checkout is, child processes, and errors told as sentences."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from monet.core.errors import UserError, say
+
+TOOLS = Path(__file__).resolve().parent
+ROOT = TOOLS.parent
+
+
+def run_tool(main: Callable[[], int | None], interrupted: str = "Interrupted.") -> int:
+    """Runs a program's `main` and returns the exit status: 2 after a UserError, 130 after Ctrl-C."""
+    try:
+        return main() or 0
+    except UserError as error:
+        say(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say(interrupted)
+        return 130
+
+
+def module_command(module: str, *words, python: str = sys.executable) -> list[str]:
+    """The command that runs a module below `tools/` in a process of its own, in `module_environment()`."""
+    return [python, "-m", module, *map(str, words)]
+
+
+def module_environment(**variables: str) -> dict[str, str]:
+    """This process's environment, with `tools/` and `src/` on Python's path, and with `variables`."""
+    path = os.pathsep.join(filter(None, [str(TOOLS), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path, **variables}
