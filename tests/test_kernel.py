@@ -8,7 +8,6 @@ import pytest
 from benchmark.inception_state import random_state, write_state_dict
 from support.settings import TINY
 
-from monet.core.config import make_config
 from monet.core.errors import UserError
 from monet.kaggle_run import KERNEL_DECIDES, kernel_config, run_on_kaggle, working_files
 from monet.machine.kaggle_machine import OTHER_MINUTES, TPU_MINUTES, TPU_VARIABLES
@@ -102,11 +101,11 @@ def test_attached_run_of_another_architecture_is_refused(kaggle, capsys):
 
 
 def test_time_limit_follows_the_machine_unless_one_is_given(monkeypatch):
-    assert kernel_config({}, RunFiles("out"))["max_minutes"] == OTHER_MINUTES == 285
-    assert kernel_config({"max_minutes": 14.0}, RunFiles("out"))["max_minutes"] == 14
+    assert kernel_config({}, RunFiles("out")).max_minutes == OTHER_MINUTES == 285
+    assert kernel_config({"max_minutes": 14.0}, RunFiles("out")).max_minutes == 14
     monkeypatch.setenv("ISTPUVM", "1")
-    assert kernel_config({}, RunFiles("out"))["max_minutes"] == TPU_MINUTES == 170
-    assert kernel_config({"max_minutes": 14.0}, RunFiles("out"))["max_minutes"] == 14
+    assert kernel_config({}, RunFiles("out")).max_minutes == TPU_MINUTES == 170
+    assert kernel_config({"max_minutes": 14.0}, RunFiles("out")).max_minutes == 14
 
 
 def test_time_limit_counts_from_the_kernels_start_not_from_the_restart(kaggle, monkeypatch, capsys):
@@ -118,11 +117,11 @@ def test_time_limit_counts_from_the_kernels_start_not_from_the_restart(kaggle, m
 
 
 def test_config_is_what_this_machine_has(kaggle):
-    values = kernel_config({"epochs": 3, "tensorboard": True}, working_files())
-    assert values["data"] == f"{kaggle}/input/competitions/gan-getting-started"
-    assert (values["out"], values["resume"], values["tensorboard"]) == (f"{kaggle}/working", True, False)
-    assert make_config(**values).epochs == 3
-    assert kernel_config({"data": "gs://bucket/monets"}, working_files())["data"] == "gs://bucket/monets"
+    config = kernel_config({"epochs": 3, "tensorboard": True}, working_files())
+    assert config.data == f"{kaggle}/input/competitions/gan-getting-started"
+    assert (config.out, config.resume, config.tensorboard) == (f"{kaggle}/working", True, False)
+    assert config.epochs == 3
+    assert kernel_config({"data": "gs://bucket/monets"}, working_files()).data == "gs://bucket/monets"
 
 
 def test_settings_edited_wrongly_on_kaggle_are_an_error_in_a_sentence(kaggle, capsys):
@@ -149,9 +148,9 @@ def plant_kaggle_datasets(folder: Path, monkeypatch, answer: str) -> None:
 
 def test_bucket_is_asked_for_where_nothing_is_mounted(kaggle, monkeypatch):
     plant_kaggle_datasets(kaggle, monkeypatch, "'gs://kds-bucket/gan'")
-    assert kernel_config({}, working_files())["data"] == f"{kaggle}/input/competitions/gan-getting-started"
+    assert kernel_config({}, working_files()).data == f"{kaggle}/input/competitions/gan-getting-started"
     (kaggle / "input/competitions/gan-getting-started").unlink()
-    assert kernel_config({}, working_files())["data"] == "gs://kds-bucket/gan"
+    assert kernel_config({}, working_files()).data == "gs://kds-bucket/gan"
 
 
 @pytest.mark.parametrize(("answer", "says"), [

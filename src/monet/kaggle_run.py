@@ -3,17 +3,18 @@
 import dataclasses
 import os
 import shutil
-import sys
 import time
 
-from monet.cli import main
-from monet.core.config import make_config
+from monet.core.config import Config, make_config
 from monet.core.errors import UserError
 from monet.core.files import whole_file
+from monet.gan.systems import check_config
 from monet.machine.kaggle_machine import find_kaggle_data, input_folders, kaggle_working, time_limit
 from monet.machine.tpu_environment import STARTED
 from monet.training.checkpoint import list_checkpoints
+from monet.training.run import run_command
 from monet.training.run_files import RunFiles
+from monet.training.session import exit_status, session_of, start_logging
 
 # Fields that are not the user's to set here: `out` is the working folder, what lies in it is gone on from, and what
 # TensorBoard reads is not among what Kaggle keeps.
@@ -78,21 +79,15 @@ def clear_up(files: RunFiles) -> None:
         os.remove(path)
 
 
-def kernel_config(settings: dict, files: RunFiles) -> dict:
-    """The fields of the run's config: `settings`, with data, folders and time limit as this machine has them.
+def kernel_config(settings: dict, files: RunFiles) -> Config:
+    """The run's config: `settings`, with data, folders and time limit as this machine has them.
 
     Raises:
         UserError: for settings that cannot be, or without data.
     """
     config = make_config(**settings)
-    return dataclasses.asdict(dataclasses.replace(
-        config, data=config.data or find_kaggle_data(), out=files.out, resume=True, tensorboard=False,
-        max_minutes=time_limit(config.max_minutes)))
-
-
-def command_line(values: dict) -> list[str]:
-    """The arguments of `python -m monet run` for field values by name."""
-    return ["run", *(f"--{name.replace('_', '-')}={value}" for name, value in values.items())]
+    return dataclasses.replace(config, data=config.data or find_kaggle_data(), out=files.out, resume=True,
+                               tensorboard=False, max_minutes=time_limit(config.max_minutes))
 
 
 def run_on_kaggle(settings: dict, resume_from: str) -> int:
@@ -104,17 +99,21 @@ def run_on_kaggle(settings: dict, resume_from: str) -> int:
         resume_from: slug of the kernel whose attached output has the checkpoint to go on from; "" to start anew.
 
     Returns:
-        The exit status of `monet.cli.main`.
+        The exit status: 0 done, 2 a mistake that the user can mend (said on standard error), 130 interrupted.
     """
+    return exit_status(lambda: train_and_hand_in(settings, resume_from))
+
+
+def train_and_hand_in(settings: dict, resume_from: str) -> int:
+    """As `run_on_kaggle`, but raises what goes wrong."""
+    files = working_files()
+    config = kernel_config(settings, files)
+    check_config(config)
+    if resume_from:
+        attach_run(resume_from, files)
+    start_logging(files.out)
     try:
-        files = working_files()
-        argv = command_line(kernel_config(settings, files))
-        if resume_from:
-            attach_run(resume_from, files)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    try:
-        return main(argv, started=float(os.environ.get(STARTED) or time.monotonic()))
+        with session_of(float(os.environ.get(STARTED) or time.monotonic())) as session:
+            return run_command(config, session)
     finally:
         clear_up(files)

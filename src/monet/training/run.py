@@ -1,0 +1,80 @@
+"""The commands `run` and `train`: from the images to a checked images.zip, or to a trained generator."""
+
+import os
+
+from monet.core.config import FEWEST_IMAGES, Config
+from monet.core.errors import LOG, UserError
+from monet.data.records import Data
+from monet.data.validation import find_data
+from monet.machine.cluster import cluster_explained
+from monet.machine.devices import choose_strategy
+from monet.machine.kaggle_machine import find_kaggle_mount
+from monet.submission.check import check
+from monet.submission.images_zip import generate_submission, rehearse_submission
+from monet.training.run_files import RunFiles
+from monet.training.session import Session
+from monet.training.trainer import Trainer
+
+LOCAL_DATA = os.path.join("data", "gan-getting-started")
+
+
+def open_data(config: Config) -> Data:
+    """The images that `config.data` names; empty: data/gan-getting-started, else Kaggle's mount.
+
+    Raises:
+        UserError: if there are none, or they cannot be used.
+    """
+    root = config.data or (LOCAL_DATA if os.path.isdir(LOCAL_DATA) else find_kaggle_mount())
+    if not root:
+        raise UserError(f"No images were named and {LOCAL_DATA} is not there. Give --data FOLDER, or use "
+                        "`make local-train`, which downloads them or draws a sample.")
+    data = find_data(root, config.swap_sides)
+    LOG.info("Data: %s", data.describe())
+    return data
+
+
+def hand_in(paint, data: Data, config: Config) -> int:
+    """Paints and zips the submission, checks it, and returns the exit status."""
+    path = RunFiles(config.out).zip
+    count = generate_submission(paint, data.photo, path, config)
+    problems = check(path, fewest=min(count, FEWEST_IMAGES))
+    for problem in problems:
+        LOG.error("%s", problem)
+    if count < FEWEST_IMAGES:
+        LOG.warning("%s has %d images, for trying out: Kaggle refuses fewer than %d", path, count, FEWEST_IMAGES)
+    LOG.info("Wrote %s with %d images, %.0f MB", path, count, os.path.getsize(path) / 1e6)
+    return 2 if problems else 0
+
+
+def trained(config: Config, session: Session, hands_in: bool) -> Trainer:
+    """Trains, and returns the trainer.
+
+    Args:
+        config: the run.
+        session: this start of the program.
+        hands_in: the submission follows, and `max_minutes` must leave time for it.
+    """
+    with cluster_explained():
+        strategy = choose_strategy(config)
+        rehearsal = rehearse_submission if hands_in else None
+        trainer = Trainer(config, open_data(config), strategy, session.deadline(config), rehearsal, session.terminated)
+        trainer.fit()
+        return trainer
+
+
+def run_command(config: Config, session: Session) -> int:
+    """`run`: train, generate, check."""
+    trainer = trained(config, session, hands_in=True)
+    if not trainer.writes:
+        LOG.info("Done: the chief of the cluster paints")
+        return 0
+    status = hand_in(trainer.paint, trainer.data, config)
+    LOG.info("Photos beside their paintings: %s", trainer.files.preview)
+    return status
+
+
+def train_command(config: Config, session: Session) -> int:
+    """`train`: checkpoints, history, preview and the exported generator, no submission."""
+    trainer = trained(config, session, hands_in=False)
+    LOG.info("Wrote %s and %s", trainer.files.generator, trainer.files.preview)
+    return 0

@@ -1,0 +1,89 @@
+"""One start of the program: its clock, its signals, its log, and the exit status that it ends with."""
+
+import contextlib
+import dataclasses
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import tensorflow as tf
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from monet.core.config import Config
+from monet.core.errors import LOG, UserError
+from monet.machine.cluster import is_chief
+from monet.training.deadline import Interrupted, signal_noted
+from monet.training.run_files import open_run
+
+TERMINATED = "Told to terminate: finishing what there is; the next signal kills"
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """One start of the program on a run.
+
+    Attributes:
+        started: `time.monotonic()` that `max_minutes` counts from.
+        terminated: no longer empty once the program was told to terminate.
+    """
+
+    started: float = dataclasses.field(default_factory=time.monotonic)
+    terminated: Sequence = ()
+
+    def deadline(self, config: Config) -> float | None:
+        """`time.monotonic()` by which everything must be done; None for no limit."""
+        return self.started + 60 * config.max_minutes if config.max_minutes else None
+
+
+def start_logging(out: str = "") -> None:
+    """Logs to standard error and, if `out` is given, to its run.log.
+
+    Raises:
+        UserError: if that folder cannot be written.
+    """
+    LOG.setLevel(logging.INFO)
+    LOG.handlers.clear()
+    logging.raiseExceptions = False  # a full disk ends the run with a sentence, not with tracebacks of the log
+    LOG.addHandler(logging.StreamHandler())
+    if out and is_chief():
+        to_file = logging.FileHandler(open_run(out).log, encoding="utf-8")
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        LOG.addHandler(to_file)
+
+
+@contextlib.contextmanager
+def session_of(started: float | None = None) -> Iterator[Session]:
+    """A session for the block, in which SIGTERM is noted, and log lines do not break progress bars."""
+    with logging_redirect_tqdm([LOG]), signal_noted(signal.SIGTERM, TERMINATED) as terminated:
+        yield Session(time.monotonic() if started is None else started, terminated)
+
+
+def ended(message: str, status: int) -> int:
+    """Says how the program ended, in the run's log too if it has one, and returns its exit status."""
+    if LOG.handlers:
+        LOG.error("%s", message)
+    else:
+        print(message, file=sys.stderr)
+    return status
+
+
+def exit_status(action: Callable[[], int]) -> int:
+    """What `action` returns, or the status for what it raises, which is said in a sentence: 0 done, 2 a mistake that
+    the user can mend, 130 interrupted."""
+    LOG.handlers.clear()
+    try:
+        return action()
+    except UserError as error:
+        return ended(f"error: {error}", 2)
+    except tf.errors.ResourceExhaustedError:
+        return ended("error: The device's memory is full. Give a smaller --batch-size, --image-pool or --nce-patches, "
+                     "or fewer --generator-filters.", 2)
+    except OSError as error:
+        return ended(f"error: {error.filename or 'The system'}: {error.strerror or error}. Free some space or give a "
+                     "folder that can be used, then start again: it goes on from the newest checkpoint.", 2)
+    except Interrupted:
+        return ended("Stopped and saved: the same command goes on from there.", 130)
+    except KeyboardInterrupt:
+        return ended("Interrupted.", 130)
