@@ -227,8 +227,8 @@ def test_each_device_has_a_pool_of_its_own():
         import tensorflow as tf
         [cpu] = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        from monet.config import make_config
-        from monet.players import ImagePool
+        from monet.core.config import make_config
+        from monet.gan.image_pool import ImagePool
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
         with strategy.scope():
             pool = ImagePool(make_config(image_size=32, image_pool=1, batch_size=2))

@@ -57,7 +57,7 @@ def test_what_hangs_is_given_up():
 def test_what_hangs_does_not_keep_the_program_from_ending():
     code = """
         import time
-        from monet.accelerator import within
+        from monet.machine.devices import within
         try:
             within(0.1, lambda: time.sleep(600))
         except TimeoutError as error:
@@ -108,8 +108,9 @@ def test_several_devices_share_the_batch():
         import tensorflow as tf
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        from monet.accelerator import check_batch, choose_strategy
-        from monet.config import UserError, make_config
+        from monet.machine.devices import check_batch, choose_strategy
+        from monet.core.config import make_config
+        from monet.core.errors import UserError
         strategy = choose_strategy(make_config(accelerator="cpu", batch_size=4))
         print(strategy.num_replicas_in_sync)
         check_batch(make_config(batch_size=4), strategy)

@@ -28,9 +28,9 @@ CODE = """
     import tensorflow as tf
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
-    from monet.checkpoint import system_variables, value_of
-    from monet.config import make_config
-    from monet.records import find_data
+    from monet.training.checkpoint import system_variables, value_of
+    from monet.core.config import make_config
+    from monet.data.validation import find_data
     from monet.training.trainer import Trainer
     settings, count, file = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     config = make_config(**settings)
@@ -89,9 +89,9 @@ DRAWS = """
     import tensorflow as tf
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    from monet.config import make_config
-    from monet.records import find_data
-    from monet.steps import make_steps, open_batches
+    from monet.core.config import make_config
+    from monet.data.validation import find_data
+    from monet.training.train_step import make_steps, open_batches
 
     class Chance:
         networks, optimizers, loss_scale, loss_names = {}, {}, None, ("draw",)

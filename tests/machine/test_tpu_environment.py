@@ -99,7 +99,7 @@ def program(tmp_path) -> Path:
         import os, sys
         sys.path.append({str(SRC)!r})
         print("started with", sys.argv[1:], flush=True)
-        from monet.tpu_environment import prepare_machine
+        from monet.machine.tpu_environment import prepare_machine
         if __name__ == "__main__":
             prepare_machine("tpu", globals().get("__file__"))
         import tensorflow

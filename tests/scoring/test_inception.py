@@ -241,8 +241,8 @@ import tensorflow as tf
 
 cpus = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 3)
-from monet.inception import build_inception, extract_features, make_extractor
-from monet.torch_file import read_state_dict
+from monet.scoring.inception import build_inception, extract_features, make_extractor
+from monet.data.torch_file import read_state_dict
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1", "CPU:2"])
 with strategy.scope():

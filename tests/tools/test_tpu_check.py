@@ -182,7 +182,7 @@ def test_an_operation_that_a_tpu_does_not_have_is_named(in_tpu_environment):
 import json
 import tensorflow as tf
 import tpu_program as tpu
-from monet.presets import resolve_config
+from monet.core.presets import resolve_config
 def texts(system, config, batch):
     return tpu.lifted(lambda x: tf.strings.length(tf.strings.as_string(x)), [tpu.pictures(config, batch)])
 tpu.PARTS["texts"] = texts

@@ -151,8 +151,8 @@ def test_memory_does_not_grow(tiny, small_root, tmp_path):
     code = f"""
         import re
         import tensorflow as tf
-        from monet.config import make_config
-        from monet.records import find_data
+        from monet.core.config import make_config
+        from monet.data.validation import find_data
         from monet.training.trainer import Trainer
         config = make_config(**{vars(tiny(steps_per_epoch=100, epochs=6, checkpoint_epochs=1, preview_minutes=0.05))!r})
         trainer = Trainer(config, find_data(config.data), tf.distribute.get_strategy())

@@ -322,8 +322,8 @@ import tensorflow as tf
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from monet.config import make_config
-from monet.records import find_data
+from monet.core.config import make_config
+from monet.data.validation import find_data
 from monet.training.trainer import Trainer
 
 config = make_config(**json.loads(sys.argv[1]))
