@@ -17,7 +17,7 @@ from monet import cli
 from monet.core.presets import PRESETS, resolve_config
 from monet.data.records import write_records
 from monet.networks.build import build_generator
-from monet.training.checkpoint import export_network
+from monet.training.arrays import export_network
 
 TINY = ["--generator-filters", "2", "--generator-levels", "3", "--discriminator-filters", "2", "--image-size", "64",
         "--jitter", "72", "--epochs", "1", "--steps-per-epoch", "2", "--tensorboard", "false"]

@@ -12,7 +12,7 @@ from monet.core.errors import UserError
 from monet.gan.cut import EMBEDDING, Cut, projection_network
 from monet.gan.losses import patch_nce
 from monet.networks.generators import encoder_layers
-from monet.training.train_step import train_step
+from monet.training.train_step import make_gradients, train_step
 
 SEED = tf.constant([3, 4])
 CONFIG = make_config(
@@ -86,20 +86,20 @@ def test_the_encoder_is_the_painting_networks_own():
 
 def test_drawn_places_are_distinct_and_from_all_of_the_layer(system):
     layers = [tf.zeros([2, 8, 6, 3]), tf.zeros([2, 4, 4, 5]), tf.zeros([2, 3, 3, 5])]
-    drawn = [[places.numpy() for places in system.drawn_places(layers, tf.constant([1, number]))]
+    drawn = [[places.numpy() for places in system.draw_places(layers, tf.constant([1, number]))]
              for number in range(40)]
     for of_first, of_second, of_third in drawn:
         assert (len(of_first), len(set(of_first))) == (16, 16)
         assert sorted(of_second) == list(range(16))
         assert sorted(of_third) == list(range(9))  # fewer than are asked for
     assert set(np.concatenate([of_first for of_first, _, _ in drawn])) == set(range(48))
-    np.testing.assert_array_equal(drawn[0][0], system.drawn_places(layers, tf.constant([1, 0]))[0])
+    np.testing.assert_array_equal(drawn[0][0], system.draw_places(layers, tf.constant([1, 0]))[0])
 
 
 def test_the_embedding_of_a_place_is_that_of_its_pixel(system):
     """Places count along rows: number 21 of 8 columns is row 2, column 5."""
     features = system.encoder(smooth_batch()[0])
-    embedded = system.embedded(features, [tf.constant([0, layer.shape[2] * 2 + 5]) for layer in features])
+    embedded = system.embed(features, [tf.constant([0, layer.shape[2] * 2 + 5]) for layer in features])
     pixels = [tf.stack([layer[:, 0, 0], layer[:, 2, 5]], axis=1) for layer in features]
     for found, expected in zip(embedded, system.networks["projection"](pixels), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -119,7 +119,7 @@ def straightforward(system, photo, monet, places):
 
     def nce(source, painted, drawn):
         costs = []
-        compared = system.embedded(system.encoder(painted), drawn), system.embedded(system.encoder(source), drawn)
+        compared = system.embed(system.encoder(painted), drawn), system.embed(system.encoder(source), drawn)
         for queries, keys in zip(*compared, strict=True):
             costs.append(patch_nce(queries, keys, config.nce_temperature))
         return sum(costs) / 5
@@ -161,7 +161,8 @@ def test_every_trainable_variable_gets_a_finite_gradient(values):
     for name, network in system.networks.items():
         for variable, gradient in zip(network.trainable_variables, gradients[name], strict=True):
             assert np.isfinite(gradient).all(), (name, variable.name)
-            assert np.abs(gradient).max() > 0, (name, variable.name)
+            # Under hinge loss, undecided reals and fakes cancel in the gradient of the last bias.
+            assert np.abs(gradient).max() > 0 or gradient.shape == (1,), (name, variable.name)
 
 
 def test_without_identity_the_contrastive_loss_on_photos_counts_whole(system):
@@ -183,7 +184,7 @@ def test_steps_move_every_player_and_teach_what_belongs_together():
     small = {**UNET, "generator_levels": 2, "image_size": 32}
     system, batch = make_cut(**small, learning_rate=1e-2), smooth_batch()
     before = {name: network.get_weights() for name, network in system.networks.items()}
-    step = tf.function(functools.partial(train_step, system), autograph=False)
+    step = tf.function(functools.partial(train_step, system, make_gradients(system, system.config)), autograph=False)
     costs = [float(step(*batch, SEED)["nce"]) for _ in range(30)]
     for name, network in system.networks.items():
         assert all((new != old).any() for new, old in zip(network.get_weights(), before[name], strict=True)), name

@@ -10,7 +10,7 @@ import tensorflow as tf
 from monet.core.config import make_config
 from monet.core.errors import UserError
 from monet.gan.cyclegan import CycleGan
-from monet.training.train_step import train_step
+from monet.training.train_step import make_gradients, train_step
 
 SEED = tf.constant([3, 4])
 CONFIG = make_config(generator_filters=4, generator_levels=4, discriminator_filters=4, gamma_mean=1.0, dropout=0.0)
@@ -99,7 +99,7 @@ def test_a_step_moves_every_player_and_learns():
     system = CycleGan(dataclasses.replace(CONFIG, learning_rate=5e-3))
     batch = smooth_batch()
     before = {name: network.get_weights() for name, network in system.networks.items()}
-    step = tf.function(functools.partial(train_step, system), autograph=False)
+    step = tf.function(functools.partial(train_step, system, make_gradients(system, system.config)), autograph=False)
     cycles = [float(step(*batch, SEED)["cycle"]) for _ in range(20)]
     for name, network in system.networks.items():
         assert all(np.abs(new - old).max() > 0 for new, old in zip(network.get_weights(), before[name], strict=True))
@@ -113,7 +113,7 @@ def test_the_first_update_is_adams():
     batch = smooth_batch()
     _, gradients = system.losses_and_gradients(*batch, SEED)
     before = {name: network.get_weights() for name, network in system.networks.items()}
-    train_step(system, *batch, SEED)
+    train_step(system, make_gradients(system, CONFIG), *batch, SEED)
     for name, network in system.networks.items():
         for new, old, gradient in zip(network.get_weights(), before[name], gradients[name], strict=True):
             expected = -2e-4 * gradient / (np.abs(gradient) + 1e-7 / np.sqrt(1 - 0.999))

@@ -11,10 +11,10 @@ from tensorflow import keras
 
 from monet.core.config import make_config
 from monet.core.errors import UserError
-from monet.gan.discriminator import Discriminator, apply_apart
+from monet.gan.discriminator import Discriminator
 from monet.gan.image_pool import ImagePool
-from monet.gan.optimizers import averages, copy_to_paint, make_optimizer
-from monet.networks.build import build_discriminator, build_generator
+from monet.gan.optimizers import averages, copy_averaged, make_optimizer
+from monet.networks.build import build_generator
 
 SIZE = 32
 SMALL = {"image_size": SIZE, "jitter": 0, "generator_filters": 2, "generator_levels": 2, "discriminator_filters": 2,
@@ -132,7 +132,7 @@ def test_the_painter_gets_the_averages_and_beside_them_what_is_not_trained():
     network, optimizer, painter = averaged_generator(norm="batch")
     random_steps(network, optimizer, 3)
     network([noise(0), SEED], training=True)  # moves the batch normalization's statistics
-    copy_to_paint(network, optimizer, painter)
+    copy_averaged(network, optimizer, painter)
     means = {id(variable): mean.numpy() for variable, mean in averages(network, optimizer)}
     pairs = list(zip(painter.weights, network.weights, strict=True))
     assert 0 < len(means) < len(pairs)
@@ -147,7 +147,7 @@ def test_the_painter_gets_the_averages_and_beside_them_what_is_not_trained():
 def test_the_painter_without_averages_is_a_copy_that_stays_behind():
     network, optimizer, painter = averaged_generator(decay=0.0)
     random_steps(network, optimizer, 1)
-    copy_to_paint(network, optimizer, painter)
+    copy_averaged(network, optimizer, painter)
     expected = network([noise(0), SEED]).numpy()
     random_steps(network, optimizer, 1)
     np.testing.assert_allclose(painter([noise(0), SEED]), expected, atol=1e-6)
@@ -175,7 +175,7 @@ def numbers_of(images):
 
 def fed(pool, batch, steps):
     """What the pool shows of images 1, 2, 3, ..., by step."""
-    swapped = tf.function(pool.swapped, autograph=False)
+    swapped = tf.function(pool.exchange, autograph=False)
     return [numbers_of(swapped(numbered(1 + batch * step, batch), seed).numpy())
             for step, seed in enumerate(seeds(steps))]
 
@@ -216,11 +216,6 @@ def test_the_seed_decides_what_the_pool_shows():
     assert fed(make_pool(4, 2), 2, 20) == fed(make_pool(4, 2), 2, 20)
 
 
-def test_a_pool_smaller_than_a_batch_is_refused():
-    with pytest.raises(UserError, match="--image-pool 3 is smaller than a device's batch of 4 .* Give a larger pool"):
-        make_pool(3, 4)
-
-
 def test_each_device_has_a_pool_of_its_own():
     """In a process of its own: logical devices are made before TensorFlow's first use."""
     code = """
@@ -234,7 +229,7 @@ def test_each_device_has_a_pool_of_its_own():
             pool = ImagePool(make_config(image_size=32, image_pool=1, batch_size=2))
         def step():
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            return pool.swapped(tf.ones([1, 32, 32, 3]) * tf.cast(replica + 1, tf.float32), tf.constant([1, 2]))
+            return pool.exchange(tf.ones([1, 32, 32, 3]) * tf.cast(replica + 1, tf.float32), tf.constant([1, 2]))
         shown = strategy.experimental_local_results(tf.function(lambda: strategy.run(step))())
         print([float(tf.reduce_mean(images)) for images in shown],
               [float(tf.reduce_mean(images)) for images in strategy.experimental_local_results(pool.images)],
@@ -263,26 +258,11 @@ def shared_losses(discriminator, real, fake, count=20):
     return [float(discriminator.loss_and_gradients(real, fake, seed, 1.0)[0]) for seed in seeds(count)]
 
 
-@pytest.mark.parametrize("norm", ["instance", "batch"])
-@pytest.mark.parametrize("kind", ["patch", "two_objective"])
-def test_pictures_judged_together_are_judged_as_apart(norm, kind):
-    config = make_config(**SMALL, norm=norm)
-    network = build_discriminator(config, "d", kind)
-    batches = [noise(0), 0.2 * noise(1) + 0.5]
-    together = apply_apart(lambda images: network(images, training=True), batches, config)
-    for batch, outputs in zip(batches, together, strict=True):
-        expected = network(batch, training=True)
-        assert isinstance(outputs, list) == isinstance(expected, list)
-        for found, head in zip(tf.nest.flatten(outputs), tf.nest.flatten(expected), strict=True):
-            assert np.abs(head).max() > 1e-3
-            np.testing.assert_allclose(found, head, atol=1e-5)
-
-
 def test_mixed_losses_are_least_squares_for_the_generator_and_cross_entropy_for_the_discriminator():
     player = make_discriminator(adversarial_loss="lsgan", discriminator_loss="bce", discriminator_weight=0.25)
     real, fake = noise(0), noise(1)
     [real_logits], [fake_logits] = judged(player, real), judged(player, fake)
-    assert float(player.fooling_loss(fake, SEED)) == pytest.approx(((fake_logits - 1) ** 2).mean(), rel=1e-4)
+    assert float(player.generator_loss(fake, SEED)) == pytest.approx(((fake_logits - 1) ** 2).mean(), rel=1e-4)
     loss, _ = player.loss_and_gradients(real, fake, SEED, 1.0)
     expected = 0.25 * (softplus(-real_logits).mean() + softplus(fake_logits).mean())
     assert float(loss) == pytest.approx(expected, rel=1e-4)
@@ -295,18 +275,19 @@ def test_two_objectives_are_hinge_and_cross_entropy_on_a_head_each():
     assert real_hinge.shape == real_bce.shape
     assert (real_hinge != real_bce).all()
     fooling = (-fake_hinge.mean() + softplus(-fake_bce).mean()) / 2
-    assert float(player.fooling_loss(fake, SEED)) == pytest.approx(fooling, rel=1e-4)
+    assert float(player.generator_loss(fake, SEED)) == pytest.approx(fooling, rel=1e-4)
     hinge = np.maximum(0, 1 - real_hinge).mean() + np.maximum(0, 1 + fake_hinge).mean()
     bce = softplus(-real_bce).mean() + softplus(fake_bce).mean()
     loss, gradients = player.loss_and_gradients(real, fake, SEED, 1.0)
     assert float(loss) == pytest.approx((hinge + bce) / 2, rel=1e-4)
-    assert all(np.abs(gradient).max() > 0 for gradient in gradients)
+    # Undecided reals and fakes cancel in the gradient of the hinge head's bias.
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients if gradient.shape != (1,))
 
 
 def test_two_objectives_are_the_monet_discriminators_alone():
     player = make_discriminator("photo", discriminator="two_objective", adversarial_loss="lsgan")
     [logits] = judged(player, noise(0))
-    assert float(player.fooling_loss(noise(0), SEED)) == pytest.approx(((logits - 1) ** 2).mean(), rel=1e-4)
+    assert float(player.generator_loss(noise(0), SEED)) == pytest.approx(((logits - 1) ** 2).mean(), rel=1e-4)
 
 
 def test_the_gradients_are_scaled_by_the_share_and_the_loss_is_not():
@@ -332,7 +313,7 @@ def test_diffaugment_changes_what_the_monet_discriminator_sees_real_or_fake_and_
     player = make_discriminator(side, diffaugment="translation")
     plain, black = noise(0), tf.zeros([2, SIZE, SIZE, 3])
     varied = {
-        "generator": [float(player.fooling_loss(plain, seed)) for seed in seeds(20)],
+        "generator": [float(player.generator_loss(plain, seed)) for seed in seeds(20)],
         "real": shared_losses(player, plain, black),
         "fake": shared_losses(player, black, plain),
     }
@@ -346,7 +327,7 @@ def test_diffaugment_passes_the_generators_gradient_on():
     player, fake = make_discriminator(diffaugment="cutout"), noise(0, batch=1)
     with tf.GradientTape() as tape:
         tape.watch(fake)
-        loss = player.fooling_loss(fake, SEED)
+        loss = player.generator_loss(fake, SEED)
     reached = (tape.gradient(loss, fake).numpy() != 0).mean()
     assert 0.7 < reached < 0.97  # the hole is a sixteenth to a quarter of it
 
@@ -381,7 +362,7 @@ def test_without_a_pool_the_discriminator_sees_the_new_ones_alone():
 def test_the_generator_is_judged_by_its_new_images_only():
     player = make_discriminator(batch_size=1, image_pool=1)
     player.loss_and_gradients(noise(0, batch=1), noise(1, batch=1), SEED, 1.0)
-    assert np.ptp([float(player.fooling_loss(noise(2, batch=1), seed)) for seed in seeds(10)]) == 0.0
+    assert np.ptp([float(player.generator_loss(noise(2, batch=1), seed)) for seed in seeds(10)]) == 0.0
     np.testing.assert_array_equal(player.pool.images, noise(1, batch=1))
 
 

@@ -15,7 +15,8 @@ from benchmark.inception_state import random_state, write_state_dict
 from monet.core.errors import UserError
 from monet.machine.cluster import cluster_task, is_chief
 from monet.scoring.inception_weights import VARIABLE
-from monet.training.checkpoint import list_checkpoints, read_arrays
+from monet.training.arrays import read_arrays
+from monet.training.checkpoint import list_checkpoints
 
 pytestmark = pytest.mark.lengthy
 

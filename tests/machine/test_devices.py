@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from monet.core.config import make_config
-from monet.training.checkpoint import system_variables, value_of
+from monet.training.arrays import value_of
+from monet.training.state import system_variables
 from monet.training.trainer import Trainer
 
 pytestmark = pytest.mark.lengthy
@@ -28,7 +29,8 @@ CODE = """
     import tensorflow as tf
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
-    from monet.training.checkpoint import system_variables, value_of
+    from monet.training.arrays import value_of
+    from monet.training.state import system_variables
     from monet.core.config import make_config
     from monet.data.validation import find_data
     from monet.training.trainer import Trainer
@@ -38,8 +40,8 @@ CODE = """
     strategy = tf.distribute.MirroredStrategy(devices) if count > 1 else tf.distribute.get_strategy()
     trainer = Trainer(config, find_data(config.data), strategy)
     trainer.fit()
-    found = {name: value_of(variable) for name, variable in system_variables(trainer.system).items()}
-    np.savez(file, painted=np.asarray(trainer.paint(trainer.photos[:5])), **found)
+    found = {name: value_of(variable) for name, variable in system_variables(trainer.engine.system).items()}
+    np.savez(file, painted=np.asarray(trainer.engine.paint(trainer.photos[:5])), **found)
     """
 
 
@@ -72,7 +74,7 @@ def test_the_weights_are_those_of_training(results, small_data, tmp_path):
     """What the devices agree on is not where they began."""
     config = make_config(**{**SETTINGS, "data": small_data.root, "out": str(tmp_path / "out")})
     trainer = Trainer(config, small_data, tf.distribute.get_strategy())
-    for name, variable in system_variables(trainer.system).items():
+    for name, variable in system_variables(trainer.engine.system).items():
         if name.endswith("conv/kernel") and "/adam/" not in name and "/average/" not in name:
             assert np.abs(value_of(variable) - results[1][name]).max() > 1e-4, name
 
@@ -91,7 +93,7 @@ DRAWS = """
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     from monet.core.config import make_config
     from monet.data.validation import find_data
-    from monet.training.train_step import make_steps, open_batches
+    from monet.training.engine import make_steps, open_batches
 
     class Chance:
         networks, optimizers, loss_scale, loss_names = {}, {}, None, ("draw",)

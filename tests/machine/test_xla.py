@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from monet.core.presets import PRESETS, resolve_config
 from monet.gan.systems import SYSTEMS
-from monet.training.checkpoint import system_variables, value_of
-from monet.training.train_step import train_step
+from monet.training.arrays import value_of
+from monet.training.state import system_variables
+from monet.training.train_step import make_gradients, train_step
 from monet.training.trainer import Trainer
 
 pytestmark = pytest.mark.lengthy
@@ -25,7 +26,8 @@ def one_step(config, compiled):
     system = SYSTEMS[config.system](config)
     photo, monet = (tf.random.stateless_uniform([2, config.image_size, config.image_size, 3], [0, side], -1, 1)
                     for side in (1, 2))
-    step = tf.function(functools.partial(train_step, system), jit_compile=compiled, autograph=False)
+    step = tf.function(functools.partial(train_step, system, make_gradients(system, config)), jit_compile=compiled,
+                       autograph=False)
     losses = {name: float(loss) for name, loss in step(photo, monet, SEED, PROGRESS).items()}
     return losses, {name: value_of(variable) for name, variable in system_variables(system).items()}
 
@@ -50,7 +52,8 @@ def test_a_run_compiles_when_it_is_told_to(tiny, small_data):
     trainer = Trainer(tiny(xla="on", steps_per_call=3, image_pool=4, diffaugment="color,translation,cutout"),
                       small_data, tf.distribute.get_strategy())
     trainer.fit()
-    assert trainer.step == 6
-    graph = trainer.call(trainer.steps_function.get_concrete_function, 1).graph
+    assert trainer.state.step == 6
+    engine = trainer.engine
+    graph = engine.steps.get_concrete_function(engine.batches, *map(tf.constant, (0, 0, 1))).graph
     functions = graph.as_graph_def().library.function
     assert any(function.attr["_XlaMustCompile"].b for function in functions)

@@ -1,4 +1,4 @@
-"""monet.networks.layers: instance normalization under both libraries, and dropout that repeats itself."""
+"""Layers: instance normalization under both libraries, and dropout that repeats itself."""
 
 import sys
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from monet.core import keras_compat
 from monet.core.config import make_config
 from monet.networks import layers
 
@@ -20,12 +21,12 @@ def built(layer, gamma, beta):
     return layer
 
 
-MAKERS = [layers.keras_instance_norm] + ([layers.addons_instance_norm] if layers.tfa else [])
+MAKERS = [keras_compat.keras_instance_norm] + ([keras_compat.addons_instance_norm] if keras_compat.tfa else [])
 
 
 def test_python_3_11_takes_tensorflow_addons_and_later_ones_keras():
-    expected = layers.addons_instance_norm if sys.version_info < (3, 12) else layers.keras_instance_norm
-    assert layers.instance_norm is expected
+    expected = keras_compat.addons_instance_norm if sys.version_info < (3, 12) else keras_compat.keras_instance_norm
+    assert keras_compat.instance_norm is expected
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -132,7 +133,7 @@ def test_interpolated_pixels_are_those_of_keras(shape):
 
 def test_bfloat16_stays_bfloat16_where_pictures_are_doubled():
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    layer = layers.interpolated("resize")
+    layer = layers.interpolated(make_config(precision="bfloat16"), "resize")
     x = tf.cast(images(0, (1, 8, 8, 3)), tf.bfloat16)
     assert layer(x).dtype == tf.bfloat16
     expected = tf.image.resize(tf.cast(x, tf.float32), [16, 16])
@@ -140,4 +141,4 @@ def test_bfloat16_stays_bfloat16_where_pictures_are_doubled():
     symbolic = tf.keras.Input((None, None, 3))
     assert tf.keras.Model(symbolic, layer(symbolic)).output_shape == (None, None, None, 3)
     tf.keras.mixed_precision.set_global_policy("float32")
-    assert isinstance(layers.interpolated("resize"), tf.keras.layers.UpSampling2D)
+    assert isinstance(layers.interpolated(make_config(), "resize"), tf.keras.layers.UpSampling2D)

@@ -258,7 +258,7 @@ def test_a_full_disk_is_said_and_harms_nothing(tmp_path):
     process = run_python("""
         import os, resource, signal, sys
         import numpy as np
-        from monet.training.checkpoint import write_arrays, read_arrays
+        from monet.training.arrays import write_arrays, read_arrays
         from monet.core.errors import UserError
         path = sys.argv[1]
         write_arrays(path, [("a", np.arange(3))])
@@ -282,7 +282,7 @@ def test_a_kill_at_any_moment_leaves_whole_checkpoints(tmp_path, delay):
     process = run_python("""
         import sys
         import numpy as np
-        from monet.training.checkpoint import write_arrays
+        from monet.training.arrays import write_arrays
         for step in range(100_000):
             write_arrays(f"{sys.argv[1]}/step-{step:08d}.npz", [("a", np.full(3_000_000, step))])
             print(step, flush=True)

@@ -15,7 +15,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from monet.training.checkpoint import META_NAME, list_checkpoints, meta_of, read_arrays
+from monet.training.arrays import read_arrays
+from monet.training.checkpoint import META_NAME, list_checkpoints, meta_of
 
 pytestmark = pytest.mark.lengthy
 
@@ -157,7 +158,7 @@ def test_memory_does_not_grow(tiny, small_root, tmp_path):
         config = make_config(**{vars(tiny(steps_per_epoch=100, epochs=6, checkpoint_epochs=1, preview_minutes=0.05))!r})
         trainer = Trainer(config, find_data(config.data), tf.distribute.get_strategy())
         for total in (100, 600):
-            trainer.total = total
+            trainer.config = dataclasses.replace(trainer.config, epochs=1, steps_per_epoch=total)
             trainer.fit()
             print(trainer.step, int(re.search(r"VmRSS:\\s*(\\d+)", open("/proc/self/status").read())[1]) / 1024)
         """

@@ -24,9 +24,10 @@ from support.settings import NUM_MONET, NUM_PHOTO, TINY
 from monet.cli import main
 from monet.core.config import make_config
 from monet.core.errors import UserError
+from monet.core.keras_compat import weight_names
 from monet.core.pixels import encode_jpeg
 from monet.scoring.inception_weights import VARIABLE
-from monet.training.checkpoint import read_arrays, system_variables, value_of, variable_names, write_arrays
+from monet.training.arrays import read_arrays, value_of, write_arrays
 from monet.training.run_files import RunFiles
 from monet.training.selection import (
     BEST_META,
@@ -36,6 +37,7 @@ from monet.training.selection import (
     painted_jpegs,
     restore_best,
 )
+from monet.training.state import system_variables
 from monet.training.trainer import Trainer
 
 SELECT = {"select_by": "mifid", "gamma_mean": 1.0, "checkpoint_epochs": 1, "epochs": 3, "steps_per_epoch": 2}
@@ -74,8 +76,8 @@ def kept(files):
 def averages_of(trainer):
     """The moving averages of the generator's weights, by the weights' names."""
     start = "photo_to_monet/average/"
-    found = {name.removeprefix(start): value_of(variable) for name, variable in system_variables(trainer.system).items()
-             if name.startswith(start)}
+    found = {name.removeprefix(start): value_of(variable)
+             for name, variable in system_variables(trainer.engine.system).items() if name.startswith(start)}
     assert found
     return found
 
@@ -99,7 +101,7 @@ def test_each_checkpoint_is_scored_and_the_best_is_handed_in(tiny, small_data, m
     seen, consider = {}, trainer.selection.consider
 
     def watched(step, paint, painter):
-        seen[step] = {name: value_of(variable) for name, variable in variable_names(painter).items()}
+        seen[step] = {name: value_of(variable) for name, variable in weight_names(painter).items()}
         for name, value in averages_of(trainer).items():  # what is scored is the moving average
             np.testing.assert_array_equal(seen[step][name], value)
         return consider(step, paint, painter)
@@ -116,7 +118,7 @@ def test_each_checkpoint_is_scored_and_the_best_is_handed_in(tiny, small_data, m
     for name, value in seen[4].items():
         np.testing.assert_array_equal(handed_in[name], value)
         np.testing.assert_array_equal(arrays[name], value)
-        np.testing.assert_array_equal(value_of(variable_names(trainer.painter)[name]), value)
+        np.testing.assert_array_equal(value_of(weight_names(trainer.engine.painter)[name]), value)
     assert any(np.abs(seen[6][name] - value).max() > 1e-7 for name, value in seen[4].items())
     said = [message for message in caplog.messages if "scores MiFID" in message]
     assert len(said) == 3 and "the best is step 4's 10.00" in said[-1]
@@ -137,11 +139,11 @@ def test_training_is_not_touched_by_what_is_scored(tiny, small_data, tmp_path, m
 
 def test_a_run_that_goes_on_remembers_the_best(tiny, small_data, monkeypatch):
     first = new_trainer(tiny(**SELECT), small_data)
-    first.total = 4
+    first.config = dataclasses.replace(first.config, epochs=1, steps_per_epoch=4)
     scripted(first, monkeypatch, [10.0, 20.0])
     first.fit()
     again = new_trainer(tiny(**SELECT), small_data)
-    assert (again.step, again.selection.best.step, again.selection.best.mifid) == (4, 2, 10.0)
+    assert (again.state.step, again.selection.best.step, again.selection.best.mifid) == (4, 2, 10.0)
     scripted(again, monkeypatch, [15.0])
     again.fit()
     assert [(row["step"], float(row["mifid"])) for row in rows_of(again.files)] == [
@@ -182,7 +184,7 @@ def test_the_best_of_a_run_whose_checkpoints_were_removed_is_not_handed_in(tiny,
     second = new_trainer(tiny(**SELECT), small_data)
     assert "it is of another run" in caplog.text
     second.fit()
-    live = variable_names(second.system.networks["photo_to_monet"])
+    live = weight_names(second.system.networks["photo_to_monet"])
     for name, array in read_arrays(second.files.generator).items():
         np.testing.assert_array_equal(array, value_of(live[name]))
 
@@ -199,7 +201,7 @@ def test_what_was_saved_and_not_scored_is_scored_when_the_run_goes_on(tiny, smal
     with pytest.raises(StopIteration):
         first.fit()
     again = new_trainer(tiny(**SELECT), small_data)
-    assert (again.step, again.selection.best.step) == (6, 2)
+    assert (again.state.step, again.selection.best.step) == (6, 2)
     scripted(again, monkeypatch, [10.0])
     again.fit()
     assert [row["step"] for row in rows_of(again.files)] == ["2", "4", "6"]
@@ -230,13 +232,13 @@ def test_without_weights_it_says_so_once_and_trains_on(tiny, small_data, monkeyp
     monkeypatch.delenv(VARIABLE)
     trainer = new_trainer(tiny(**SELECT), small_data)
     trainer.fit()
-    assert trainer.step == 6 and trainer.selection is None
+    assert trainer.state.step == 6 and trainer.selection is None
     said = [message for message in caplog.messages if "--select-by" in message]
     assert len(said) == 1
     assert "nothing is scored" in said[0] and "Download https://" in said[0]
-    live = trainer.system.networks["photo_to_monet"]
+    live = trainer.engine.system.networks["photo_to_monet"]
     handed_in = read_arrays(trainer.files.generator)
-    for name, variable in variable_names(live).items():
+    for name, variable in weight_names(live).items():
         np.testing.assert_array_equal(handed_in[name], value_of(variable))
 
 
@@ -249,7 +251,7 @@ def test_weights_of_another_network_are_refused_before_training(tiny, small_data
 
 def test_a_generator_that_paints_nothing_finite_has_no_score(tiny, small_data, caplog):
     trainer = new_trainer(tiny(**SELECT), small_data)
-    assert trainer.selection.consider(2, lambda images: images * np.nan, trainer.painter) == {}
+    assert trainer.selection.consider(2, lambda images: images * np.nan, trainer.engine.painter) == {}
     assert "Step 2 has no score. The generator paints NaN" in caplog.text
     assert trainer.selection.best is None
 
@@ -354,4 +356,4 @@ def test_a_kept_generator_that_is_none_is_refused(tiny, small_data, tmp_path):
     trainer = new_trainer(tiny(), small_data)
     (tmp_path / "best.npz").write_bytes(b"no")
     with pytest.raises(UserError, match="holds no generator that --select-by kept"):
-        restore_best(trainer.painter, str(tmp_path / "best.npz"))
+        restore_best(trainer.engine.painter, str(tmp_path / "best.npz"))

@@ -24,7 +24,7 @@ from monet.core.progress import Every
 from monet.data.pipeline import first_images
 from monet.data.records import read_examples
 from monet.data.validation import find_data
-from monet.gan.optimizers import copy_to_paint
+from monet.gan.optimizers import copy_averaged
 from monet.machine.devices import choose_strategy, devices_found
 from monet.networks.build import build_generator
 from monet.scoring.health import FIFTH, find_faults, measure_health
@@ -155,7 +155,7 @@ def judge(trainer: Trainer, job: Job) -> tuple[dict, dict]:
     back_paint = None
     if "monet_to_photo" in trainer.system.networks:
         back = build_generator(trainer.config, "monet_to_photo")
-        copy_to_paint(trainer.system.networks[back.name], trainer.system.optimizers[back.name], back)
+        copy_averaged(trainer.system.networks[back.name], trainer.system.optimizers[back.name], back)
         back_paint = make_painter(back, trainer.config.paint_margin)
     if back_paint:
         arrays["back"] = picture_of(in_parts(back_paint, painted[chosen]))

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from tpu_compiler.program import CORES, as_on_a_tpu, lifted_gradients, summed_gradients
 
 from monet.core.config import Config
-from monet.gan.optimizers import raw
+from monet.core.keras_compat import tf_variable
 from monet.gan.systems import SYSTEMS
 
 SIDE = 64  # pixels; enough for five halvings and a residual block

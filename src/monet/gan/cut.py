@@ -1,30 +1,32 @@
-"""Contrastive unpaired translation (CUT, Park et al. 2020): one generator and one discriminator, no way back."""
+"""Contrastive unpaired translation (CUT, Park et al. 2020): one generator, one discriminator, no cycle."""
 
 import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.config import Config
-from monet.gan.diffaugment import split_seed
-from monet.gan.discriminator import Discriminator, apply_apart, states_of
+from monet.core.random_numbers import named_seeds, split_seed, uniform
+from monet.gan.discriminator import Discriminator, collect_states
 from monet.gan.loss_scale import make_loss_scale
 from monet.gan.losses import patch_nce
 from monet.gan.optimizers import make_optimizer
 from monet.networks.build import build_generator
 from monet.networks.generators import encoder_layers
 from monet.networks.layers import normal_initializer
+from monet.networks.step_calls import call_each
 
 EMBEDDING = 256  # numbers that describe a place (paper)
+CUT_SEEDS = ("paint_photo", "paint_monet", "nce", "nce_identity", "fool", "monet")
 
 
 class UnitLength(keras.layers.Layer):
-    """Divides vectors by their length; those of zeros stay, with a finite gradient, which Keras 3's layer has not."""
+    """Divides vectors by their length. Zero vectors stay zero, with a finite gradient, unlike in Keras 3's layer."""
 
     def call(self, inputs):
         """`[…, channels]` to the same shape."""
         return tf.math.l2_normalize(inputs, axis=-1)
 
     def compute_output_shape(self, input_shape):
-        """That of the input."""
+        """The shape of the input."""
         return input_shape
 
 
@@ -32,7 +34,7 @@ def projection_network(widths: list[int], name: str) -> keras.Model:
     """A two-layer perceptron for each layer that is compared.
 
     Args:
-        widths: channels of the layers' features.
+        widths: channels of each layer's features.
         name: the model's name.
 
     Returns:
@@ -51,7 +53,7 @@ def projection_network(widths: list[int], name: str) -> keras.Model:
 
 
 class Cut:
-    """The generator, the discriminator and the projection, and how one batch teaches them.
+    """The generator, the discriminator and the projection of CUT.
 
     The attributes are those of `CycleGan`; there is no `monet_to_photo`.
     """
@@ -60,25 +62,83 @@ class Cut:
         """Builds the players.
 
         Raises:
-            UserError: for names or sizes that no network has.
+            UserError: for an unknown name, or a size that a network cannot take.
         """
         self.config = config
         generator = build_generator(config, "photo_to_monet")
         self.discriminator = Discriminator(config, "monet_discriminator")
         layers = [generator.get_layer(name).output for name in encoder_layers(config)]
-        self.encoder = keras.Model(generator.inputs[0], layers)  # drops nothing, and so needs no seed
+        self.encoder = keras.Model(generator.inputs[0], layers)  # without dropout, so it needs no seed
         self.painting_encoder = keras.Model(generator.inputs, [generator.output, *layers])
         self.networks = {"photo_to_monet": generator, "monet_discriminator": self.discriminator.network,
                          "projection": projection_network([layer.shape[-1] for layer in layers], "projection")}
         self.optimizers = {name: make_optimizer(config, network, average=name == "photo_to_monet")
                            for name, network in self.networks.items()}
-        self.loss_scale = make_loss_scale()
-        self.states = states_of({"monet_discriminator": self.discriminator}, self.loss_scale)
+        self.loss_scale = make_loss_scale(config)
+        self.states = collect_states({"monet_discriminator": self.discriminator}, self.loss_scale)
         contrasts = ("nce", "nce_identity") if config.nce_identity else ("nce",)
         self.loss_names = (*contrasts, "photo_to_monet", "monet_discriminator")
 
-    def embedded(self, features: list[tf.Tensor], places: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The embeddings of some places of each layer.
+    def losses_and_gradients(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0,
+                             share: float = 1.0):
+        """Losses of all players on one batch, and their gradients; arguments and result as `CycleGan`'s.
+
+        As in the paper's code, the contrastive losses on photos and on paintings are averaged. Nothing here depends on
+        `progress`.
+        """
+        seeds = named_seeds(seed, CUT_SEEDS)
+        generator, projection = self.networks["photo_to_monet"], self.networks["projection"]
+        with tf.GradientTape() as tape:
+            # The generator paints, and keeps what its encoder saw.
+            fake, photo_features, same, monet_features = self.paint(photo, monet, seeds)
+            # What is painted at a place must show what was there; the discriminator judges.
+            weight = self.config.nce_weight / (2 if self.config.nce_identity else 1)
+            losses = {"nce": weight * self.nce_loss(photo_features, fake, seeds["nce"])}
+            if self.config.nce_identity:
+                losses["nce_identity"] = weight * self.nce_loss(monet_features, same, seeds["nce_identity"])
+            losses["photo_to_monet"] = self.discriminator.generator_loss(fake, seeds["fool"])
+            total = share * tf.add_n(list(losses.values()))
+        # The gradients are taken: of generator and projection, then of the discriminator.
+        found = tape.gradient(total, [generator.trainable_variables, projection.trainable_variables])
+        gradients = dict(zip(("photo_to_monet", "projection"), found, strict=True))
+        name = "monet_discriminator"
+        losses[name], gradients[name] = self.discriminator.loss_and_gradients(monet, fake, seeds["monet"], share)
+        return losses, gradients
+
+    def paint(self, photo: tf.Tensor, monet: tf.Tensor, seeds: dict) -> tuple:
+        """Paints photos, and with `nce_identity` paintings: (fake, photo's features, same, monet's features)."""
+        batches = [photo, monet] if self.config.nce_identity else [photo]
+        own_seeds = iter((seeds["paint_photo"], seeds["paint_monet"]))
+        (fake, *photo_features), *rest = call_each(
+            lambda images: self.painting_encoder([images, next(own_seeds)], training=True), batches, self.config)
+        same, *monet_features = rest[0] if rest else (None,)
+        return fake, photo_features, same, monet_features
+
+    def nce_loss(self, sources: list[tf.Tensor], painted: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """The mean PatchNCE over layers, places and images.
+
+        Args:
+            sources: the layers' features of the source images.
+            painted: what was painted from them, `[batch, height, width, 3]`.
+            seed: int32 `[2]`, for the places.
+        """
+        places = self.draw_places(sources, seed)
+        results = self.encoder(painted, training=True)
+        keys, queries = self.embed(sources, places), self.embed(results, places)
+        losses = [patch_nce(query, key, self.config.nce_temperature)
+                  for query, key in zip(queries, keys, strict=True)]
+        return tf.add_n(losses) / len(losses)
+
+    def draw_places(self, layers: list[tf.Tensor], seed: tf.Tensor) -> list[tf.Tensor]:
+        """Positions to compare in each layer, `nce_patches` without repetition, or all if the layer has fewer."""
+        drawn = []
+        for layer, own_seed in zip(layers, split_seed(seed, len(layers)), strict=True):
+            order = tf.argsort(uniform([layer.shape[1] * layer.shape[2]], own_seed))
+            drawn.append(order[:self.config.nce_patches])
+        return drawn
+
+    def embed(self, features: list[tf.Tensor], places: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Embeds some places of each layer.
 
         Args:
             features: `[batch, height, width, channels]` a layer.
@@ -93,51 +153,3 @@ class Cut:
             flat = tf.reshape(layer, [batch, height * width, channels])
             chosen.append(tf.cast(tf.gather(flat, positions, axis=1), tf.float32))
         return self.networks["projection"](chosen, training=True)
-
-    def drawn_places(self, layers: list[tf.Tensor], seed: tf.Tensor) -> list[tf.Tensor]:
-        """Positions to compare in each layer, without repetition: all of them if there are no more than asked for."""
-        drawn = []
-        for layer, own_seed in zip(layers, split_seed(seed, len(layers)), strict=True):
-            order = tf.argsort(tf.random.stateless_uniform([layer.shape[1] * layer.shape[2]], own_seed))
-            drawn.append(order[:self.config.nce_patches])
-        return drawn
-
-    def nce_loss(self, sources: list[tf.Tensor], painted: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """The mean PatchNCE over layers, places and images: what is painted at a place must show what was there.
-
-        Args:
-            sources: the layers' features of the source images.
-            painted: what was painted from them, `[batch, height, width, 3]`.
-            seed: int32 `[2]`, for the places.
-        """
-        places = self.drawn_places(sources, seed)
-        results = self.encoder(painted, training=True)
-        keys, queries = self.embedded(sources, places), self.embedded(results, places)
-        losses = [patch_nce(query, key, self.config.nce_temperature)
-                  for query, key in zip(queries, keys, strict=True)]
-        return tf.add_n(losses) / len(losses)
-
-    def losses_and_gradients(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0,
-                             share: float = 1.0):
-        """Losses of all players on one batch, and their gradients; arguments and result as `CycleGan`'s.
-
-        As in the paper's code, the contrastive losses on photos and on paintings are averaged. Nothing here changes
-        with `progress`.
-        """
-        generator, projection = self.networks["photo_to_monet"], self.networks["projection"]
-        seeds = iter(split_seed(seed, 6))
-        with tf.GradientTape() as tape:
-            batches = [photo, monet] if self.config.nce_identity else [photo]
-            seen = apply_apart(lambda images: self.painting_encoder([images, next(seeds)], training=True), batches,
-                               self.config)
-            weight = self.config.nce_weight / len(batches)
-            losses = {name: weight * self.nce_loss(layers, painted, next(seeds))
-                      for name, (painted, *layers) in zip(("nce", "nce_identity"), seen, strict=False)}
-            fake = seen[0][0]
-            losses["photo_to_monet"] = self.discriminator.fooling_loss(fake, next(seeds))
-            total = share * tf.add_n(list(losses.values()))
-        found = tape.gradient(total, [generator.trainable_variables, projection.trainable_variables])
-        gradients = dict(zip(("photo_to_monet", "projection"), found, strict=True))
-        name = "monet_discriminator"
-        losses[name], gradients[name] = self.discriminator.loss_and_gradients(monet, fake, next(seeds), share)
-        return losses, gradients

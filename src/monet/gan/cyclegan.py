@@ -1,117 +1,112 @@
-"""CycleGAN (Zhu et al. 2017): two generators, two discriminators, their optimizers, and one training step."""
+"""CycleGAN (Zhu et al. 2017): two generators, two discriminators, and what one batch teaches them."""
 
 import tensorflow as tf
 
 from monet.core.config import Config, pick
-from monet.gan.diffaugment import split_seed
-from monet.gan.discriminator import Discriminator, apply_apart, states_of
+from monet.core.random_numbers import named_seeds
+from monet.gan.discriminator import Discriminator, collect_states
 from monet.gan.loss_scale import make_loss_scale
 from monet.gan.losses import DISTANCES
 from monet.gan.optimizers import make_optimizer
-from monet.gan.shared_gradients import Calls, tapped
 from monet.networks.build import build_generator
-from monet.networks.space_to_depth import MOST_TOGETHER, fold, image_tile
+from monet.networks.step_calls import StepGenerator, gradients_of
+
+SEEDS = ("to_monet", "to_photo", "back_to_photo", "back_to_monet", "fool_monet", "fool_photo", "monet", "photo")
 
 
 class CycleGan:
-    """The four players and how one batch teaches them. Build it inside the scope of the strategy that trains it.
+    """The four players of CycleGAN. Build it inside the scope of the strategy that trains it.
 
-    Every system offers these attributes to the trainer:
+    Every system offers these attributes to the engine:
 
     Attributes:
         networks: models by name; `photo_to_monet` is the one that paints.
         optimizers: one for each network, by the same name, with all its variables built.
-        states: what players remember beside their weights, dicts of variables by name: see `states_of`.
-        loss_scale: of float16, or None.
-        loss_names: of the losses that a step returns.
+        states: what players remember besides their weights: dicts of variables by name (see `collect_states`).
+        loss_scale: for float16; None for other precisions.
+        loss_names: of the losses that a step returns, in order.
     """
 
     def __init__(self, config: Config):
         """Builds the players.
 
         Raises:
-            UserError: for names or sizes that no network has.
+            UserError: for an unknown name, or a size that a network cannot take.
         """
-        self.config, self.tile = config, image_tile(config)
+        self.config = config
         self.distance = pick(DISTANCES, config.cycle_loss, "cycle_loss")
         generators = {name: build_generator(config, name) for name in ("photo_to_monet", "monet_to_photo")}
+        self.generators = {name: StepGenerator(network, config) for name, network in generators.items()}
         self.discriminators = {side: Discriminator(config, f"{side}_discriminator") for side in ("monet", "photo")}
-        self.networks = generators | {f"{side}_discriminator": discriminator.network
-                                      for side, discriminator in self.discriminators.items()}
-        self.tapped = {name: tapped(generator) for name, generator in generators.items()}
+        judges = {f"{side}_discriminator": judge for side, judge in self.discriminators.items()}
+        self.networks = generators | {name: judge.network for name, judge in judges.items()}
         self.optimizers = {name: make_optimizer(config, network, average=name in generators)
                            for name, network in self.networks.items()}
-        self.loss_scale = make_loss_scale()
-        self.states = states_of({f"{side}_discriminator": discriminator
-                                 for side, discriminator in self.discriminators.items()}, self.loss_scale)
+        self.loss_scale = make_loss_scale(config)
+        self.states = collect_states(judges, self.loss_scale)
         self.loss_names = ("cycle", "identity", *self.networks)
 
     def losses_and_gradients(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0,
                              share: float = 1.0):
         """Losses of all players on one batch, and their gradients.
 
-        One tape serves both generators: neither's own losses depend on the other's weights except through the cycle,
-        which is in both sums, so the gradient of the total is each one's own. Pictures that meet the same weights go
-        through them in one call where normalization keeps them apart and a TPU's chip holds them, and the generators'
-        large kernels get their gradients of all calls at once. A test compares all this with the straightforward form.
+        One tape serves both generators: what one generator's loss owes to the other is the cycle loss, which is in
+        both sums, so the gradient of the total is each generator's own.
 
         Args:
-            photo: float32 `[batch, height, width, 3]` in [-1, 1].
+            photo: float32 `[batch, height, width, 3]` in [-1, 1]; with space to depth, in tiles.
             monet: the same for paintings.
-            seed: int32 `[2]`, of all that is random.
+            seed: int32 `[2]`, for everything that is random.
             progress: the part of the run that is over, 0 to 1.
-            share: what the gradients are scaled by: this batch's share of the global one.
+            share: factor on the gradients: this batch's share of the global batch.
 
         Returns:
-            `(losses, gradients)`: float32 scalars by name, unscaled, and lists of tensors by network name, in the
-            order of its trainable variables.
+            `(losses, gradients)`: float32 scalars by name, not scaled by `share`; and lists of tensors by network
+            name, in the order of its trainable variables.
         """
-        photo, monet = (fold(pictures, self.tile) for pictures in (photo, monet))
-        calls = {name: Calls(self.networks[name], network) for name, network in self.tapped.items()}
-        to_monet, to_photo = calls["photo_to_monet"], calls["monet_to_photo"]
-        seeds = split_seed(seed, 10)
-        painting, judging = iter(seeds[:6]), iter(seeds[6:])  # no judge's draw may depend on how many calls paint
-
-        def paint(generator, *batches):
-            def call(images):
-                return generator([images, next(painting)])
-
-            if self.tile > 1 and len(batches) * photo.shape[0] > MOST_TOGETHER:
-                return [call(images) for images in batches]
-            return apply_apart(call, batches, self.config)
-
+        seeds = named_seeds(seed, SEEDS)
+        to_monet, to_photo = (generator.new_step() for generator in self.generators.values())
         with tf.GradientTape() as tape:
-            fake_monet, same_monet = paint(to_monet, photo, monet)
-            fake_photo, same_photo = paint(to_photo, monet, photo)
-            [cycled_photo], [cycled_monet] = paint(to_photo, fake_monet), paint(to_monet, fake_photo)
+            # The generators paint: across, back again, and what should stay as it is.
+            fake_monet, same_monet = to_monet(photo, monet, seed=seeds["to_monet"])
+            fake_photo, same_photo = to_photo(monet, photo, seed=seeds["to_photo"])
+            cycled_photo = to_photo(fake_monet, seed=seeds["back_to_photo"])
+            cycled_monet = to_monet(fake_photo, seed=seeds["back_to_monet"])
+            # The discriminators judge, and the losses are summed.
             losses = {
                 "cycle": self.config.cycle_weight * (self.cycle_distance("photo", photo, cycled_photo, progress)
                                                      + self.cycle_distance("monet", monet, cycled_monet, progress)),
-                "identity": self.config.identity_weight * (self.distance(photo, same_photo)
-                                                           + self.distance(monet, same_monet)),
-                "photo_to_monet": self.discriminators["monet"].fooling_loss(fake_monet, next(judging)),
-                "monet_to_photo": self.discriminators["photo"].fooling_loss(fake_photo, next(judging)),
+                "identity": self.config.identity_weight * (self.distance(monet, same_monet)
+                                                           + self.distance(photo, same_photo)),
+                "photo_to_monet": self.discriminators["monet"].generator_loss(fake_monet, seeds["fool_monet"]),
+                "monet_to_photo": self.discriminators["photo"].generator_loss(fake_photo, seeds["fool_photo"]),
             }
-            # What falls over the run falls here only: a history of falling weights would say nothing of the errors.
-            weights = {name: 1.0 - self.config.cycle_fall * progress for name in ("cycle", "identity")}
-            total = share * tf.add_n([weights.get(name, 1.0) * loss for name, loss in losses.items()])
-        found = tape.gradient(total, {name: generator.sources() for name, generator in calls.items()})
-        gradients = {name: generator.gradients(found[name]) for name, generator in calls.items()}
+            total = share * tf.add_n([self.weight(name, progress) * loss for name, loss in losses.items()])
+        # The gradients are taken: of the generators, then of each discriminator.
+        gradients = dict(zip(self.generators, gradients_of(tape, total, [to_monet, to_photo]), strict=True))
         for side, real, fake in (("monet", monet, fake_monet), ("photo", photo, fake_photo)):
-            found = self.discriminators[side].loss_and_gradients(real, fake, next(judging), share)
-            losses[f"{side}_discriminator"], gradients[f"{side}_discriminator"] = found
+            name = f"{side}_discriminator"
+            losses[name], gradients[name] = self.discriminators[side].loss_and_gradients(
+                real, fake, seeds[side], share)
         return losses, gradients
 
-    def cycle_distance(self, side: str, images: tf.Tensor, cycled: tf.Tensor, progress: float) -> tf.Tensor:
-        """How far images are from what came back of them, the later the more in the eyes of their discriminator.
+    def weight(self, name: str, progress: float) -> float:
+        """The factor on a loss at this point of the run: `cycle_fall` lets the cycle and the identity loss fade.
 
-        By features as in Wang & Lin, "CycleGAN with Better Cycles" (2018).
+        It acts on the total only. A logged loss that fades would say nothing about the error.
+        """
+        return 1.0 - self.config.cycle_fall * progress if name in ("cycle", "identity") else 1.0
+
+    def cycle_distance(self, side: str, images: tf.Tensor, cycled: tf.Tensor, progress: float) -> tf.Tensor:
+        """The distance between images and what came back of them, a float32 scalar.
+
+        With `feature_cycle`, a part that grows over the run is measured on the discriminator's features instead of on
+        pixels (Wang & Lin 2018, "CycleGAN with Better Cycles").
         """
         pixels = self.distance(images, cycled)
         if not self.config.feature_cycle:
             return pixels
-        features = self.discriminators[side].features
         part = self.config.feature_cycle * progress
-        seen = self.distance(tf.cast(features(images, training=True), tf.float32),
-                             tf.cast(features(cycled, training=True), tf.float32))
-        return (1.0 - part) * pixels + part * seen
+        discriminator = self.discriminators[side]
+        features = self.distance(discriminator.features(images), discriminator.features(cycled))
+        return (1.0 - part) * pixels + part * features

@@ -1,8 +1,8 @@
-"""DiffAugment (Zhao et al. 2020): what a discriminator sees, changed at random and differentiably.
+"""DiffAugment (Zhao et al. 2020): random, differentiable changes of what a discriminator sees.
 
-A discriminator that has seen 300 paintings a thousand times knows them by heart; if it sees each of them, and each
-fake, in another light and place every time, it must judge what they have in common. Static shapes, no gathers: all of
-it compiles for a TPU.
+A discriminator that has seen 300 paintings a thousand times knows them by heart. If it sees each of them, and each
+fake, in another light and place every time, it must judge what they have in common. Shapes are static and nothing is
+gathered, so all of it compiles for a TPU.
 """
 
 from collections.abc import Callable
@@ -10,25 +10,21 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from monet.core.config import Config, pick
+from monet.core.random_numbers import split_seed, uniform
 
-SHIFTED = 1 / 8  # most of a side that `translated` shifts by (paper)
-CUT_OUT = 1 / 2  # of a side that `cut_out` blanks (paper)
-
-
-def split_seed(seed: tf.Tensor, count: int) -> list[tf.Tensor]:
-    """`count` independent seeds, each int32 `[2]`, from one."""
-    return tf.unstack(tf.random.experimental.stateless_split(seed, count)) if count else []
+MOST_SHIFT = 1 / 8  # of a side (paper)
+HOLE = 1 / 2  # of a side that `cut_out` blanks (paper)
 
 
 def per_image(images: tf.Tensor, seed: tf.Tensor, count: int) -> list[tf.Tensor]:
     """`count` random numbers for each image, each `[batch, 1, 1, 1]` in [0, 1).
 
-    Drawn at once: written out for a compiler, a draw is hundreds of operations.
+    They are one draw: to a compiler, each draw is hundreds of operations.
     """
-    return tf.unstack(tf.random.stateless_uniform([count, tf.shape(images)[0], 1, 1, 1], seed))
+    return tf.unstack(uniform([count, tf.shape(images)[0], 1, 1, 1], seed))
 
 
-def recolored(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def recolor(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Brightness plus -0.5 to 0.5, saturation times 0 to 2, contrast times 0.5 to 1.5 (paper)."""
     brightness, saturation, contrast = per_image(images, seed, 3)
     images += brightness - 0.5
@@ -38,13 +34,13 @@ def recolored(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return (images - mean) * (contrast + 0.5) + mean
 
 
-def translated(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Shifted by whole pixels, up to `SHIFTED` of a side, rounded, in each direction; 0 moves in from the edge.
+def translate(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Shifts by whole pixels, up to `MOST_SHIFT` of a side in each direction; zeros move in from the edge.
 
-    Written as products with matrices of zeros and ones, which a TPU multiplies faster than it gathers.
+    The shifts are products with matrices of zeros and ones, which a TPU multiplies faster than it gathers.
     """
     def shift_matrices(size: int, draws: tf.Tensor) -> tf.Tensor:
-        most = int(size * SHIFTED + 0.5)
+        most = int(size * MOST_SHIFT + 0.5)
         shifts = tf.cast(draws[:, 0] * (2 * most + 1), tf.int32) - most
         sources = tf.range(size)[None, :, None] + shifts
         return tf.cast(tf.equal(sources, tf.range(size)[None, None, :]), images.dtype)
@@ -55,10 +51,10 @@ def translated(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def cut_out(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """With a box of `CUT_OUT` of each side, its middle anywhere in the image, set to 0."""
+    """Sets a box of `HOLE` of each side to 0; its centre is anywhere in the image."""
     def inside(size: int, draws: tf.Tensor) -> tf.Tensor:
         middle = tf.cast(draws[:, 0, 0] * size, tf.int32)
-        half = int(size * CUT_OUT) // 2
+        half = int(size * HOLE) // 2
         pixels = tf.range(size)[None]
         return tf.logical_and(pixels >= middle - half, pixels < middle + half)
 
@@ -67,25 +63,25 @@ def cut_out(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.where(hole[..., None], tf.zeros_like(images), images)
 
 
-AUGMENTATIONS = {"color": recolored, "translation": translated, "cutout": cut_out}
+AUGMENTATIONS = {"color": recolor, "translation": translate, "cutout": cut_out}
 
 
 def make_augmentation(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """What `config.diffaugment` names, in its order, as one function.
+    """The augmentations that `config.diffaugment` names, in its order, as one function.
 
     Returns:
         A function from images, float32 `[batch, height, width, 3]` of a known height and width, and an int32 seed
         `[2]` to the same shape. Every image is changed by numbers of its own.
 
     Raises:
-        UserError: for a name that there is not.
+        UserError: for an unknown name.
     """
     names = [name.strip() for name in config.diffaugment.split(",") if name.strip()]
     parts = [pick(AUGMENTATIONS, name, "diffaugment") for name in names]
 
-    def augmented(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         for part, own_seed in zip(parts, split_seed(seed, len(parts)), strict=True):
             images = part(images, own_seed)
         return images
 
-    return augmented
+    return augment

@@ -1,4 +1,4 @@
-"""What the players of every system share: optimizers and their rate, discriminators and what they are shown."""
+"""A discriminator as a player: its network, what it is shown, and its losses."""
 
 import dataclasses
 
@@ -6,102 +6,95 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.config import Config, pick
-from monet.gan.diffaugment import make_augmentation, split_seed
+from monet.core.random_numbers import named_seeds
+from monet.gan.diffaugment import make_augmentation
 from monet.gan.image_pool import ImagePool
 from monet.gan.loss_scale import LossScale
 from monet.gan.losses import ADVERSARIAL_LOSSES, AdversarialLoss
 from monet.networks.build import build_discriminator
 from monet.networks.discriminators import FEATURES
-from monet.networks.space_to_depth import fold, image_tile, inner_ends, unfold
+from monet.networks.space_to_depth import on_pixels
+from monet.networks.tiled_layers import tiled_ends
 
-# The losses of `two_objective`'s heads, as in the public kernel that it comes from.
-HEADS = ("hinge", "bce")
+TWO_OBJECTIVES = ("hinge", "bce")  # losses of the heads of `two_objective`, as in the public kernel it comes from
 
 
-def apply_apart(network, batches: list[tf.Tensor], config: Config) -> list:
-    """`network(batch)` of each of `batches`, in one call where that is the same: it halves the graph.
+def adversarial_losses(config: Config, two_heads: bool) -> list[AdversarialLoss]:
+    """The adversarial loss of each of the discriminator's heads; `discriminator_loss` replaces the discriminator's
+    side of it.
 
-    With batch normalization it is not: images of one call see each other.
+    Raises:
+        UserError: for an unknown loss.
     """
-    if config.norm == "batch":
-        return [network(batch) for batch in batches]
-    outputs = network(tf.concat(batches, 0) if len(batches) > 1 else batches[0])
-    parts = [tf.split(output, len(batches)) for output in tf.nest.flatten(outputs)]
-    return [tf.nest.pack_sequence_as(outputs, part) for part in zip(*parts, strict=True)]
+    losses = [pick(ADVERSARIAL_LOSSES, name, "adversarial_loss")
+              for name in (TWO_OBJECTIVES if two_heads else (config.adversarial_loss,))]
+    if not config.discriminator_loss:
+        return losses
+    own = pick(ADVERSARIAL_LOSSES, config.discriminator_loss, "discriminator_loss")
+    return [AdversarialLoss(loss.generator, own.discriminator) for loss in losses]
 
 
 class Discriminator:
-    """One discriminator as a player: its network, what it is shown, and its losses.
+    """One discriminator. DiffAugment and the two objectives are for the one named `monet_discriminator`.
 
     Attributes:
         network: the Keras model.
-        judge: the same, of pictures in tiles if it folds them; all losses are of such pictures.
-        features: what `judge` makes of them before the last convolution.
-        state: what it remembers between steps beside its weights, variables by name.
+        pool: past fakes, or None.
+        state: what it remembers between steps besides its weights, variables by name.
     """
 
     def __init__(self, config: Config, name: str):
-        """Builds the network `name`; `monet_discriminator` is the one that DiffAugment and two objectives are for.
+        """Builds the network `name`.
 
         Raises:
-            UserError: for a network, a loss or an augmentation that there is not.
+            UserError: for an unknown network, loss or augmentation.
         """
         self.config = config
         of_monet = name == "monet_discriminator"
-        two = config.discriminator == "two_objective"
-        self.network = build_discriminator(config, name, "patch" if two and not of_monet else config.discriminator)
-        names = HEADS if two and of_monet else (config.adversarial_loss,)
-        self.losses = [mixed_loss(head, config.discriminator_loss) for head in names]
+        two_heads = of_monet and config.discriminator == "two_objective"
+        plain = "patch" if config.discriminator == "two_objective" else config.discriminator
+        self.network = build_discriminator(config, name, config.discriminator if two_heads else plain)
+        self.losses = adversarial_losses(config, two_heads)
         augmentations = config.diffaugment if of_monet else ""
-        self.augmented = make_augmentation(dataclasses.replace(config, diffaugment=augmentations))
-        self.augments = bool(augmentations)
+        self.augment = make_augmentation(dataclasses.replace(config, diffaugment=augmentations))
+        if augmentations:
+            self.augment = on_pixels(self.augment, config)
         self.pool = ImagePool(config) if config.image_pool else None
-        self.tile = image_tile(config)
-        inputs, outputs = inner_ends(self.network)
-        self.judge = keras.Model(inputs, outputs)
-        self.features = keras.Model(inputs, self.network.get_layer(FEATURES).output)
+        self.exchange = on_pixels(self.pool.exchange, config) if self.pool else lambda fakes, seed: fakes
         self.state = {"pool/images": self.pool.images, "pool/count": self.pool.count} if self.pool else {}
+        inputs, outputs = tiled_ends(self.network)
+        self.judge = keras.Model(inputs, outputs)
+        self.features_model = keras.Model(inputs, self.network.get_layer(FEATURES).output)
 
-    def shown(self, pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """What is judged of `pictures`."""
-        return fold(self.augmented(unfold(pictures, self.tile), seed), self.tile) if self.augments else pictures
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        """What the network makes of `images` before its last convolution, float32."""
+        return tf.cast(self.features_model(images, training=True), tf.float32)
 
-    def fooling_loss(self, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def generator_loss(self, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The generator's adversarial loss on `fake` images, the mean over heads: a float32 scalar."""
-        heads = tf.nest.flatten(self.judge(self.shown(fake, seed), training=True))
+        heads = tf.nest.flatten(self.judge(self.augment(fake, seed), training=True))
         return tf.add_n([loss.generator(logits) for loss, logits in zip(self.losses, heads, strict=True)]) / len(heads)
 
     def loss_and_gradients(self, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor, share: float):
         """The discriminator's loss on two batches of images, the mean over heads, and `share` times its gradients."""
-        fake = tf.stop_gradient(fake)
-        of_pool, *own_seeds = split_seed(seed, 3)
-        if self.pool:
-            fake = fold(self.pool.swapped(unfold(fake, self.tile), of_pool), self.tile)
-        batches = list(map(self.shown, (real, fake), own_seeds))
+        seeds = named_seeds(seed, ("pool", "real", "fake"))
+        fake = self.exchange(tf.stop_gradient(fake), seeds["pool"])
+        shown = [self.augment(real, seeds["real"]), self.augment(fake, seeds["fake"])]
         with tf.GradientTape() as tape:
-            judged = apply_apart(lambda images: self.judge(images, training=True), batches, self.config)
-            real_heads, fake_heads = (tf.nest.flatten(heads) for heads in judged)
-            losses = [loss.discriminator(*pair)
-                      for loss, *pair in zip(self.losses, real_heads, fake_heads, strict=True)]
+            real_heads, fake_heads = (tf.nest.flatten(self.judge(images, training=True)) for images in shown)
+            losses = [loss.discriminator(real_logits, fake_logits) for loss, real_logits, fake_logits
+                      in zip(self.losses, real_heads, fake_heads, strict=True)]
             loss = self.config.discriminator_weight * tf.add_n(losses) / len(losses)
             scaled = share * loss
         return loss, tape.gradient(scaled, self.network.trainable_variables)
 
 
-def mixed_loss(name: str, discriminators: str) -> AdversarialLoss:
-    """The loss `name`, but with the discriminators' side of the loss `discriminators`, if that is not empty."""
-    loss = pick(ADVERSARIAL_LOSSES, name, "adversarial_loss")
-    if not discriminators:
-        return loss
-    return AdversarialLoss(loss.generator, pick(ADVERSARIAL_LOSSES, discriminators, "discriminator_loss").discriminator)
-
-
-def states_of(discriminators: dict, loss_scale: LossScale | None) -> dict:
-    """What players remember beside their weights, dicts of variables by name.
+def collect_states(discriminators: dict[str, Discriminator], loss_scale: LossScale | None) -> dict:
+    """What players remember besides their weights: dicts of variables by name, by player.
 
     Args:
-        discriminators: each `Discriminator` by its network's name.
-        loss_scale: of `make_loss_scale`.
+        discriminators: by their networks' names.
+        loss_scale: from `make_loss_scale`.
     """
     states = {name: discriminator.state for name, discriminator in discriminators.items()}
     return states | ({"loss_scale": loss_scale.state} if loss_scale else {})

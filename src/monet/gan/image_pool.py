@@ -1,38 +1,36 @@
-"""Past fakes for a discriminator."""
+"""A pool of past fakes, which a discriminator sees beside new ones."""
 
 import tensorflow as tf
 
 from monet.core.config import Config
-from monet.core.errors import UserError
+from monet.core.random_numbers import uniform
 
 
 class ImagePool:
-    """Past fakes (Shrivastava et al. 2017): half of what a discriminator is shown are fakes of earlier steps.
+    """Past fakes (Shrivastava et al. 2017): half of the fakes that a discriminator sees come from earlier steps.
 
-    Each device has a pool of its own. Positions are drawn from the step's seed; both variables belong to the checkpoint
-    (of several devices' pools, the first's).
+    Each device has a pool of its own. Places are drawn from the step's seed. Both variables belong to the checkpoint;
+    of several devices' pools, the first's is saved.
+
+    Attributes:
+        images: float32 `[image_pool, height, width, 3]`.
+        count: images in the pool so far, int64.
     """
 
     def __init__(self, config: Config):
-        """An empty pool of `config.image_pool` images.
-
-        Raises:
-            UserError: if a batch does not fit into it.
-        """
+        """An empty pool of `config.image_pool` images; one device's batch must fit into it."""
         self.size = config.image_pool
-        batch = config.batch_size // tf.distribute.get_strategy().num_replicas_in_sync
-        if self.size < batch:
-            raise UserError(f"--image-pool {self.size} is smaller than a device's batch of {batch} (--batch-size "
-                            f"{config.batch_size}), which must fit into it. Give a larger pool, or 0 for none.")
-        side = config.image_size
         options = {"trainable": False, "synchronization": tf.VariableSynchronization.ON_READ,
                    "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
-        self.images = tf.Variable(tf.zeros([self.size, side, side, 3]), name="pool_images", **options)
+        empty = tf.zeros([self.size, config.image_size, config.image_size, 3])
+        self.images = tf.Variable(empty, name="pool_images", **options)
         self.count = tf.Variable(0, dtype=tf.int64, name="pool_count", **options)
 
-    def swapped(self, fakes: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Puts fakes into the pool and returns as many to show: each the new one or, once the pool is full, as likely
-        an old one whose place it takes.
+    def exchange(self, fakes: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Puts fakes into the pool and returns as many images to show.
+
+        While the pool fills, each fake is stored and shown. Once it is full, each fake is either shown or, with a
+        chance of a half, takes the place of an old image, which is shown instead.
 
         Args:
             fakes: float32 `[batch, height, width, 3]`; the batch is at most the pool's size.
@@ -40,7 +38,7 @@ class ImagePool:
         """
         batch = fakes.shape[0]
         filling = self.count < self.size
-        order, chance = tf.split(tf.random.stateless_uniform([self.size + batch], seed), [self.size, batch])
+        order, chance = tf.split(uniform([self.size + batch], seed), [self.size, batch])
         shuffled = tf.argsort(order)[:batch]
         in_order = tf.cast((self.count + tf.range(batch, dtype=tf.int64)) % self.size, tf.int32)
         places = tf.where(filling, in_order, shuffled)

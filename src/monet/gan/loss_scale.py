@@ -1,17 +1,18 @@
-"""Loss scaling, which float16 needs."""
+"""Loss scaling, without which float16 gradients become 0."""
 
 import tensorflow as tf
-from tensorflow import keras
 
-# Of the loss scale, as in Keras: where it begins, and the steps without an overflow after which it doubles.
-FIRST_SCALE, DOUBLED_AFTER = 2.0**15, 2000
+from monet.core.config import Config
+
+FIRST_SCALE, DOUBLED_AFTER = 2.0**15, 2000  # the first scale, and the good steps after which it doubles (Keras's)
 
 
 class LossScale:
-    """Dynamic loss scaling (Micikevicius et al. 2018), without which float16 gradients become 0.
+    """Dynamic loss scaling (Micikevicius et al. 2018).
 
-    Losses are multiplied by a power of two before the gradients are taken, and these divided by it. Gradients that are
-    not finite count as 0 for this step, on all devices, and halve the scale; `DOUBLED_AFTER` good steps double it.
+    Losses are multiplied by a power of two before the gradients are taken, and the gradients divided by it. If a
+    gradient of any device is not finite, all gradients of this step count as 0 and the scale is halved;
+    `DOUBLED_AFTER` good steps double it.
 
     Attributes:
         scale: the present factor, float32.
@@ -19,19 +20,19 @@ class LossScale:
     """
 
     def __init__(self):
-        """Begins at `FIRST_SCALE`."""
+        """Starts at `FIRST_SCALE`."""
         options = {"trainable": False, "synchronization": tf.VariableSynchronization.ON_READ,
-                   "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}  # all devices come to the same
+                   "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}  # all devices arrive at the same value
         self.scale = tf.Variable(FIRST_SCALE, name="loss_scale", **options)
         self.good_steps = tf.Variable(0, dtype=tf.int64, name="good_steps", **options)
         self.state = {"scale": self.scale, "good_steps": self.good_steps}
 
-    def unscaled(self, gradients: dict) -> dict:
-        """The gradients of losses that were multiplied by `scale`, and the scale adjusted for the next step."""
+    def unscale(self, gradients: dict) -> dict:
+        """Divides gradients of scaled losses by `scale`, and adjusts the scale for the next step."""
         context = tf.distribute.get_replica_context()
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in tf.nest.flatten(gradients)])
-        devices = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(finite, tf.float32))
-        good = devices > context.num_replicas_in_sync - 0.5
+        good_devices = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(finite, tf.float32))
+        good = good_devices > context.num_replicas_in_sync - 0.5
         factor = tf.where(good, 1.0 / self.scale, 0.0)
         result = tf.nest.map_structure(
             lambda gradient: tf.where(good, gradient * factor, tf.zeros_like(gradient)), gradients)
@@ -43,6 +44,6 @@ class LossScale:
         return result
 
 
-def make_loss_scale() -> LossScale | None:
-    """What the present precision needs: a loss scale in float16, whose smallest number is 6e-8, else none."""
-    return LossScale() if keras.mixed_precision.global_policy().compute_dtype == "float16" else None
+def make_loss_scale(config: Config) -> LossScale | None:
+    """A loss scale if the config's precision is float16, whose smallest number is 6e-8; else None."""
+    return LossScale() if config.precision == "float16" else None

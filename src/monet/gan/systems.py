@@ -1,22 +1,17 @@
-"""What a run needs before it can begin: names and sizes checked, what the data decides, and a folder of its own."""
-
-import dataclasses
-import math
+"""The systems by name, and the check of a config's names before anything is built."""
 
 from monet.core.config import Config, pick
-from monet.data.records import Data
 from monet.gan.cut import Cut
 from monet.gan.cyclegan import CycleGan
 from monet.gan.diffaugment import make_augmentation
 from monet.gan.losses import ADVERSARIAL_LOSSES, DISTANCES
 from monet.networks.build import check_networks
-from monet.networks.generators import block_count
 
 SYSTEMS = {"cyclegan": CycleGan, "cut": Cut}
 
 
 def check_config(config: Config) -> None:
-    """Raises UserError for names that there are not, and for networks that cannot be, before anything else is done."""
+    """Raises UserError for unknown names and for networks that cannot be built; builds nothing."""
     pick(SYSTEMS, config.system, "system")
     check_networks(config)
     pick(ADVERSARIAL_LOSSES, config.adversarial_loss, "adversarial_loss")
@@ -25,10 +20,10 @@ def check_config(config: Config) -> None:
     make_augmentation(config)
 
 
-def settled(config: Config, data: Data) -> Config:
-    """The config with what it leaves to the data and to other settings: the steps of an epoch that shows each image of
-    the larger set once, the residual blocks, and whether paintings are few enough to be augmented."""
-    steps = math.ceil(max(data.monet.count, data.photo.count) / config.batch_size)
-    many = config.augment_most and data.monet.count > config.augment_most
-    return dataclasses.replace(config, steps_per_epoch=config.steps_per_epoch or steps,
-                               residual_blocks=block_count(config), diffaugment="" if many else config.diffaugment)
+def build_system(config: Config):
+    """The system that the settled `config` names; build it inside the scope of the strategy that trains it.
+
+    Raises:
+        UserError: for an unknown name, or a size that a network cannot take.
+    """
+    return pick(SYSTEMS, config.system, "system")(config)

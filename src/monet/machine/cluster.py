@@ -4,7 +4,8 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +13,14 @@ import tensorflow as tf
 
 from monet.core.errors import UserError
 
-# What it means when another machine of the cluster has died, or given up.
+# Raised on the other machines when one of a cluster has died or given up.
 CLUSTER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
                   tf.errors.DeadlineExceededError)
 CLUSTER_EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 
 class Task(NamedTuple):
-    """One machine's part in a cluster: its kind and index there, the number of machines, and whether it leads."""
+    """One machine's part in a cluster: its kind and index there, the number of machines, and whether it is chief."""
 
     kind: str
     index: int
@@ -28,7 +29,7 @@ class Task(NamedTuple):
 
 
 def cluster_task() -> Task | None:
-    """This machine's task in the cluster that $TF_CONFIG describes; None without a cluster of several machines.
+    """This machine's task in the cluster that $TF_CONFIG describes; None if it describes fewer than two machines.
 
     Raises:
         UserError: if $TF_CONFIG cannot be understood.
@@ -39,7 +40,7 @@ def cluster_task() -> Task | None:
         cluster = given.get("cluster") or {}
         if not all(isinstance(hosts, list) and all(isinstance(host, str) for host in hosts)
                    for hosts in cluster.values()):
-            raise TypeError("a kind of machines that is no list of addresses")
+            raise TypeError("hosts that are not a list of addresses")
         machines = sum(len(hosts) for hosts in cluster.values())
         if machines < 2:
             return None
@@ -47,21 +48,24 @@ def cluster_task() -> Task | None:
         if set(cluster) - {"chief", "worker"} or not 0 <= index < len(cluster[kind]):
             raise ValueError("a task that is not among the cluster's chief and workers")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"$TF_CONFIG does not describe a cluster and this machine's task in it ({error!r}). Unset it, "
-                        f"to train on this machine alone, or give something like {CLUSTER_EXAMPLE}.") from None
+        raise UserError(f"$TF_CONFIG does not describe a cluster and this machine's task in it ({error!r}). Unset it "
+                        f"to train on this machine alone, or set it to something like {CLUSTER_EXAMPLE}.") from None
     return Task(kind, index, machines, kind == "chief" or (index == 0 and "chief" not in cluster))
 
 
 def is_chief() -> bool:
-    """Whether this machine is the one that writes the run's files: the only one, or the first of its cluster."""
+    """Whether this machine writes the run's files: the only machine, or the chief of its cluster."""
     task = cluster_task()
     return task is None or task.chief
 
 
 @contextlib.contextmanager
-def signals_kept() -> Iterator[None]:
-    """For a block that waits inside TensorFlow, where no handler of Python's runs: Ctrl-C ends the program there, and
-    afterwards signals are handled as before. A cluster's server takes SIGTERM for itself, and does nothing with it."""
+def default_signal_handlers() -> Iterator[None]:
+    """Restores the system's handlers for the block, which waits inside TensorFlow where no Python handler runs.
+
+    Ctrl-C then ends the program. Afterwards the previous handlers are back; a cluster's server replaces that of
+    SIGTERM with one that does nothing.
+    """
     handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -71,42 +75,54 @@ def signals_kept() -> Iterator[None]:
 
 
 def spans_machines(strategy: tf.distribute.Strategy) -> bool:
-    """Whether other machines take part."""
+    """Whether the strategy's replicas are on several machines."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 @contextlib.contextmanager
-def cluster_explained() -> Iterator[None]:
-    """Turns what TensorFlow raises when another machine of the cluster does not answer into a UserError."""
+def explain_cluster_errors() -> Iterator[None]:
+    """Turns TensorFlow's errors about a machine of the cluster that does not answer into a UserError."""
     try:
         yield
     except CLUSTER_ERRORS as error:
         if cluster_task() is None:
             raise
-        raise UserError("Another machine of the cluster no longer answers, and without it no step can be made. Start "
-                        "the same command on all of them again: it goes on from the newest checkpoint. "
+        raise UserError("Another machine of the cluster no longer answers, and training needs all of them. Start the "
+                        "same command on each of them again: it resumes from the newest checkpoint. "
                         f"({str(error).splitlines()[0]})") from None
 
 
-def writes_files(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this machine writes the run's files: all do but those of a cluster that are not its chief."""
-    return is_chief() or not spans_machines(strategy)
+class Cluster:
+    """The machines that train together, and what they have to agree on. One machine by itself is a cluster of one.
 
+    Every machine must call each of these methods in the same order.
 
-def make_agreement(strategy: tf.distribute.Strategy) -> Callable[[list[bool]], list[bool]]:
-    """A function that makes each flag true on all machines if it is true on one, so that all do the same next."""
-    if not spans_machines(strategy):
-        return lambda flags: flags
+    Attributes:
+        is_single: whether there is only this machine.
+        writes: whether this machine writes the run's files.
+    """
 
-    def agreed(flags: list[bool]) -> list[bool]:
-        own = tf.constant(flags, tf.float32)
-        return [bool(sum_ > 0) for sum_ in strategy.reduce("SUM", strategy.run(lambda: own), axis=None).numpy()]
+    def __init__(self, strategy: tf.distribute.Strategy):
+        """The cluster of the strategy's machines."""
+        self.strategy = strategy
+        self.is_single = not spans_machines(strategy)
+        self.writes = self.is_single or is_chief()
 
-    return agreed
+    def gather(self, numbers: Sequence[int]) -> np.ndarray:
+        """The `numbers` of every device of every machine: int64 `[devices, numbers]`."""
+        if self.is_single:
+            return np.array([numbers], np.int64)
+        own = tf.constant([numbers], tf.int64)
+        return self.strategy.gather(self.strategy.run(lambda: own), axis=0).numpy()
 
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether it is true on any machine."""
+        return self.gather(list(map(int, flags))).any(axis=0).tolist()
 
-def same_everywhere(agreed: Callable[[list[bool]], list[bool]], number: int) -> bool:
-    """Whether all machines, asked by `make_agreement`'s function, hold the same non-negative number below 2**32."""
-    bits = [bool(number >> place & 1) for place in range(32)]
-    some_one, some_zero = np.split(np.array(agreed([*bits, *(not bit for bit in bits)])), 2)
-    return not (some_one & some_zero).any()
+    def same(self, number: int) -> bool:
+        """Whether all machines hold the same number."""
+        return len(np.unique(self.gather([number]))) == 1
+
+    def barrier(self, name: str) -> None:
+        """Waits until all machines have arrived at the barrier `name`."""
+        assert self.same(zlib.crc32(name.encode())), f"not all machines of the cluster are at {name!r}"

@@ -1,4 +1,4 @@
-"""Generators and discriminators by name, and what they can be built with."""
+"""Generators and discriminators by name, and checks that they can be built."""
 
 import dataclasses
 
@@ -17,14 +17,14 @@ DISCRIMINATORS = {"patch": patch_discriminator, "strided": strided_discriminator
 
 
 def most_levels(config: Config, size: int) -> int:
-    """How often the config's U-Net can halve pictures of `size` pixels a side."""
+    """How often the config's U-Net can halve a picture of `size` pixels a side."""
     levels = range(1, config.generator_levels)
     fits = [level for level in levels if size % size_multiple(dataclasses.replace(config, generator_levels=level)) == 0]
     return max(fits, default=0)
 
 
 def check_networks(config: Config) -> None:
-    """Raises UserError for names of networks that there are not, and for sizes that they cannot take or learn from."""
+    """Raises UserError for unknown networks, and for sizes that a network cannot take or learn from."""
     for registry, option in ((GENERATORS, "generator"), (DISCRIMINATORS, "discriminator"), (NORMS, "norm")):
         pick(registry, getattr(config, option), option)
     multiple, painted = size_multiple(config), SUBMISSION_SIZE + 2 * config.paint_margin
@@ -37,11 +37,11 @@ def check_networks(config: Config) -> None:
                             f"give at most {most_levels(config, size)}, or sizes that {multiple} divides.")
     if config.image_size == 2**config.generator_levels and config.generator == "unet" and not config.norm_affine:
         raise UserError(f"--generator-levels {config.generator_levels} leaves a single pixel, which normalization with "
-                        "--norm-affine false makes 0 for ever. Give fewer levels, or --norm-affine true.")
+                        "--norm-affine false always makes 0. Give fewer levels, or --norm-affine true.")
     strided = config.discriminator == "strided"
     if config.image_size // 2**config.discriminator_levels < (2 if strided else 3):
-        raise UserError(f"--discriminator-levels {config.discriminator_levels} leaves nothing to judge of --image-size "
-                        f"{config.image_size}: give fewer levels or larger images.")
+        raise UserError(f"--discriminator-levels {config.discriminator_levels} leaves nothing to judge of "
+                        f"--image-size {config.image_size}: give fewer levels or larger images.")
 
 
 def build_generator(config: Config, name: str) -> keras.Model:
@@ -64,5 +64,5 @@ def build_discriminator(config: Config, name: str, kind: str) -> keras.Model:
 
 
 def parameter_count(model: keras.Model) -> int:
-    """Numbers that training learns."""
+    """Number of trainable parameters."""
     return sum(int(tf.size(variable)) for variable in model.trainable_variables)

@@ -1,19 +1,20 @@
-"""The discriminators."""
+"""The discriminators: PatchGANs with one head or two, and one that only halves."""
 
 from tensorflow import keras
 
 from monet.core.config import Config
 from monet.networks.layers import down_block, leaky_relu, norm_layer, normal_initializer, width
-from monet.networks.space_to_depth import entered, tiles_by_level
+from monet.networks.space_to_depth import tiles_by_level
+from monet.networks.tiled_layers import enter_tiles
 
-FEATURES = "features"  # the discriminators' layer that the cycle loss may look at: their last before the logits
+FEATURES = "features"  # name of the last layer before the logits, which the cycle loss may compare
 
 
 def discriminator_down(config: Config):
-    """The discriminators' input, and what their halvings make of it: `[batch, h / 2**n, w / 2**n, filters]`."""
+    """A discriminator's input, and the input halved n times: `[batch, h / 2**n, w / 2**n, filters]`."""
     image = keras.Input((None, None, 3), name="image")
     tiles = tiles_by_level(config, config.discriminator_levels)
-    x = entered(image, tiles[0])
+    x = enter_tiles(image, tiles[0])
     for level in range(config.discriminator_levels):
         x = down_block(x, width(config.discriminator_filters, level), config, f"down{level + 1}",
                        config.discriminator_leak, level > 0, tiles[level])
@@ -21,7 +22,7 @@ def discriminator_down(config: Config):
 
 
 def patch_heads(config: Config, name: str, heads: tuple[str, ...]) -> keras.Model:
-    """A PatchGAN with a last convolution for each of `heads`; see `patch_discriminator`."""
+    """A PatchGAN with one last convolution for each of `heads`; see `patch_discriminator`."""
     image, x = discriminator_down(config)
     x = keras.layers.ZeroPadding2D(name="pad4")(x)
     x = keras.layers.Conv2D(width(config.discriminator_filters, config.discriminator_levels), 4, use_bias=False,
@@ -45,7 +46,7 @@ def patch_discriminator(config: Config, name: str) -> keras.Model:
 
 
 def two_objective_discriminator(config: Config, name: str) -> keras.Model:
-    """A PatchGAN whose body feeds two heads: a list of two maps of logits, for `HEADS` of `monet.players`."""
+    """A PatchGAN with two heads: its output is a list of two maps of logits."""
     return patch_heads(config, name, ("first_logits", "second_logits"))
 
 

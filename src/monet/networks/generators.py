@@ -1,4 +1,4 @@
-"""Generators and discriminators, by name."""
+"""The generators: U-Net, U-Net with residual blocks, ResNet."""
 
 from tensorflow import keras
 
@@ -14,7 +14,8 @@ from monet.networks.layers import (
     up_block,
     width,
 )
-from monet.networks.space_to_depth import doubling_tile, entered, left, tiles_by_level
+from monet.networks.space_to_depth import doubling_tile, tiles_by_level
+from monet.networks.tiled_layers import enter_tiles, leave_tiles
 
 DROPOUT_BLOCKS = 3  # up-blocks with dropout, from the innermost (tutorial)
 RESNET_LEVELS = 2  # times the ResNet generator halves the image (paper)
@@ -22,31 +23,23 @@ RESNET_LEVELS = 2  # times the ResNet generator halves the image (paper)
 
 def generator_inputs() -> tuple:
     """Symbolic inputs of every generator: images `[batch, height, width, 3]` in [-1, 1] and an int32 seed `[2]`."""
-    # Keras 2 divides an input's known batch by the number of devices: the seed's two numbers must be unknown to it.
+    # Keras 2 divides a known first dimension by the number of devices, so the seed's must be unknown.
     return keras.Input((None, None, 3), name="image"), keras.Input((), dtype="int32", name="seed")
 
 
 def generator_model(image, seed, painted, name: str, tile: int = 1) -> keras.Model:
-    """The model from `generator_inputs` to `painted`, which may be in tiles.
-
-    Keras 3 wants every input used, and not all networks drop out.
-    """
-    seed_used = SeededDropout(0.0, salt=0, name="seed_used", dtype="float32")  # as the last layer is
-    return keras.Model([image, seed], left(seed_used(painted, seed=seed), tile), name=name)
+    """The model from `generator_inputs` to `painted`, which is in tiles if `tile` is over 1."""
+    # Keras 3 wants every input used, and not every network has dropout. float32 as the last layer is.
+    seed_used = SeededDropout(0.0, salt=0, name="seed_used", dtype="float32")
+    return keras.Model([image, seed], leave_tiles(seed_used(painted, seed=seed), tile), name=name)
 
 
 def u_net(config: Config, name: str, bottom) -> keras.Model:
-    """Halve, `bottom`, double, with a skip connection at every size; see `unet_generator`.
-
-    Args:
-        config: gives filters, levels, dropout, normalization and the way of doubling.
-        name: the model's name.
-        bottom: a function of the innermost tensor that keeps its shape.
-    """
+    """A U-Net with `bottom` between its halves: a function of the innermost tensor that keeps its shape."""
     image, seed = generator_inputs()
     widths = [width(config.generator_filters, level) for level in range(config.generator_levels)]
     tiles = tiles_by_level(config, config.generator_levels)
-    x, skips = entered(image, tiles[0]), []
+    x, skips = enter_tiles(image, tiles[0]), []
     for level, filters in enumerate(widths, start=1):
         x = down_block(x, filters, config, f"down{level}", config.generator_leak, level > 1, tiles[level - 1])
         skips.append(x)
@@ -76,7 +69,7 @@ def unet_generator(config: Config, name: str) -> keras.Model:
 
 
 def residual_unet_generator(config: Config, name: str) -> keras.Model:
-    """A U-Net with residual blocks of 1x1, 3x3 and 1x1 convolutions at its bottom; as `unet_generator` otherwise."""
+    """A U-Net with residual blocks of 1x1, 3x3 and 1x1 convolutions at its bottom; otherwise like `unet_generator`."""
     def bottom(x):
         for block in range(1, block_count(config) + 1):
             x = residual_block(x, (1, 3, 1), config, f"block{block}")
@@ -88,8 +81,8 @@ def residual_unet_generator(config: Config, name: str) -> keras.Model:
 def resnet_generator(config: Config, name: str) -> keras.Model:
     """The paper's generator (Zhu et al. 2017, after Johnson et al. 2016): two halvings, residual blocks, two doublings.
 
-    As the paper's but for the biases before normalization, which it takes away again. No dropout; the interface is
-    that of `unet_generator`.
+    Unlike the paper's, convolutions before normalization have no bias, which normalization would remove. There is no
+    dropout. The interface is that of `unet_generator`.
     """
     image, seed = generator_inputs()
     filters = config.generator_filters
@@ -117,18 +110,16 @@ def block_count(config: Config) -> int:
 
 
 def encoder_layers(config: Config) -> list[str]:
-    """Names of the five layers of the config's generator that contrastive learning compares (Park et al. 2020).
-
-    The image itself, the convolutions that halve it, and for the ResNet the first and the middle residual block.
-    """
+    """Names of the five generator layers that contrastive learning compares (Park et al. 2020): the image, the
+    convolutions that halve it, and in a ResNet the first and the middle residual block."""
     if config.generator == "resnet":
-        blocks = dict.fromkeys((1, (block_count(config) + 1) // 2))  # of a single block, that one
+        blocks = dict.fromkeys((1, (block_count(config) + 1) // 2))  # one block is both
         return ["image", "down1_conv", "down2_conv", *(f"block{block}" for block in blocks)]
     return ["image", *(f"down{level}_conv" for level in range(1, min(config.generator_levels, 4) + 1))]
 
 
 def size_multiple(config: Config) -> int:
-    """Pixels that the generator needs the height and the width of a picture to be a multiple of."""
+    """Height and width of a picture must be multiples of this many pixels for the generator to take it."""
     if config.generator == "resnet":
         return 2 * 2**RESNET_LEVELS  # reflection needs two pixels at the innermost
     return 2**config.generator_levels * (2 if block_count(config) else 1)

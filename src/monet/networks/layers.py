@@ -1,55 +1,25 @@
-"""The layers that networks are built from: normalization, dropout without hidden state, and blocks."""
-
-import warnings
+"""The layers and blocks that networks are built from."""
 
 import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.config import Config, pick
-from monet.networks.space_to_depth import (
-    FoldedConv2D,
-    FoldedInstanceNorm,
-    Unfolded,
-    halving,
-    image_tile,
-    interpolating,
-    repeating,
-    transposed_halving,
-)
+from monet.core.keras_compat import instance_norm
+from monet.core.random_numbers import uniform
+from monet.networks.space_to_depth import bilinear_taps, nearest_taps, strided_taps, tile_size, transposed_taps
+from monet.networks.tiled_layers import TiledConv2D, TiledInstanceNorm, ToPixels
 
-try:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it announces its end of life, and that TensorFlow 2.15 is newer than it knows
-        import tensorflow_addons as tfa
-except ImportError:  # Python 3.12 and later, and Kaggle's images since 2024
-    tfa = None
-
-
-BATCH_MOMENTUM = 0.9  # of the statistics that painting uses: Keras's 0.99 would lag behind in a run of minutes
+BATCH_MOMENTUM = 0.9  # of the statistics used for painting; Keras's 0.99 would lag behind in a run of minutes
 
 
 def normal_initializer(stddev: float = 0.02, mean: float = 0.0) -> keras.initializers.Initializer:
-    """N(mean, stddev), which the CycleGAN paper draws every kernel from with its defaults."""
+    """N(mean, stddev); the CycleGAN paper draws every kernel from the default."""
     return keras.initializers.RandomNormal(mean=mean, stddev=stddev)
 
 
-def addons_instance_norm(**options) -> keras.layers.Layer:
-    """Instance normalization by tensorflow-addons."""
-    return tfa.layers.InstanceNormalization(**options)
-
-
-def keras_instance_norm(**options) -> keras.layers.Layer:
-    """Instance normalization as Keras's group normalization with one channel a group: the same numbers."""
-    return keras.layers.GroupNormalization(groups=-1, **options)
-
-
-# The one place that decides between them.
-instance_norm = keras_instance_norm if tfa is None else addons_instance_norm
-
-
 def batch_norm(**options) -> keras.layers.Layer:
-    """Batch normalization over the images of one device; of several devices' statistics, Keras 3 keeps the first's,
-    and Keras 2 their mean."""
+    """Batch normalization over the images of one device. Of several devices' statistics, Keras 3 keeps the first's and
+    Keras 2 the mean."""
     return keras.layers.BatchNormalization(momentum=BATCH_MOMENTUM, **options)
 
 
@@ -57,12 +27,12 @@ NORMS = {"instance": instance_norm, "batch": batch_norm}
 
 
 def norm_layer(config: Config, name: str, tile: int = 1) -> keras.layers.Layer:
-    """The normalization layer that the config names; it computes in float32 under every precision.
+    """The normalization layer that the config names. It computes in float32 under every precision.
 
     Args:
         config: gives its kind and settings.
-        name: the layer's.
-        tile: pixels a side of the tiles that are folded into channels; where none are, 0 or 1.
+        name: the layer's name.
+        tile: pixels a side of the input's tiles; 0 or 1 without tiles.
 
     Raises:
         UserError: for an unknown `config.norm`.
@@ -70,20 +40,20 @@ def norm_layer(config: Config, name: str, tile: int = 1) -> keras.layers.Layer:
     options = {"epsilon": config.norm_epsilon, "center": config.norm_affine, "scale": config.norm_affine,
                "gamma_initializer": normal_initializer(config.gamma_stddev, config.gamma_mean), "name": name,
                "dtype": "float32"}
-    if image_tile(config) > 1:
-        return FoldedInstanceNorm(max(tile, 1), **options)
+    if tile_size(config) > 1:
+        return TiledInstanceNorm(max(tile, 1), **options)
     return pick(NORMS, config.norm, "norm")(**options)
 
 
 class SeededDropout(keras.layers.Layer):
-    """Dropout whose mask follows from a seed that comes with the images.
+    """Dropout whose mask follows from a seed that is passed in with the images.
 
-    Keras's own layer draws from a hidden generator, which two versions of Keras keep differently; with a seed from
-    (run, step, replica) a resumed run repeats the masks of one that never stopped.
+    Keras's own layer draws from a hidden generator, which the two versions of Keras keep differently. With a seed from
+    (run, step, replica) a resumed run repeats the masks of an unbroken one.
 
     Args:
         rate: share of the values set to 0; the others are scaled by 1 / (1 - rate).
-        salt: tells this layer's mask from that of other layers with the same seed.
+        salt: distinguishes this layer's mask from that of other layers with the same seed.
     """
 
     def __init__(self, rate: float, salt: int, **kwargs):
@@ -94,8 +64,8 @@ class SeededDropout(keras.layers.Layer):
         """`inputs` `[batch, height, width, channels]` with values dropped if `training`; `seed` is int32 `[2]`."""
         if not training or self.rate == 0.0:
             return inputs
-        own_seed = tf.add(tf.ensure_shape(seed, [2]), [0, self.salt])  # Philox keys as near as these draw independently
-        kept = tf.random.stateless_uniform(tf.shape(inputs), own_seed) >= self.rate
+        own_seed = tf.add(tf.ensure_shape(seed, [2]), [0, self.salt])  # such close Philox keys still draw independently
+        kept = uniform(tf.shape(inputs), own_seed) >= self.rate
         return tf.where(kept, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
 
     def compute_output_shape(self, input_shape, *_):
@@ -104,7 +74,8 @@ class SeededDropout(keras.layers.Layer):
 
 
 class ReflectionPadding(keras.layers.Layer):
-    """Pads height and width by their own mirror image, `margin` pixels on each side: no border to learn (paper)."""
+    """Pads height and width with their mirror image, `margin` pixels on each side, so there is no border to learn
+    (paper)."""
 
     def __init__(self, margin: int, **kwargs):
         super().__init__(**kwargs)
@@ -124,7 +95,7 @@ class ReflectionPadding(keras.layers.Layer):
 class RepeatedPixels(keras.layers.Layer):
     """Doubles height and width by repeating each pixel.
 
-    As Keras's UpSampling2D by nearest neighbours does; but of that, TensorFlow's XLA cannot compile the gradient.
+    Keras's UpSampling2D does the same, but TensorFlow's XLA cannot compile its gradient.
     """
 
     def call(self, inputs):
@@ -138,14 +109,14 @@ class RepeatedPixels(keras.layers.Layer):
 
 
 class InterpolatedPixels(keras.layers.Layer):
-    """Doubles height and width by bilinear interpolation, as products with matrices of quarters.
+    """Doubles height and width by bilinear interpolation, as products with two matrices.
 
-    The same as Keras's UpSampling2D, which is faster on a CPU. But TensorFlow's own operation computes in float32
-    whatever it is given, so that its gradient does not compile for a TPU in bfloat16, and stores twice the bytes.
+    Keras's UpSampling2D computes the same and is faster on a CPU. But its TensorFlow operation computes in float32
+    whatever its input, so its gradient does not compile for a TPU in bfloat16, and it stores twice the bytes.
     """
 
     def call(self, inputs):
-        """`[batch, h, w, c]` to `[batch, 2h, 2w, c]`; beyond the border its pixels repeat."""
+        """`[batch, h, w, c]` to `[batch, 2h, 2w, c]`; the border's pixels repeat."""
         def shares(size):
             sources = tf.cast(tf.range(2 * size), tf.float32) / 2 - 0.25
             sources = tf.clip_by_value(sources, 0.0, tf.cast(size - 1, tf.float32))
@@ -161,9 +132,9 @@ class InterpolatedPixels(keras.layers.Layer):
         return (input_shape[0], *sides, input_shape[3])
 
 
-def interpolated(name: str) -> keras.layers.Layer:
-    """The layer that doubles bilinearly: the faster one for the device that the present precision is meant for."""
-    if keras.mixed_precision.global_policy().compute_dtype == "bfloat16":
+def interpolated(config: Config, name: str) -> keras.layers.Layer:
+    """The layer that doubles bilinearly: the faster of two for the device that `config.precision` is meant for."""
+    if config.precision == "bfloat16":
         return InterpolatedPixels(name=name)
     return keras.layers.UpSampling2D(2, interpolation="bilinear", name=name)
 
@@ -176,11 +147,11 @@ def leaky_relu(leak: float, name: str) -> keras.layers.Layer:
 def down_block(x, filters: int, config: Config, name: str, leak: float, normalize: bool = True, tile: int = 1):
     """Halves `[batch, h, w, c]` to `[batch, h/2, w/2, filters]`: 4x4 convolution, normalization, leaky ReLU.
 
-    With a `tile` over 1, `x` is folded by it, and the result by half of it: see `monet.folding`.
+    With a `tile` over 1, `x` is in tiles of that size, and the result in tiles of half of it.
     """
     options = {"use_bias": False, "kernel_initializer": normal_initializer(), "name": f"{name}_conv"}
     if tile > 1:
-        x = FoldedConv2D(filters, halving, tile, **options)(x)
+        x = TiledConv2D(filters, strided_taps, tile, **options)(x)
     else:
         x = keras.layers.Conv2D(filters, 4, strides=2, padding="same", **options)(x)
     if normalize:
@@ -188,26 +159,32 @@ def down_block(x, filters: int, config: Config, name: str, leak: float, normaliz
     return leaky_relu(leak, f"{name}_relu")(x)
 
 
-# The same by `monet.folding`, of 4x4 kernels but for "resize".
-FOLDED_DOUBLING = {"transpose": transposed_halving, "resize": interpolating, "nearest": repeating}
+# Ways of doubling in tiles; the kernels are 4x4, and 3x3 for "resize".
+TILED_DOUBLING = {"transpose": transposed_taps, "resize": bilinear_taps, "nearest": nearest_taps}
 
 
 def doubled(parts: list, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0, **conv):
-    """`[batch, h, w, c]`, joined of `parts`, to `[batch, 2h, 2w, filters]`, in the way that `config.upsample` names.
+    """Doubles `parts`, joined to `[batch, h, w, c]`, to `[batch, 2h, 2w, filters]` in the way of `config.upsample`.
 
-    `kernel_size` is that of the transposed convolution. With a `tile`, the result is folded by it and the parts by
-    half of it, where these are over 1.
+    Args:
+        parts: tensors whose channels are joined.
+        filters: channels of the result.
+        config: gives `upsample`.
+        name: prefix of the layers' names.
+        kernel_size: of the transposed convolution.
+        tile: pixels a side of the result's tiles; those of the parts are half of it. 0: no tiles.
+        **conv: options of the convolution.
     """
     options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", **conv}
     if tile:
-        x = FoldedConv2D(filters, FOLDED_DOUBLING[config.upsample], max(tile // 2, 1), **options)(parts)
-        return x if tile > 1 else Unfolded(2, name=f"{name}_pixels")(x)
+        x = TiledConv2D(filters, TILED_DOUBLING[config.upsample], max(tile // 2, 1), **options)(parts)
+        return x if tile > 1 else ToPixels(2, name=f"{name}_pixels")(x)
     x = keras.layers.Concatenate(name=f"{name}_skip")(parts) if len(parts) > 1 else parts[0]
     options["padding"] = "same"
     if config.upsample == "transpose":
         return keras.layers.Conv2DTranspose(filters, kernel_size, strides=2, **options)(x)
     if config.upsample == "resize":
-        return keras.layers.Conv2D(filters, 3, **options)(interpolated(f"{name}_resize")(x))
+        return keras.layers.Conv2D(filters, 3, **options)(interpolated(config, f"{name}_resize")(x))
     return keras.layers.Conv2D(filters, 4, **options)(RepeatedPixels(name=f"{name}_resize")(x))
 
 
@@ -218,7 +195,7 @@ def up_block(parts: list, filters: int, config: Config, name: str, kernel_size: 
 
 
 def reflected_conv(x, filters: int, kernel_size: int, name: str, **conv):
-    """A convolution that keeps height and width, padded by reflection: `[batch, h, w, c]` to `[batch, h, w, filters]`.
+    """A convolution padded by reflection: `[batch, h, w, c]` to `[batch, h, w, filters]`.
 
     Height and width must exceed half the kernel's size.
     """
@@ -229,7 +206,7 @@ def reflected_conv(x, filters: int, kernel_size: int, name: str, **conv):
 
 
 def residual_block(x, kernel_sizes: tuple[int, ...], config: Config, name: str):
-    """`x` plus what convolutions of `kernel_sizes`, each normalized, all but the last with ReLU, make of it."""
+    """`x` plus a chain of convolutions of it, each normalized, all but the last with ReLU."""
     before = x
     for part, kernel_size in enumerate(kernel_sizes, start=1):
         x = reflected_conv(x, before.shape[-1], kernel_size, f"{name}_{part}", use_bias=False)

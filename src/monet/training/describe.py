@@ -1,26 +1,28 @@
-"""The command `describe`: what a run would be, before it is one."""
+"""The command `describe`: shows a run before it is started."""
 
 import dataclasses
 
 from monet.core.config import FIELDS, Config
 from monet.core.errors import UserError
-from monet.gan.systems import SYSTEMS
-from monet.machine.devices import choose_strategy, devices_found, set_precision
+from monet.gan.systems import build_system
+from monet.machine.devices import choose_strategy, device_of, devices_found, set_precision
 from monet.networks.build import parameter_count
 from monet.training.run import open_data
+from monet.training.settled import settled
 
 
 def describe_command(config: Config) -> int:
-    """`describe`: the resolved config, the networks' sizes, the device and the data."""
+    """`describe`: show the settings, the networks' sizes, the device and the data."""
     for name, value in dataclasses.asdict(config).items():
         mark = " " if value == FIELDS[name].default else "*"
         print(f"{mark} {name:22} {value!s:12} {FIELDS[name].metadata['help']}")
     print("(* not the tutorial's value)\n")
-    strategy = choose_strategy(config, alone=True)
-    precision = set_precision(config, strategy)
-    for name, network in SYSTEMS[config.system](config).networks.items():
+    device = device_of(choose_strategy(config, alone=True))
+    run = settled(config, device)
+    set_precision(run.precision)
+    for name, network in build_system(run).networks.items():
         print(f"{name:22} {parameter_count(network):>12,} parameters")
-    print(f"device                 {strategy.num_replicas_in_sync} of {devices_found()}, {precision}")
+    print(f"device                 {device.count} of {devices_found()}, {run.precision}")
     try:
         print(f"data                   {open_data(config).describe()}")
     except UserError as error:

@@ -1,4 +1,4 @@
-"""What a run leaves for people to look at: where its files are, history.csv, TensorBoard, previews."""
+"""What a run leaves for people to look at: history.csv, TensorBoard, previews."""
 
 import csv
 import os
@@ -13,7 +13,7 @@ from monet.training.run_files import RunFiles
 
 
 def write_preview(photos, painted, path: str) -> np.ndarray:
-    """Writes a JPEG of two columns of pairs, photo | painted, whole or not at all; returns it as uint8 `[h, w, 3]`."""
+    """Writes a JPEG with two columns of pairs, photo | painted; returns it as uint8 `[h, w, 3]`."""
     pairs = np.concatenate([picture_of(photos), picture_of(painted)], axis=2)
     half = (len(pairs) + 1) // 2
     columns = [np.concatenate(list(column), axis=0) for column in (pairs[:half], pairs[half:]) if len(column)]
@@ -26,7 +26,7 @@ def write_preview(photos, painted, path: str) -> np.ndarray:
 
 
 def kept_rows(path: str, last_step: int) -> list[dict]:
-    """The rows of a history.csv up to `last_step`; damaged ones, and a file that is not there, give none."""
+    """The rows of a history.csv up to `last_step`; damaged rows are left out, and a missing file has none."""
     if not os.path.exists(path):
         return []
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
@@ -35,10 +35,10 @@ def kept_rows(path: str, last_step: int) -> list[dict]:
 
 
 class History:
-    """The losses as history.csv and as TensorBoard scalars, a row for every reading of the losses."""
+    """The losses of a run, in history.csv and for TensorBoard: a row for every reading."""
 
     def __init__(self, files: RunFiles, first_step: int, tensorboard: bool):
-        """Opens the history; rows past `first_step`, which a resumed run repeats, are dropped."""
+        """Opens the history, and drops rows past `first_step`, which a resumed run repeats."""
         self.path, self.columns = files.history, []
         rows = kept_rows(self.path, first_step)
         with whole_file(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
@@ -51,7 +51,7 @@ class History:
                       else tf.summary.create_noop_writer())
 
     def write_row(self, row: dict) -> None:
-        """Appends one row, and the header before the first; a loss that the header does not know is left out."""
+        """Appends a row, with the header before the first. A loss that the header does not have is left out."""
         with open(self.path, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=self.columns or list(row), extrasaction="ignore")
             if not self.columns:
@@ -60,7 +60,7 @@ class History:
             writer.writerow(row)
 
     def add(self, step: int, epoch: int, seconds: float, losses: dict) -> None:
-        """Records the mean losses of the steps since the last row; `seconds` is the time a step took."""
+        """Records the mean losses of the steps since the last row, and the seconds a step."""
         self.write_row({"step": step, "epoch": epoch, "seconds_per_step": f"{seconds:.4f}",
                         **{name: f"{value:.5f}" for name, value in losses.items()}})
         with self.board.as_default(step=step):
@@ -69,7 +69,7 @@ class History:
             tf.summary.scalar("seconds_per_step", seconds)
 
     def add_scores(self, step: int, scores: dict) -> None:
-        """Records the scores of a checkpoint, which have a file of their own, for TensorBoard."""
+        """Records a checkpoint's scores for TensorBoard; they have a file of their own, too."""
         with self.board.as_default(step=step):
             for name, value in scores.items():
                 tf.summary.scalar(f"score/{name}", value)

@@ -6,11 +6,11 @@ from monet.core.config import FEWEST_IMAGES, Config
 from monet.core.errors import LOG, UserError
 from monet.data.records import Data
 from monet.data.validation import find_data
-from monet.machine.cluster import cluster_explained
+from monet.machine.cluster import explain_cluster_errors
 from monet.machine.devices import choose_strategy
 from monet.machine.kaggle_machine import find_kaggle_mount
 from monet.submission.check import check
-from monet.submission.images_zip import generate_submission, rehearse_submission
+from monet.submission.images_zip import generate_submission
 from monet.training.run_files import RunFiles
 from monet.training.session import Session
 from monet.training.trainer import Trainer
@@ -54,10 +54,9 @@ def trained(config: Config, session: Session, hands_in: bool) -> Trainer:
         session: this start of the program.
         hands_in: the submission follows, and `max_minutes` must leave time for it.
     """
-    with cluster_explained():
+    with explain_cluster_errors():
         strategy = choose_strategy(config)
-        rehearsal = rehearse_submission if hands_in else None
-        trainer = Trainer(config, open_data(config), strategy, session.deadline(config), rehearsal, session.terminated)
+        trainer = Trainer(config, open_data(config), strategy, session.deadline(config), hands_in, session.terminated)
         trainer.fit()
         return trainer
 
@@ -65,10 +64,10 @@ def trained(config: Config, session: Session, hands_in: bool) -> Trainer:
 def run_command(config: Config, session: Session) -> int:
     """`run`: train, generate, check."""
     trainer = trained(config, session, hands_in=True)
-    if not trainer.writes:
+    if not trainer.engine.cluster.writes:
         LOG.info("Done: the chief of the cluster paints")
         return 0
-    status = hand_in(trainer.paint, trainer.data, config)
+    status = hand_in(trainer.engine.paint, trainer.data, config)
     LOG.info("Photos beside their paintings: %s", trainer.files.preview)
     return status
 

@@ -3,13 +3,11 @@
 import os
 import tempfile
 
-import tensorflow as tf
-
 from monet.core.config import Config
 from monet.core.errors import LOG, UserError
 from monet.data.records import Data
-from monet.machine.cluster import writes_files
-from monet.training.checkpoint import check_unchanged, identity_of
+from monet.machine.cluster import Cluster
+from monet.training.checkpoint import check_unchanged, data_identity
 
 
 class RunFiles:
@@ -19,7 +17,7 @@ class RunFiles:
         self.out = out
         self.checkpoints = os.path.join(out, "checkpoints")  # folder
         self.tensorboard = os.path.join(out, "tensorboard")  # folder
-        self.config = os.path.join(out, "config.json")  # as resolved
+        self.config = os.path.join(out, "config.json")  # as asked
         self.generator = os.path.join(out, "photo_to_monet.npz")  # the exported generator
         self.history = os.path.join(out, "history.csv")
         self.best = os.path.join(out, "best.npz")  # of --select-by: the best generator so far, and its score
@@ -31,7 +29,7 @@ class RunFiles:
 
 
 def open_run(out: str) -> RunFiles:
-    """Makes the folder `out`, if it is not there.
+    """Creates the folder `out` if it does not exist.
 
     Raises:
         UserError: if it is a file, or cannot be written.
@@ -47,40 +45,40 @@ def open_run(out: str) -> RunFiles:
 
 
 def set_aside(files: RunFiles) -> None:
-    """Moves what an earlier run left to the first free of the folders previous-1, previous-2, …: nothing is deleted.
+    """Moves the files of an earlier run to the first free folder of previous-1, previous-2, …; deletes nothing.
 
-    The log stays: it tells of all the runs.
+    The log stays, because it covers all runs.
     """
-    left = [files.checkpoints, files.history, files.config, files.generator, files.preview, files.zip,
-            files.photos, files.tensorboard, files.best, files.scores]
-    left = [path for path in left if os.path.exists(path)]
-    if not left:
+    paths = [files.checkpoints, files.history, files.config, files.generator, files.preview, files.zip,
+             files.photos, files.tensorboard, files.best, files.scores]
+    paths = [path for path in paths if os.path.exists(path)]
+    if not paths:
         return
     number = 1
     while os.path.exists(os.path.join(files.out, f"previous-{number}")):
         number += 1
     folder = os.path.join(files.out, f"previous-{number}")
     os.makedirs(folder)
-    for path in left:
+    for path in paths:
         os.rename(path, os.path.join(folder, os.path.basename(path)))
     LOG.info("The earlier run is now in %s", folder)
 
 
-def prepare_out(config: Config, data: Data, strategy: tf.distribute.Strategy) -> RunFiles:
-    """Makes the run's folder and, before anything expensive is done, refuses one that holds another run.
+def prepare_out(config: Config, data: Data, cluster: Cluster) -> RunFiles:
+    """Creates the run's folder, and refuses one that holds another run before anything expensive is done.
 
-    Of a cluster's machines only the chief writes to it; what the others write goes to a folder that nobody needs. They
-    read the checkpoints.
+    In a cluster only the chief writes to it. The other machines write to a temporary folder and read the chief's
+    checkpoints.
 
     Raises:
-        UserError: if `out` is a file or cannot be written, or holds a run that this one cannot go on from.
+        UserError: if `out` is a file or cannot be written, or holds a run that this one cannot resume.
     """
     files = open_run(config.out)
     if config.resume:
-        check_unchanged(files.checkpoints, config, identity_of(data, config))
-    elif writes_files(strategy):
+        check_unchanged(files.checkpoints, config, data_identity(data, config))
+    elif cluster.writes:
         set_aside(files)
-    if writes_files(strategy):
+    if cluster.writes:
         return files
     own = RunFiles(tempfile.mkdtemp(prefix="monet-"))
     own.checkpoints = files.checkpoints

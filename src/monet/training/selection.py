@@ -16,6 +16,7 @@ from tensorflow import keras
 from monet.core.config import SUBMISSION_SIZE, Config
 from monet.core.errors import LOG, UserError
 from monet.core.files import whole_file
+from monet.core.keras_compat import weight_names
 from monet.core.pixels import decode_image, encode_jpeg, resized, scaled
 from monet.data.records import Data, ImageSet, read_examples
 from monet.data.torch_file import read_state_dict
@@ -23,7 +24,7 @@ from monet.machine.cluster import spans_machines
 from monet.scoring.inception import build_inception, extract_features, make_extractor
 from monet.scoring.inception_weights import Weights, find_weights
 from monet.scoring.mifid import frechet_distance, memorization_distance, with_penalty
-from monet.training.checkpoint import UNREADABLE, assign_arrays, read_arrays, value_of, variable_names, write_arrays
+from monet.training.arrays import UNREADABLE, assign_arrays, read_arrays, value_of, write_arrays
 from monet.training.history import kept_rows
 from monet.training.run_files import RunFiles
 
@@ -145,7 +146,7 @@ class Selection:
         if self.best is None or scores["mifid"] < self.best.mifid:
             self.best = Best(step, scores["mifid"], self.count, self.weights.digest)
             meta = np.frombuffer(json.dumps(dataclasses.asdict(self.best)).encode(), np.uint8)
-            weights = ((name, value_of(variable)) for name, variable in variable_names(painter).items())
+            weights = ((name, value_of(variable)) for name, variable in weight_names(painter).items())
             write_arrays(self.files.best, [(BEST_META, meta), *weights])
         self.note(step, time.monotonic() - started, scores)
         LOG.info("Step %d scores MiFID %.2f (FID %.2f, memorization distance %.3f) on %d photos against %d paintings; "
@@ -208,7 +209,7 @@ def restore_best(network: keras.Model, path: str) -> int:
     except UNREADABLE as error:
         raise UserError(f"{path} holds no generator that --select-by kept ({error}). Give --select-by last to hand in "
                         "the last one, or remove that file.") from None
-    assign_arrays(variable_names(network), arrays, path)
+    assign_arrays(weight_names(network), arrays, path)
     LOG.info("Painting with step %d, whose MiFID was the best with %.2f", best.step, best.mifid)
     return best.step
 

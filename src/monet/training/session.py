@@ -1,4 +1,4 @@
-"""One start of the program: its clock, its signals, its log, and the exit status that it ends with."""
+"""One start of the program: its clock, signals, log and exit status."""
 
 import contextlib
 import dataclasses
@@ -14,10 +14,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from monet.core.config import Config
 from monet.core.errors import LOG, UserError
 from monet.machine.cluster import is_chief
-from monet.training.deadline import Interrupted, signal_noted
+from monet.training.deadline import Interrupted, noted_signal
 from monet.training.run_files import open_run
 
-TERMINATED = "Told to terminate: finishing what there is; the next signal kills"
+TERMINATED = "Told to terminate: finishing and saving; the next signal kills"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Session:
 
     Attributes:
         started: `time.monotonic()` that `max_minutes` counts from.
-        terminated: no longer empty once the program was told to terminate.
+        terminated: not empty once the program was told to terminate.
     """
 
     started: float = dataclasses.field(default_factory=time.monotonic)
@@ -55,13 +55,13 @@ def start_logging(out: str = "") -> None:
 
 @contextlib.contextmanager
 def session_of(started: float | None = None) -> Iterator[Session]:
-    """A session for the block, in which SIGTERM is noted, and log lines do not break progress bars."""
-    with logging_redirect_tqdm([LOG]), signal_noted(signal.SIGTERM, TERMINATED) as terminated:
+    """A session for the block, in which SIGTERM is noted and log lines do not break progress bars."""
+    with logging_redirect_tqdm([LOG]), noted_signal(signal.SIGTERM, TERMINATED) as terminated:
         yield Session(time.monotonic() if started is None else started, terminated)
 
 
 def ended(message: str, status: int) -> int:
-    """Says how the program ended, in the run's log too if it has one, and returns its exit status."""
+    """Reports how the program ended, also in the run's log if it has one, and returns the exit status."""
     if LOG.handlers:
         LOG.error("%s", message)
     else:
@@ -70,8 +70,8 @@ def ended(message: str, status: int) -> int:
 
 
 def exit_status(action: Callable[[], int]) -> int:
-    """What `action` returns, or the status for what it raises, which is said in a sentence: 0 done, 2 a mistake that
-    the user can mend, 130 interrupted."""
+    """Runs `action` and returns the exit status: what it returns, 2 for a mistake that the user can mend, 130 if it was
+    interrupted. Errors are reported as a sentence."""
     LOG.handlers.clear()
     try:
         return action()
@@ -82,8 +82,8 @@ def exit_status(action: Callable[[], int]) -> int:
                      "or fewer --generator-filters.", 2)
     except OSError as error:
         return ended(f"error: {error.filename or 'The system'}: {error.strerror or error}. Free some space or give a "
-                     "folder that can be used, then start again: it goes on from the newest checkpoint.", 2)
+                     "folder that can be used, then start again: the run resumes from the newest checkpoint.", 2)
     except Interrupted:
-        return ended("Stopped and saved: the same command goes on from there.", 130)
+        return ended("Stopped and saved: the same command resumes from there.", 130)
     except KeyboardInterrupt:
         return ended("Interrupted.", 130)

@@ -7,7 +7,7 @@ weights can be copied from one to the other.
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.networks.layers import instance_norm
+from monet.core.keras_compat import instance_norm
 
 DOWN = (64, 128, 256, 512, 512, 512, 512, 512)
 UP = (512, 512, 512, 512, 256, 128, 64)

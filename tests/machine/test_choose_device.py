@@ -11,7 +11,14 @@ import tensorflow as tf
 
 from monet.core.config import make_config
 from monet.core.errors import UserError
-from monet.machine.devices import check_reach, choose_strategy, set_precision, within
+from monet.machine.devices import (
+    call_with_timeout,
+    check_reach,
+    choose_strategy,
+    device_of,
+    precision_for,
+    set_precision,
+)
 
 
 @pytest.fixture
@@ -47,19 +54,19 @@ def test_a_tpu_on_another_machine_reads_only_buckets(monkeypatch, name, root, re
 
 
 def test_what_hangs_is_given_up():
-    assert within(5, lambda: 7) == 7
+    assert call_with_timeout(5, lambda: 7) == 7
     with pytest.raises(TimeoutError, match="no answer in 0.1 s"):
-        within(0.1, lambda: time.sleep(60))
+        call_with_timeout(0.1, lambda: time.sleep(60))
     with pytest.raises(ValueError, match="of its own"):
-        within(5, lambda: int("of its own"))
+        call_with_timeout(5, lambda: int("of its own"))
 
 
 def test_what_hangs_does_not_keep_the_program_from_ending():
     code = """
         import time
-        from monet.machine.devices import within
+        from monet.machine.devices import call_with_timeout
         try:
-            within(0.1, lambda: time.sleep(600))
+            call_with_timeout(0.1, lambda: time.sleep(600))
         except TimeoutError as error:
             print(error)
         """
@@ -94,10 +101,10 @@ def test_a_cluster_that_cannot_be_understood_ends_with_a_sentence(tmp_path):
 
 
 def test_precision_is_that_of_the_networks_built_next():
-    strategy = tf.distribute.get_strategy()
-    assert set_precision(make_config(), strategy) == "float32"
+    device = device_of(tf.distribute.get_strategy())
+    assert precision_for("auto", device) == "float32"
     assert tf.keras.layers.Dense(1).compute_dtype == "float32"
-    assert set_precision(make_config(precision="bfloat16"), strategy) == "bfloat16"
+    set_precision(precision_for("bfloat16", device))
     layer = tf.keras.layers.Dense(1)
     assert (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32")
 
@@ -108,14 +115,15 @@ def test_several_devices_share_the_batch():
         import tensorflow as tf
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        from monet.machine.devices import check_batch, choose_strategy
+        from monet.machine.devices import choose_strategy, device_of
+        from monet.training.settled import check_batch
         from monet.core.config import make_config
         from monet.core.errors import UserError
         strategy = choose_strategy(make_config(accelerator="cpu", batch_size=4))
         print(strategy.num_replicas_in_sync)
-        check_batch(make_config(batch_size=4), strategy)
+        check_batch(make_config(batch_size=4), device_of(strategy))
         try:
-            check_batch(make_config(batch_size=3), strategy)
+            check_batch(make_config(batch_size=3), device_of(strategy))
         except UserError as error:
             print(error)
         """

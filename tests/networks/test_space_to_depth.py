@@ -6,26 +6,22 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.config import make_config
+from monet.core.keras_compat import instance_norm, weight_names
 from monet.core.presets import resolve_config
-from monet.gan import cyclegan
-from monet.gan.shared_gradients import Calls
 from monet.gan.systems import SYSTEMS
 from monet.networks.build import build_generator
-from monet.networks.layers import instance_norm
 from monet.networks.space_to_depth import (
-    ENTRANCE,
-    FoldedInstanceNorm,
-    convolved,
-    fold,
-    halving,
-    image_tile,
-    inner_ends,
-    interpolating,
-    repeating,
-    transposed_halving,
-    unfold,
+    bilinear_taps,
+    convolve_tiles,
+    nearest_taps,
+    strided_taps,
+    tile_size,
+    to_pixels,
+    to_tiles,
+    transposed_taps,
 )
-from monet.training.checkpoint import variable_names
+from monet.networks.tiled_layers import ENTRANCE, TiledInstanceNorm, tiled_ends
+from monet.training.train_step import make_gradients
 
 SEED, PROGRESS = tf.constant([3, 4]), tf.constant(0.5)
 SMALL = {"generator_filters": 4, "discriminator_filters": 4, "dropout": 0.0, "gamma_mean": 1.0, "norm_epsilon": 1.0,
@@ -37,29 +33,29 @@ def numbers(*shape, salt=0):
 
 
 def plainly(operation, x, kernel):
-    """What the layers do that `operation` stands for."""
-    if operation is halving:
+    """The plain operation that `operation` describes."""
+    if operation is strided_taps:
         return tf.nn.conv2d(x, kernel, 2, "SAME")
-    if operation is transposed_halving:
+    if operation is transposed_taps:
         batch, height, width, _ = x.shape
         return tf.nn.conv2d_transpose(x, tf.transpose(kernel, [0, 1, 3, 2]),
                                       [batch, 2 * height, 2 * width, kernel.shape[3]], 2, "SAME")
-    how = "bilinear" if operation is interpolating else "nearest"
+    how = "bilinear" if operation is bilinear_taps else "nearest"
     return tf.nn.conv2d(keras.layers.UpSampling2D(2, interpolation=how)(x), kernel, 1, "SAME")
 
 
 @pytest.mark.parametrize(("operation", "tile"), [
-    (halving, 4), (halving, 2), (transposed_halving, 1), (transposed_halving, 2), (repeating, 1), (repeating, 2),
-    (interpolating, 1), (interpolating, 2),
+    (strided_taps, 4), (strided_taps, 2), (transposed_taps, 1), (transposed_taps, 2),
+    (nearest_taps, 1), (nearest_taps, 2), (bilinear_taps, 1), (bilinear_taps, 2),
 ])
 def test_in_tiles_it_is_the_plain_operation(operation, tile):
-    taps = 3 if operation is interpolating else 4
+    taps = 3 if operation is bilinear_taps else 4
     x, kernel = numbers(2, 8, 12, 5), numbers(taps, taps, 5, 3, salt=1)
-    result = tile // 2 if operation is halving else 2 * tile
+    result = tile // 2 if operation is strided_taps else 2 * tile
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([x, kernel])
         expected = plainly(operation, x, kernel)
-        found = unfold(tf.function(convolved)([fold(x, tile)], kernel, operation, tile), result)
+        found = to_pixels(tf.function(convolve_tiles)([to_tiles(x, tile)], kernel, operation, tile), result)
         weights = numbers(*expected.shape, salt=2)
         sums = [tf.reduce_sum(weights * y) for y in (expected, found)]
     np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -67,11 +63,11 @@ def test_in_tiles_it_is_the_plain_operation(operation, tile):
         np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())
 
 
-def test_channels_that_were_folded_apart_meet_their_own_numbers():
+def test_channels_that_were_tiled_apart_meet_their_own_weights():
     x, kernel = numbers(1, 8, 8, 6), numbers(4, 4, 6, 2, salt=1)
-    parts = [fold(part, 2) for part in tf.split(x, 2, -1)]
-    for operation in (transposed_halving, repeating):
-        found = unfold(convolved(parts, kernel, operation, 2), 4)
+    parts = [to_tiles(part, 2) for part in tf.split(x, 2, -1)]
+    for operation in (transposed_taps, nearest_taps):
+        found = to_pixels(convolve_tiles(parts, kernel, operation, 2), 4)
         np.testing.assert_allclose(found, plainly(operation, x, kernel), atol=2e-5)
 
 
@@ -80,7 +76,7 @@ def test_channels_that_were_folded_apart_meet_their_own_numbers():
 def test_normalization_in_one_pass_is_the_plain_one(tile, mean, error):
     x = mean + numbers(2, 16, 12, 5)
     options = {"epsilon": 1e-5, "center": True, "scale": True, "gamma_initializer": "ones"}
-    found = unfold(FoldedInstanceNorm(tile, **options)(fold(x, tile)), tile)
+    found = to_pixels(TiledInstanceNorm(tile, **options)(to_tiles(x, tile)), tile)
     np.testing.assert_allclose(found, instance_norm(**options)(x), atol=error)
 
 
@@ -89,11 +85,11 @@ def step(**values):
     config = resolve_config({**SMALL, **values})
     system = SYSTEMS[config.system](config)
     for salt, network in enumerate(system.networks.values()):
-        for place, (name, variable) in enumerate(sorted(variable_names(network).items())):
+        for place, (name, variable) in enumerate(sorted(weight_names(network).items())):
             mean = 1.0 if "gamma" in name else 0.0
             variable.assign(mean + 0.1 * numbers(*variable.shape, salt=100 * salt + place))
     photo, monet = (tf.image.resize(numbers(2, 8, 8, 3, salt=side), [64, 64]) / 4 for side in (1, 2))
-    return system, *system.losses_and_gradients(photo, monet, SEED, PROGRESS)
+    return system, *make_gradients(system, config)(photo, monet, SEED, PROGRESS, 1.0)
 
 
 def check_equal(found, expected):
@@ -113,22 +109,10 @@ def check_equal(found, expected):
 def test_a_step_in_tiles_is_the_plain_step(values):
     plain, *expected = step(space_to_depth="off", **values)
     tiled, *found = step(space_to_depth="on", **values)
-    assert plain.tile == 1 and tiled.tile == 4
+    assert tile_size(plain.config) == 1 and tile_size(tiled.config) == 4
     for name, network in plain.networks.items():
-        assert list(variable_names(network)) == list(variable_names(tiled.networks[name]))  # one checkpoint for both
+        assert list(weight_names(network)) == list(weight_names(tiled.networks[name]))  # one checkpoint for both
     check_equal(found, expected)
-
-
-def test_more_pictures_than_go_together_teach_the_same(monkeypatch):
-    """Two pairs make four pictures a call: with 4 they go together, with 3 apart."""
-    found, calls = [], []
-    call_plainly = Calls.__call__
-    monkeypatch.setattr(Calls, "__call__", lambda self, inputs: calls.append(inputs) or call_plainly(self, inputs))
-    for most in (4, 3):
-        monkeypatch.setattr(cyclegan, "MOST_TOGETHER", most)
-        found.append(step(preset="tpu", space_to_depth="on")[1:])
-    assert len(calls) == 4 + 6
-    check_equal(*found)
 
 
 def test_a_network_in_tiles_paints_pictures_of_any_size():
@@ -144,22 +128,23 @@ def test_a_network_in_tiles_paints_pictures_of_any_size():
 
 
 @pytest.mark.parametrize(("values", "tile"), [
-    ({}, 1),  # a CPU
+    ({}, 1),
+    ({"space_to_depth": "off"}, 1),
     ({"space_to_depth": "on"}, 4),
     ({"space_to_depth": "on", "norm": "batch"}, 1),
     ({"space_to_depth": "on", "generator": "resnet"}, 1),
     ({"space_to_depth": "on", "generator_levels": 1}, 1),
     ({"space_to_depth": "on", "system": "cut", "cycle_weight": 0, "identity_weight": 0}, 1),
 ])
-def test_what_is_folded(values, tile):
+def test_tiles_are_for_networks_that_can_take_them(values, tile):
     config = make_config(**values)
-    assert image_tile(config) == tile
+    assert tile_size(config) == tile
     names = [layer.name for layer in build_generator(make_config(generator_filters=2, **values), "g").layers]
     assert (ENTRANCE in names) == (tile > 1)
 
 
-def test_the_ends_of_a_network_that_does_not_fold_are_its_own():
+def test_the_ends_of_a_network_without_tiles_are_its_own():
     network = build_generator(make_config(generator_filters=2), "g")
-    inputs, outputs = inner_ends(network)
+    inputs, outputs = tiled_ends(network)
     assert [tensor.name for tensor in inputs] == [tensor.name for tensor in network.inputs]
     assert [tensor.name for tensor in outputs] == [tensor.name for tensor in network.outputs]

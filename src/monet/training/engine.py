@@ -1,0 +1,194 @@
+"""The engine of a run: makes training steps, paints, and gives and takes weights. It decides nothing.
+
+The Trainer says when to step, save, preview, stop and go back; an engine says how. What the Trainer and the tools use
+of an engine is the public part of `TensorFlowEngine`: another engine offers the same, with the same names in `state()`,
+so that a run begun with one goes on with the other.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from monet.core.config import Config
+from monet.core.random_numbers import fold_in
+from monet.data.pipeline import training_pairs
+from monet.data.records import Data
+from monet.gan.optimizers import copy_averaged
+from monet.gan.systems import build_system
+from monet.machine.cluster import Cluster, spans_machines
+from monet.machine.devices import device_of, set_precision
+from monet.networks.build import build_generator
+from monet.submission.painter import make_painter
+from monet.training.arrays import LazyArray, assign_arrays, value_of
+from monet.training.state import fitted_arrays, system_variables
+from monet.training.train_step import make_gradients, train_step
+
+SEED_OF_STEPS = 2  # tells the random numbers of training steps from those of the two sides of the data, 0 and 1
+
+
+class TensorFlowEngine:
+    """An engine on the devices of a `tf.distribute` strategy.
+
+    Attributes:
+        config: the settled config.
+        device: what it computes on.
+        cluster: the machines that take part.
+        loss_names: of the sums that `run_steps` returns, in order.
+        position: batches of the data consumed so far. It runs ahead of the steps done by what setbacks skipped.
+        painter: the network that `paint` paints with.
+    """
+
+    def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy):
+        """Builds the system on the strategy's devices, with weights from the config's seed.
+
+        Args:
+            config: settled for the strategy's device (`monet.training.settled`).
+            data: the two sets.
+            strategy: from `monet.machine.devices.choose_strategy`.
+
+        Raises:
+            UserError: for an unknown name, or a size that a network cannot take.
+        """
+        self.config, self.data, self.strategy = config, data, strategy
+        self.device, self.cluster = device_of(strategy), Cluster(strategy)
+        set_precision(config.precision)
+        keras.utils.set_random_seed(config.seed)
+        with strategy.scope():
+            self.system = build_system(config)
+        self.loss_names = self.system.loss_names
+        self.position, self.batches = 0, None
+        self.steps = make_steps(strategy, self.system, config)
+        self.painter = self.build_painter()
+        # In a cluster each machine paints by itself.
+        own_strategy = None if spans_machines(strategy) else strategy
+        self.paint = make_painter(self.painter, config.paint_margin, own_strategy)
+
+    def build_painter(self) -> keras.Model:
+        """The network that paints: the generator itself, or one beside it that can take other weights than the latest.
+
+        A cluster needs the second because the generator's weights are read by all machines or by none.
+        """
+        generator = self.system.networks["photo_to_monet"]
+        if spans_machines(self.strategy):
+            return build_generator(self.config, generator.name)
+        with self.strategy.scope():
+            separate = self.config.ema_decay or self.config.select_by != "last"
+            return build_generator(self.config, generator.name) if separate else generator
+
+    # Training.
+
+    def seek(self, position: int) -> None:
+        """Lets the next step read batch number `position` of an unbroken run."""
+        if position != self.position:
+            self.position, self.batches = position, None
+
+    def open_data(self) -> None:
+        """Opens the data at `position`, if it is not open yet; the first steps do so, too."""
+        if self.batches is None:
+            self.batches = open_batches(self.strategy, self.data, self.config, self.position)
+
+    def run_steps(self, step: int, count: int) -> tf.Tensor:
+        """Makes `count` steps, of which the first is number `step`, counted from 0.
+
+        Returns:
+            For each loss, the sum over these steps of its mean over the global batch: float32 `[losses]`. Asking for
+            its value waits until the device is done.
+        """
+        self.open_data()
+        sums = self.steps(self.batches, *map(tf.constant, (self.position, step, count)))
+        self.position += count
+        return sums
+
+    # Weights.
+
+    def state(self) -> Iterator[tuple[str, LazyArray]]:
+        """All that training needs to resume: arrays by name."""
+        return ((name, LazyArray(variable)) for name, variable in system_variables(self.system).items())
+
+    def load(self, arrays: dict[str, np.ndarray], source: str) -> None:
+        """Takes over what `state()` of an engine gave, perhaps with other settings that leave the networks as they are.
+
+        Raises:
+            UserError: naming `source` and the first array that does not fit.
+        """
+        assign_arrays(system_variables(self.system), fitted_arrays(self.system, arrays), source)
+
+    def read_state(self) -> None:
+        """Reads all of the state and drops it. While the chief of a cluster saves, the other machines must take part,
+        because some variables are sums over all of them."""
+        for _, array in self.state():
+            value_of(array.variable)
+
+    # Painting.
+
+    def update_painter(self) -> None:
+        """Gives the network that `paint` uses the latest weights, or their moving average."""
+        generator = self.system.networks["photo_to_monet"]
+        if self.painter is not generator:
+            copy_averaged(generator, self.system.optimizers[generator.name], self.painter)
+
+    def paint_function(self, name: str) -> Callable | None:
+        """A function that paints like `paint`, with the present weights of the generator `name`; None if the system
+        has no such generator."""
+        if name not in self.system.networks:
+            return None
+        network = build_generator(self.config, name)
+        copy_averaged(self.system.networks[name], self.system.optimizers[name], network)
+        return make_painter(network, self.config.paint_margin)
+
+
+def open_batches(strategy: tf.distribute.Strategy, data: Data, config: Config, position: int):
+    """An iterator over the training batches from number `position` on, each shared by the replicas.
+
+    With several devices TensorFlow puts tuned iterators of its own behind it, which no option reaches; letting go of
+    one can take a minute (see `monet.data.records.list_rows`). A run does so after everything is written, or when it
+    goes back to a checkpoint.
+    """
+    return iter(strategy.distribute_datasets_from_function(
+        lambda context: training_pairs(data, config, position, context)))
+
+
+def make_steps(strategy: tf.distribute.Strategy, system, config: Config) -> Callable:
+    """The training steps of one call of the host, as a graph.
+
+    Only counters go in and only sums come out, so that between two calls the host does nothing but wait. With XLA,
+    losses and gradients are compiled; the optimizers' sum over the replicas is not, because XLA cannot compile it on
+    GPUs.
+
+    Args:
+        strategy: whose devices compute.
+        system: what learns.
+        config: the settled config.
+
+    Returns:
+        A function of (batches: from `open_batches`, position: int32, batches consumed before; step: int32, steps done
+        before; count: int32, steps to make) to the sums of losses that `TensorFlowEngine.run_steps` returns.
+    """
+    devices = strategy.num_replicas_in_sync
+    gradients_of_batch = make_gradients(system, config, compiled=config.xla == "on")
+
+    def replica_step(photo, monet, position, step):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        seed = fold_in(fold_in([config.seed, SEED_OF_STEPS], position), replica)
+        progress = tf.cast(step, tf.float32) / config.total_steps
+        return train_step(system, gradients_of_batch, photo, monet, seed, progress, devices)
+
+    def one_step(batches, position, step):
+        losses = strategy.run(replica_step, args=(*next(batches), position, step))
+        return tf.stack([strategy.reduce("SUM", losses[name], axis=None) for name in system.loss_names])
+
+    @tf.function(autograph=False)
+    def single_step(batches, position, step, count):
+        return one_step(batches, position, step)
+
+    @tf.function(autograph=False)
+    def several_steps(batches, position, step, count):
+        def body(done, sums):
+            return done + 1, sums + one_step(batches, position + done, step + done)
+
+        none = tf.zeros([len(system.loss_names)])
+        return tf.while_loop(lambda done, _: done < count, body, (0, none), parallel_iterations=1)[1]
+
+    return single_step if config.steps_per_call == 1 else several_steps
