@@ -177,7 +177,7 @@ def test_tpu_that_does_not_answer_ends_it_in_time(kaggle_python, program, wheels
     shutil.copytree(wheels, tmp_path / "input/wheels")
     write_wheel(tmp_path / "input/wheels", "tensorflow_tpu", "2.19.1", {"tensorflow/__init__.py": instead})
     program.write_text(program.read_text().replace("import prepare_machine", "import prepare_machine\n"
-                       f"from monet import tpu_environment\ntpu_environment.PREPARE_SECONDS = {seconds}"))
+                       f"from monet.machine import tpu_environment\ntpu_environment.PREPARE_SECONDS = {seconds}"))
     started = time.monotonic()
     run = run_program(kaggle_python, program, tmp_path, MONET_KAGGLE_INPUT=str(tmp_path / "input"))
     assert time.monotonic() - started < seconds + 10
@@ -342,7 +342,7 @@ def test_real_environment_imports_and_trains_on_its_cpu(kaggle_python, small_roo
     path = bundle(["--accelerator", "none", "--num-images", "20",
                    *(f"--{name.replace('_', '-')}={value}" for name, value in settings.items())], root)
     environment, wheel_folder = tmp_path / "environment", os.environ["MONET_SLOW"]
-    build = (f"import sys; sys.path.append({str(SRC)!r}); from monet import tpu_environment as t; import os, time; "
+    build = (f"import sys; sys.path.append({str(SRC)!r}); from monet.machine import tpu_environment as t; import os, time; "
              f"os.environ[t.STARTED] = repr(time.monotonic() + 600); t.build_environment({str(environment)!r}, "
              f"{wheel_folder if os.path.isdir(wheel_folder) else None!r})")
     subprocess.run([kaggle_python, "-c", build], check=True, timeout=900)
