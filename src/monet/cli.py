@@ -59,9 +59,9 @@ def make_parser() -> argparse.ArgumentParser:
             sub.add_argument("--weights", default="", metavar="FILE", help="exported generator (photo_to_monet.npz)")
             sub.add_argument("--direction", default=DIRECTIONS[0], choices=DIRECTIONS,
                              help="which generator paints (default: %(default)s); monet_to_photo writes photos.zip")
-        for field, knob_field in FIELDS.items():
+        for field, spec in FIELDS.items():
             sub.add_argument(f"--{field.replace('_', '-')}", dest=field, default=argparse.SUPPRESS, metavar="VALUE",
-                             help=knob_field.metadata["help"].replace("%", "%%"))
+                             help=spec.metadata["help"].replace("%", "%%"))
     return parser
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from monet.core.errors import UserError
-from monet.core.progress import Every
+from monet.core.progress import Interval
 from monet.data.pipeline import training_pairs
 from monet.networks.generators import generator_inputs, generator_model
 from monet.submission.painter import make_painter
@@ -188,7 +188,7 @@ def test_a_setback_goes_on_from_the_last_checkpoint_with_other_data(tiny, small_
     kernel.assign(np.full(kernel.shape, np.inf))
     trainer.advance()
     with tqdm(disable=True) as bar, pytest.raises(Broken) as broken:
-        trainer.read_losses(bar, Every(60))
+        trainer.read_losses(bar, Interval(60))
     trainer.go_back(broken.value)
     assert (trainer.step, trainer.skipped) == (0, 6)
     for name, value in weights_of(trainer).items():
@@ -220,7 +220,7 @@ def test_a_loss_beyond_all_measure_counts_as_broken(tiny, small_data):
     trainer.advance()
     pattern = r"The loss (photo_to_monet|monet_disc\w+) became (1|9\.\d+)e\+1[12]"
     with tqdm(disable=True) as bar, pytest.raises(Broken, match=pattern):
-        trainer.read_losses(bar, Every(60))
+        trainer.read_losses(bar, Interval(60))
 
 
 def test_several_steps_a_call_are_the_same_steps(tiny, small_data, tmp_path):

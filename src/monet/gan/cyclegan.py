@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from monet.core.config import Config, pick
+from monet.core.config import Config, look_up
 from monet.gan.diffaugment import split_seed
 from monet.gan.discriminator import Discriminator, apply_apart, states_of
 from monet.gan.loss_scale import make_loss_scale
@@ -33,7 +33,7 @@ class CycleGan:
             UserError: for names or sizes that no network has.
         """
         self.config, self.tile = config, image_tile(config)
-        self.distance = pick(DISTANCES, config.cycle_loss, "cycle_loss")
+        self.distance = look_up(DISTANCES, config.cycle_loss, "cycle_loss")
         generators = {name: build_generator(config, name) for name in ("photo_to_monet", "monet_to_photo")}
         self.discriminators = {side: Discriminator(config, f"{side}_discriminator") for side in ("monet", "photo")}
         self.networks = generators | {f"{side}_discriminator": discriminator.network

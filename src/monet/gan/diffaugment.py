@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from monet.core.config import Config, pick
+from monet.core.config import Config, look_up
 
 SHIFTED = 1 / 8  # most of a side that `translated` shifts by (paper)
 CUT_OUT = 1 / 2  # of a side that `cut_out` blanks (paper)
@@ -81,7 +81,7 @@ def make_augmentation(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Ten
         UserError: for a name that there is not.
     """
     names = [name.strip() for name in config.diffaugment.split(",") if name.strip()]
-    parts = [pick(AUGMENTATIONS, name, "diffaugment") for name in names]
+    parts = [look_up(AUGMENTATIONS, name, "diffaugment") for name in names]
 
     def augmented(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         for part, own_seed in zip(parts, split_seed(seed, len(parts)), strict=True):

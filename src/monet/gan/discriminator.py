@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.core.config import Config, pick
+from monet.core.config import Config, look_up
 from monet.gan.diffaugment import make_augmentation, split_seed
 from monet.gan.image_pool import ImagePool
 from monet.gan.loss_scale import LossScale
@@ -90,10 +90,11 @@ class Discriminator:
 
 def mixed_loss(name: str, discriminators: str) -> AdversarialLoss:
     """The loss `name`, but with the discriminators' side of the loss `discriminators`, if that is not empty."""
-    loss = pick(ADVERSARIAL_LOSSES, name, "adversarial_loss")
+    loss = look_up(ADVERSARIAL_LOSSES, name, "adversarial_loss")
     if not discriminators:
         return loss
-    return AdversarialLoss(loss.generator, pick(ADVERSARIAL_LOSSES, discriminators, "discriminator_loss").discriminator)
+    own = look_up(ADVERSARIAL_LOSSES, discriminators, "discriminator_loss")
+    return AdversarialLoss(loss.generator, own.discriminator)
 
 
 def states_of(discriminators: dict, loss_scale: LossScale | None) -> dict:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from monet.core.config import Config, pick
+from monet.core.config import Config, look_up
 from monet.data.records import Data
 from monet.gan.cut import Cut
 from monet.gan.cyclegan import CycleGan
@@ -17,11 +17,11 @@ SYSTEMS = {"cyclegan": CycleGan, "cut": Cut}
 
 def check_config(config: Config) -> None:
     """Raises UserError for names that there are not, and for networks that cannot be, before anything else is done."""
-    pick(SYSTEMS, config.system, "system")
+    look_up(SYSTEMS, config.system, "system")
     check_networks(config)
-    pick(ADVERSARIAL_LOSSES, config.adversarial_loss, "adversarial_loss")
-    pick(ADVERSARIAL_LOSSES, config.discriminator_loss or config.adversarial_loss, "discriminator_loss")
-    pick(DISTANCES, config.cycle_loss, "cycle_loss")
+    look_up(ADVERSARIAL_LOSSES, config.adversarial_loss, "adversarial_loss")
+    look_up(ADVERSARIAL_LOSSES, config.discriminator_loss or config.adversarial_loss, "discriminator_loss")
+    look_up(DISTANCES, config.cycle_loss, "cycle_loss")
     make_augmentation(config)
 
 

@@ -5,7 +5,7 @@ import warnings
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.core.config import Config, pick
+from monet.core.config import Config, look_up
 from monet.networks.space_to_depth import (
     FoldedConv2D,
     FoldedInstanceNorm,
@@ -72,7 +72,7 @@ def norm_layer(config: Config, name: str, tile: int = 1) -> keras.layers.Layer:
                "dtype": "float32"}
     if image_tile(config) > 1:
         return FoldedInstanceNorm(max(tile, 1), **options)
-    return pick(NORMS, config.norm, "norm")(**options)
+    return look_up(NORMS, config.norm, "norm")(**options)
 
 
 class SeededDropout(keras.layers.Layer):

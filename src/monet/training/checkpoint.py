@@ -19,7 +19,7 @@ from tensorflow import keras
 
 from monet.core.config import ARCHITECTURE_FIELDS, FIELDS, Config
 from monet.core.errors import LOG, UserError
-from monet.core.files import whole_file
+from monet.core.files import atomic_write
 from monet.data.records import Data
 from monet.gan.optimizers import averages
 from monet.networks.generators import block_count
@@ -91,7 +91,7 @@ def write_arrays(path: str, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
         NotFiniteError: if an array holds NaN or infinity: what is broken replaces nothing.
         UserError: if it cannot be written.
     """
-    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays:
             array = np.asarray(array)
             if not np.isfinite(array).all():

@@ -6,7 +6,7 @@ import os
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.core.config import MOST_IMAGES, Config
+from monet.core.config import MAX_IMAGES, Config
 from monet.core.errors import LOG, UserError
 from monet.data.records import Data
 from monet.machine.devices import choose_strategy, set_precision
@@ -56,7 +56,7 @@ def trained_generator(config: Config, weights: str, direction: str, strategy: tf
 def paint_back(paint, data: Data, config: Config) -> int:
     """Makes a photo of every painting, into photos.zip, and returns the exit status."""
     path = RunFiles(config.out).photos
-    count = config.num_images or min(data.monet.count, MOST_IMAGES)
+    count = config.num_images or min(data.monet.count, MAX_IMAGES)
     generate_submission(paint, data.monet, path, dataclasses.replace(config, num_images=count))
     LOG.info("Wrote %s with %d images", path, count)
     return 0

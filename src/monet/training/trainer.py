@@ -14,7 +14,7 @@ from tqdm import tqdm
 from monet.core.config import SUBMISSION_SIZE, Config
 from monet.core.errors import LOG, UserError
 from monet.core.files import write_config
-from monet.core.progress import Every
+from monet.core.progress import Interval
 from monet.data.pipeline import first_images
 from monet.data.records import Data
 from monet.data.validation import step_explained
@@ -172,8 +172,8 @@ class Trainer:
         """
         if self.step >= self.total:
             return
-        checkpoint_due = Every(float("inf") if self.save_every else 60 * self.config.checkpoint_minutes)
-        preview_due, log_due = Every(60 * self.config.preview_minutes), Every(LOG_SECONDS)
+        checkpoint_due = Interval(float("inf") if self.save_every else 60 * self.config.checkpoint_minutes)
+        preview_due, log_due = Interval(60 * self.config.preview_minutes), Interval(LOG_SECONDS)
         if self.saved_at is None or (self.clock.deadline is not None and "save" not in self.clock.seconds):
             self.save()  # what a first setback goes back to; a disk too small is found out now, and the time it takes
         self.agreed([False])  # the chief has written it
@@ -233,7 +233,7 @@ class Trainer:
         return self.clock.left() < guessed_first_call(self.config, self.clock, len(self.photos), self.next_count(),
                                                       compiled)
 
-    def read_losses(self, bar: tqdm, log_due: Every) -> None:
+    def read_losses(self, bar: tqdm, log_due: Interval) -> None:
         """Fetches the losses since the last reading, checks and records their means.
 
         Raises:
