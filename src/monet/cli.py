@@ -78,7 +78,8 @@ class CommandLineParser(argparse.ArgumentParser):
 
 def make_parser() -> argparse.ArgumentParser:
     """Builds the parser; every field of Config is an option of every command except `check`."""
-    parser = CommandLineParser(prog="python -m monet", description=__doc__, allow_abbrev=False)
+    parser = CommandLineParser(prog="python -m monet", allow_abbrev=False, description="Turns photos into Monet "
+                               "paintings with a CycleGAN and writes a submission for Kaggle's gan-getting-started.")
     parser.add_argument("--version", action="version", version=f"monet {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=CommandLineParser)
     for name, command in COMMANDS.items():

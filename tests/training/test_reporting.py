@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from monet.core.errors import UserError
-from monet.core.pixels import float_to_pixels
 from monet.training.history import History, write_preview
 from monet.training.run_files import open_run
 
@@ -40,10 +39,6 @@ def test_a_resumed_history_drops_what_will_be_done_again(tmp_path):
     History(files, 0, tensorboard=False)
     assert rows_of(files) == []
     assert not (tmp_path / "tensorboard").exists()
-
-
-def test_pixels_are_rounded_and_clipped():
-    np.testing.assert_array_equal(float_to_pixels([-2.0, -1.0, 0.0, 1.0, 2.0]), [0, 0, 128, 255, 255])
 
 
 def test_preview_shows_each_photo_beside_its_painting(tmp_path):
