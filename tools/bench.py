@@ -28,7 +28,7 @@ from find_data import default_data
 from PIL import Image
 
 from monet.core.config import make_config
-from monet.core.errors import UserError, near_names
+from monet.core.errors import UserError, suggest_names
 from monet.core.presets import resolve_config
 
 GENERATED = 500  # images a measurement of `generate`
@@ -120,12 +120,12 @@ def tutorial_generate(generator, data, count: int, folder: Path) -> None:
     """The tutorial's loop: a photo at a time through the network, a PIL file each, then one archive."""
     import tensorflow as tf
 
-    from monet.core.pixels import decode_image, scaled
+    from monet.core.pixels import decode_image, pixels_to_float
     from monet.data.records import read_examples
 
     images = folder / "images"
     images.mkdir()
-    photos = read_examples(data.photo).map(lambda example: scaled(decode_image(example["image"]))).batch(1)
+    photos = read_examples(data.photo).map(lambda example: pixels_to_float(decode_image(example["image"]))).batch(1)
     for number, photo in enumerate(photos.take(count), start=1):
         painted = generator([photo, tf.zeros([2], tf.int32)], training=False)[0].numpy()
         Image.fromarray((painted * 127.5 + 127.5).astype(np.uint8)).save(images / f"{number}.jpg")
@@ -192,7 +192,7 @@ def measure(names: list[str], data: str) -> None:
     """
     for name in names:
         if name not in ROWS:
-            raise UserError(f"There is no row {name}. {near_names(name, ROWS)}")
+            raise UserError(f"There is no row {name}. {suggest_names(name, ROWS)}")
     root = default_data(data)
     from monet.data.validation import find_data  # here, because TensorFlow takes seconds to load
 

@@ -35,7 +35,7 @@ from scoring.sources import Source, open_source, printable, record_source
 from scoring.text import score_text
 
 from monet.core.errors import UserError, say
-from monet.core.files import whole_file
+from monet.core.files import atomic_write
 from monet.scoring.inception_weights import Weights, find_weights
 from monet.scoring.mifid import (
     EPSILON,
@@ -137,7 +137,7 @@ def save_features(path: str, features: np.ndarray) -> None:
         UserError: if it cannot be written.
     """
     exact = features.astype(np.float64)
-    with whole_file(path) as temporary, open(temporary, "wb") as file:
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, features=features, mu=exact.mean(axis=0), sigma=np.cov(exact, rowvar=False))
 
 

@@ -1,7 +1,7 @@
-"""A submission kit for Kaggle's gan-getting-started: photos repainted as Monet paintings by a CycleGAN."""
+"""A submission kit for Kaggle's gan-getting-started: a CycleGAN turns photos into Monet paintings."""
 
 import os
 
-# TensorFlow's C++ side announces, some of it as errors, every library that it looks for and does not need; what goes
-# wrong reaches Python as an exception. Read when TensorFlow is first imported.
+# Silences TensorFlow's C++ log, which reports every optional library that it does not find, some as errors. Real errors
+# reach Python as exceptions. The variable is read when TensorFlow is first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,8 +1,8 @@
-"""`python -m monet`: the command line of `monet.cli`."""
+"""Runs the command line, `monet.cli`, as `python -m monet`."""
 
 import time
 
-STARTED = time.monotonic()  # before TensorFlow, which takes seconds to load
+STARTED = time.monotonic()  # before importing TensorFlow, which takes seconds
 
 from monet.cli import main  # noqa: E402
 

@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -16,26 +18,58 @@ from monet.training.describe import describe_command
 from monet.training.generate import DIRECTIONS, generate_command
 from monet.training.run import run_command, train_command
 from monet.training.run_files import RunFiles
-from monet.training.session import exit_status, session_of, start_logging
+from monet.training.session import Session, exit_status, session_of, start_logging
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the program.
+
+    Attributes:
+        help: what it does, in one line.
+        execute: a function of the parsed arguments, the config and the start time, that returns the exit status.
+        writes: whether it writes into the run's folder, and so into the run's log.
+    """
+
+    help: str
+    execute: Callable[[argparse.Namespace, Config, float], int]
+    writes: bool = True
+
+
+def in_session(command: Callable[[Config, Session], int]) -> Callable[[argparse.Namespace, Config, float], int]:
+    """Adapts a command that trains in a session to `Command.execute`."""
+    def execute(arguments: argparse.Namespace, config: Config, started: float) -> int:
+        with session_of(started) as session:
+            return command(config, session)
+
+    return execute
 
 
 def check_command(path: str) -> int:
-    """`check`: says what Kaggle would refuse about a zip or a folder."""
+    """Prints what Kaggle would reject about a zip or a folder, and returns the exit status."""
     problems = check(path)
     for problem in problems:
         print(problem)
     if not problems:
-        print(f"{path}: nothing that Kaggle is known to refuse")
+        print(f"{path}: no known reason for Kaggle to reject it")
     return 2 if problems else 0
 
 
-# By name: what each does, in the words of its docstring.
-COMMANDS = {"run": run_command, "train": train_command, "generate": generate_command, "check": check_command,
-            "describe": describe_command}
+COMMANDS = {
+    "run": Command("train, paint the submission and check it", in_session(run_command)),
+    "train": Command("train only: write checkpoints, history, preview and the exported generator",
+                     in_session(train_command)),
+    "generate": Command("paint the submission of a trained run, or any pictures", lambda arguments, config, started:
+                        generate_command(config, arguments.images, arguments.weights, arguments.direction)),
+    "check": Command("show what Kaggle would reject about a zip or a folder",
+                     lambda arguments, config, started: check_command(arguments.path), writes=False),
+    "describe": Command("show the settings, the sizes of the networks, the device and the data",
+                        lambda arguments, config, started: describe_command(config), writes=False),
+}
 
 
-class PoliteParser(argparse.ArgumentParser):
-    """An argument parser whose refusals are UserErrors like all others."""
+class CommandLineParser(argparse.ArgumentParser):
+    """An argument parser that raises UserError instead of exiting."""
 
     def error(self, message):
         """Raises UserError."""
@@ -43,73 +77,70 @@ class PoliteParser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of every command; each field of Config is an option of the commands that have a config."""
-    parser = PoliteParser(prog="python -m monet", description=__doc__, allow_abbrev=False)
+    """Builds the parser; every field of Config is an option of every command except `check`."""
+    parser = CommandLineParser(prog="python -m monet", allow_abbrev=False, description="Turns photos into Monet "
+                               "paintings with a CycleGAN and writes a submission for Kaggle's gan-getting-started.")
     parser.add_argument("--version", action="version", version=f"monet {VERSION}")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=PoliteParser)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=CommandLineParser)
     for name, command in COMMANDS.items():
-        sub = commands.add_parser(name, help=command.__doc__.split(": ", 1)[1], description=command.__doc__,
-                                  allow_abbrev=False)
+        sub = commands.add_parser(name, help=command.help, description=command.help, allow_abbrev=False)
         if name == "check":
-            sub.add_argument("path", help="images.zip, or a folder with it or with the pictures")
+            sub.add_argument("path", help="images.zip, or a folder that contains it or the images")
             continue
         sub.add_argument("--config", default="", metavar="FILE", help="config.json of a run to take the settings from")
         if name == "generate":
-            sub.add_argument("--images", default="", metavar="PATH", help="a picture or a folder of pictures to paint")
+            sub.add_argument("--images", default="", metavar="PATH", help="picture or folder of pictures to paint")
             sub.add_argument("--weights", default="", metavar="FILE", help="exported generator (photo_to_monet.npz)")
             sub.add_argument("--direction", default=DIRECTIONS[0], choices=DIRECTIONS,
-                             help="which generator paints (default: %(default)s); monet_to_photo writes photos.zip")
-        for field, knob_field in FIELDS.items():
-            sub.add_argument(f"--{field.replace('_', '-')}", dest=field, default=argparse.SUPPRESS, metavar="VALUE",
-                             help=knob_field.metadata["help"].replace("%", "%%"))
+                             help="generator that paints (default: %(default)s); monet_to_photo writes photos.zip")
+        for field_name, field in FIELDS.items():
+            sub.add_argument(f"--{field_name.replace('_', '-')}", dest=field_name, default=argparse.SUPPRESS,
+                             metavar="VALUE", help=field.metadata["help"].replace("%", "%%"))
     return parser
 
 
 def parse_command_line(argv: list[str]) -> tuple[argparse.Namespace, Config]:
-    """The command with its own arguments, and the config.
+    """Parses the words of a command line into the command with its arguments, and the config.
+
+    Without --config and --preset, `generate` takes the config.json in --out if there is one.
 
     Raises:
-        UserError: for anything unknown, malformed or contradictory.
+        UserError: for unknown or invalid arguments and conflicting values.
     """
     arguments, unknown = make_parser().parse_known_args(argv)
     for option in unknown:
         if option.startswith("--") and arguments.command != "check":
             check_field_name(option[2:].split("=")[0].replace("-", "_"))
-        raise UserError(f"{option} is not understood here. See python -m monet {arguments.command} --help.")
+        raise UserError(f"Unknown argument {option}. See python -m monet {arguments.command} --help.")
     overrides = {name: parse_field(name, text) for name, text in vars(arguments).items() if name in FIELDS}
     config_file = getattr(arguments, "config", "")
     if arguments.command == "generate" and not config_file and "preset" not in overrides:
-        of_run = RunFiles(overrides.get("out", Config.out)).config
-        config_file = of_run if os.path.exists(of_run) else ""
+        run_config = RunFiles(overrides.get("out", Config.out)).config
+        config_file = run_config if os.path.exists(run_config) else ""
     config = resolve_config(overrides, config_file)
     check_config(config)
     return arguments, config
 
 
-def carry_out(arguments: argparse.Namespace, config: Config, started: float) -> int:
-    """Carries out the command that was parsed, and returns its exit status."""
-    command = arguments.command
-    start_logging(config.out if command in ("run", "train", "generate") else "")
-    if command in ("run", "train"):
-        with session_of(started) as session:
-            return COMMANDS[command](config, session)
+def execute_command(arguments: argparse.Namespace, config: Config, started: float) -> int:
+    """Executes the parsed command and returns the exit status."""
+    command = COMMANDS[arguments.command]
+    start_logging(config.out if command.writes else "")
     with logging_redirect_tqdm([LOG]):
-        if command == "check":
-            return check_command(arguments.path)
-        if command == "generate":
-            return generate_command(config, arguments.images, arguments.weights, arguments.direction)
-        return describe_command(config)
+        return command.execute(arguments, config, started)
 
 
 def main(argv: list[str] | None = None, started: float | None = None) -> int:
-    """Runs the command that `argv` (default: the process's) names.
+    """Runs the command line `argv`.
 
     Args:
-        argv: the words after the program's name.
+        argv: words after the program's name; default: the process's.
         started: `time.monotonic()` that --max-minutes counts from; default: now.
 
     Returns:
-        The exit status: 0 done, 2 a mistake that the user can mend (said on standard error), 130 interrupted.
+        The exit status: 0 for success, 2 for an error that the user can fix (printed on standard error), 130 after
+        Ctrl-C.
     """
+    argv = sys.argv[1:] if argv is None else argv
     started = time.monotonic() if started is None else started
-    return exit_status(lambda: carry_out(*parse_command_line(sys.argv[1:] if argv is None else argv), started))
+    return exit_status(lambda: execute_command(*parse_command_line(argv), started))

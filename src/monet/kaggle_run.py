@@ -7,10 +7,10 @@ import time
 
 from monet.core.config import Config, make_config
 from monet.core.errors import UserError
-from monet.core.files import whole_file
+from monet.core.files import atomic_write
 from monet.gan.systems import check_config
 from monet.machine.kaggle_machine import find_kaggle_data, input_folders, kaggle_working, time_limit
-from monet.machine.tpu_environment import STARTED
+from monet.machine.tpu_environment import START_VARIABLE
 from monet.training.checkpoint import list_checkpoints
 from monet.training.run import run_command
 from monet.training.run_files import RunFiles
@@ -54,7 +54,7 @@ def copy_run(source: RunFiles, target: RunFiles) -> None:
     pairs += [pair for pair in ((source.history, target.history), (source.scores, target.scores),
                                 (source.best, target.best)) if os.path.exists(pair[0])]
     for path, copy in pairs:
-        with whole_file(copy) as temporary:
+        with atomic_write(copy) as temporary:
             shutil.copyfile(path, temporary)
 
 
@@ -113,7 +113,7 @@ def train_and_hand_in(settings: dict, resume_from: str) -> int:
         attach_run(resume_from, files)
     start_logging(files.out)
     try:
-        with session_of(float(os.environ.get(STARTED) or time.monotonic())) as session:
+        with session_of(float(os.environ.get(START_VARIABLE) or time.monotonic())) as session:
             return run_command(config, session)
     finally:
         clear_up(files)

@@ -86,7 +86,7 @@ def test_batches_have_the_shape_and_range_of_the_config(small_data):
 
 
 def test_black_and_white_are_minus_one_and_one():
-    np.testing.assert_array_equal(pipeline.scaled(np.array([0, 255], np.uint8)), [-1.0, 1.0])
+    np.testing.assert_array_equal(pipeline.pixels_to_float(np.array([0, 255], np.uint8)), [-1.0, 1.0])
 
 
 def ramp(size=64):
@@ -113,12 +113,12 @@ def test_mirror_off_never_mirrors():
     config = make_config(image_size=64, jitter=0, mirror=False)
     for k in range(10):
         np.testing.assert_array_equal(pipeline.jittered(tf.constant(ramp()), tf.constant([0, k]), config),
-                                      pipeline.scaled(ramp()))
+                                      pipeline.pixels_to_float(ramp()))
 
 
 @pytest.mark.parametrize("shape", [(100, 300, 3), (16, 16, 3), (64, 64, 3)])
 def test_images_of_any_size_are_resized(shape):
-    resized = pipeline.resized(tf.fill(shape, tf.constant(100, tf.uint8)), 64)
+    resized = pipeline.resize(tf.fill(shape, tf.constant(100, tf.uint8)), 64)
     np.testing.assert_allclose(resized, np.full((64, 64, 3), 100.0), atol=1e-3)
 
 

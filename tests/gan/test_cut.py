@@ -198,7 +198,7 @@ def test_there_is_no_way_back(system):
 @pytest.mark.parametrize("weights", [{"cycle_weight": 10.0, "identity_weight": 0.0},
                                      {"cycle_weight": 0.0, "identity_weight": 5.0}, {}])
 def test_weights_of_a_way_back_are_refused(weights):
-    with pytest.raises(UserError, match="--system cut has no way back, so that --cycle-weight .* Take --preset cut"):
+    with pytest.raises(UserError, match="--system cut .*--cycle-weight .*--preset cut"):
         make_config(system="cut", **weights)
 
 

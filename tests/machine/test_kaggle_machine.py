@@ -1,4 +1,4 @@
-"""Where Kaggle's machine keeps data and output, and whether it has a TPU."""
+"""monet.machine.kaggle_machine: mounted data, output folder, attached runs, and TPU detection."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from monet.kaggle_run import find_attached_run
 from monet.machine.kaggle_machine import (
     TPU_VARIABLES,
     find_kaggle_mount,
+    has_tpu,
     kaggle_input,
     kaggle_working,
     tpu_devices,
-    tpu_expected,
 )
 
 
@@ -22,6 +22,7 @@ def mounts(tmp_path, monkeypatch) -> Path:
 
 
 def mount(folder: Path, *names: str) -> str:
+    """Creates the folders of the competition's data, or `names`."""
     for name in names or ("monet_jpg", "monet_tfrec", "photo_jpg", "photo_tfrec"):
         (folder / name).mkdir(parents=True)
     return str(folder)
@@ -47,12 +48,12 @@ def test_nearest_of_other_names_wins(mounts):
     assert find_kaggle_mount() == expected
 
 
-def test_half_a_data_set_is_none(mounts):
+def test_half_a_data_set_is_not_a_mount(mounts):
     mount(mounts / "gan-getting-started", "monet_tfrec", "monet_jpg")
     assert find_kaggle_mount() is None
 
 
-def test_search_is_bounded(mounts):
+def test_search_depth_is_limited(mounts):
     mount(mounts / "1/2/3/4/5")
     assert find_kaggle_mount() is None
     expected = mount(mounts / "1/2/3/other")
@@ -81,6 +82,7 @@ def test_links_are_followed(mounts, tmp_path_factory):
 
 
 def checkpoint(folder: Path, step: int) -> str:
+    """Creates a run's folder with a checkpoint and an unfinished one."""
     (folder / "checkpoints").mkdir(parents=True)
     (folder / f"checkpoints/step-{step:08d}.npz").touch()
     (folder / "checkpoints/step-99999999.npz.part").touch()
@@ -106,16 +108,16 @@ def no_tpu(monkeypatch):
 
 @pytest.mark.parametrize(("files", "chips"), [
     ([], 0), (["null", "vfio/vfio"], 0), (["accel0", "accel1"], 2), (["vfio/0", "vfio/12", "vfio/vfio"], 2),
-    (["accel/accel0"], 0)])  # as Linux calls the accelerators of other makers, those of many laptops among them
-def test_tpu_is_found_by_its_device_files(no_tpu, tmp_path, files, chips):
+    (["accel/accel0"], 0)])  # another vendor's accelerator, as in many laptops
+def test_tpu_is_detected_by_device_files(no_tpu, tmp_path, files, chips):
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert len(tpu_devices(str(tmp_path))) == chips
-    assert tpu_expected(str(tmp_path)) is bool(chips)
+    assert has_tpu(str(tmp_path)) is bool(chips)
 
 
-def test_graphics_card_lent_to_a_virtual_machine_is_no_tpu(no_tpu, tmp_path):
+def test_graphics_card_passed_through_to_a_virtual_machine_is_no_tpu(no_tpu, tmp_path):
     (tmp_path / "vfio").mkdir()
     for group, vendors in {"7": ["0x10de", "0x10de"], "8": ["0x1ae0"], "9": []}.items():
         (tmp_path / "vfio" / group).touch()
@@ -128,8 +130,8 @@ def test_graphics_card_lent_to_a_virtual_machine_is_no_tpu(no_tpu, tmp_path):
 
 
 @pytest.mark.parametrize("name", TPU_VARIABLES)
-def test_tpu_is_found_by_its_variables(no_tpu, tmp_path, monkeypatch, name):
+def test_tpu_is_detected_by_environment_variables(no_tpu, tmp_path, monkeypatch, name):
     monkeypatch.setenv(name, "")
-    assert not tpu_expected(str(tmp_path))
+    assert not has_tpu(str(tmp_path))
     monkeypatch.setenv(name, "1")
-    assert tpu_expected(str(tmp_path))
+    assert has_tpu(str(tmp_path))

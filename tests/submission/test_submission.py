@@ -278,7 +278,7 @@ def test_photos_that_went_away(tmp_path):
 
 
 def test_log_lines_without_a_terminal(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("monet.core.progress.SAY_SECONDS", 0)
+    monkeypatch.setattr("monet.core.progress.LOG_INTERVAL", 0)
     with caplog.at_level(logging.INFO):
         generate(tmp_path, scenes(tmp_path, 2), num_images=5)
     assert "Painting 5 images: 2 pictures and 3 variants of them" in caplog.text
@@ -290,7 +290,7 @@ def test_a_bar_and_no_lines_on_a_terminal(tmp_path, caplog, monkeypatch):
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr("monet.core.progress.SAY_SECONDS", 0)
+    monkeypatch.setattr("monet.core.progress.LOG_INTERVAL", 0)
     with caplog.at_level(logging.INFO):
         generate(tmp_path, scenes(tmp_path, 2), num_images=5)
     assert "5/5" in terminal.getvalue()

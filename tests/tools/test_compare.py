@@ -14,7 +14,7 @@ from comparison.sheet import CELL, GAP, HEADER, LABEL, draw_sheet, overlay, writ
 from comparison.train_preset import judge, patch_maps, train
 from PIL import Image
 
-from monet.core.pixels import decode_image, picture_of
+from monet.core.pixels import decode_image, float_to_pixels
 from monet.core.presets import PRESETS, resolve_config
 from monet.data.records import read_examples
 from monet.networks.build import build_generator
@@ -136,7 +136,7 @@ def test_a_run_that_ends_before_the_clock_ends_is_judged_by_what_it_learnt(tiny,
     assert arrays["photos"].shape == arrays["painted"].shape == arrays["back"].shape == (2, 256, 256, 3)
     assert arrays["monet_maps"].shape == arrays["photo_maps"].shape == (1, 2, 30, 30)
     learnt = make_painter(trainer.system.networks["photo_to_monet"])(trainer.photos[:1])
-    np.testing.assert_allclose(arrays["painted"][0], picture_of(learnt)[0], atol=1)
+    np.testing.assert_allclose(arrays["painted"][0], float_to_pixels(learnt)[0], atol=1)
 
 
 def test_what_is_painted_is_scored_against_the_runs_paintings(tiny, small_data, inception_file, tmp_path, monkeypatch):

@@ -8,8 +8,6 @@ import pytest
 from PIL import Image
 
 from monet.core.errors import UserError
-from monet.core.pixels import picture_of
-from monet.core.progress import Every
 from monet.training.history import History, write_preview
 from monet.training.run_files import open_run
 
@@ -43,10 +41,6 @@ def test_a_resumed_history_drops_what_will_be_done_again(tmp_path):
     assert not (tmp_path / "tensorboard").exists()
 
 
-def test_pixels_are_rounded_and_clipped():
-    np.testing.assert_array_equal(picture_of([-2.0, -1.0, 0.0, 1.0, 2.0]), [0, 0, 128, 255, 255])
-
-
 def test_preview_shows_each_photo_beside_its_painting(tmp_path):
     photos = np.stack([np.full((16, 16, 3), level, np.float32) for level in (-1.0, -0.5, 0.0)])
     painted = photos + 0.5
@@ -62,9 +56,3 @@ def test_out_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UserError, match=r"--out .*out cannot be used .*give a folder"):
         open_run(str(tmp_path / "out"))
-
-
-def test_every_is_due_once_a_period():
-    always, never = Every(0.0), Every(1000.0)
-    assert always.due()
-    assert not never.due()

@@ -132,7 +132,7 @@ def test_training_is_not_touched_by_what_is_scored(tiny, small_data, tmp_path, m
     scored = new_trainer(tiny(**SELECT, out=str(tmp_path / "scored")), small_data)
     scripted(scored, monkeypatch, [10.0, 20.0, 30.0])
     scored.fit()
-    ours, theirs = system_variables(scored.system), system_variables(plain.system)
+    ours, theirs = system_variables(scored.engine.system), system_variables(plain.engine.system)
     for name in theirs:
         np.testing.assert_allclose(value_of(ours[name]), value_of(theirs[name]), atol=1e-5, err_msg=name)
 
@@ -184,7 +184,7 @@ def test_the_best_of_a_run_whose_checkpoints_were_removed_is_not_handed_in(tiny,
     second = new_trainer(tiny(**SELECT), small_data)
     assert "it is of another run" in caplog.text
     second.fit()
-    live = weight_names(second.system.networks["photo_to_monet"])
+    live = weight_names(second.engine.system.networks["photo_to_monet"])
     for name, array in read_arrays(second.files.generator).items():
         np.testing.assert_array_equal(array, value_of(live[name]))
 

@@ -17,7 +17,7 @@ from monet.networks.generators import generator_inputs, generator_model
 from monet.submission.painter import make_painter
 from monet.training.arrays import read_arrays, value_of
 from monet.training.checkpoint import list_checkpoints
-from monet.training.readings import READ_EVERY, Broken, StepProgress
+from monet.training.readings import READ_EVERY, Broken
 from monet.training.state import system_variables
 from monet.training.trainer import MOST_SETBACKS, Trainer
 
@@ -28,12 +28,6 @@ def weights_of(trainer):
 
 def new_trainer(config, data, **options):
     return Trainer(config, data, tf.distribute.get_strategy(), **options)
-
-
-def read(trainer):
-    """Reads the losses so far."""
-    with StepProgress(trainer.config, trainer.state.step, quiet=True) as progress:
-        trainer.read_losses(progress)
 
 
 def rows_of(trainer):
@@ -198,7 +192,7 @@ def test_a_setback_goes_on_from_the_last_checkpoint_with_other_data(tiny, small_
     kernel.assign(np.full(kernel.shape, np.inf))
     trainer.advance()
     with pytest.raises(Broken) as broken:
-        read(trainer)
+        trainer.read_losses()
     trainer.go_back(broken.value)
     assert (trainer.state.step, trainer.state.skipped) == (0, 6)
     for name, value in weights_of(trainer).items():
@@ -230,7 +224,7 @@ def test_a_loss_beyond_all_measure_counts_as_broken(tiny, small_data):
     trainer.advance()
     pattern = r"The loss (photo_to_monet|monet_disc\w+) became (1|9\.\d+)e\+1[12]"
     with pytest.raises(Broken, match=pattern):
-        read(trainer)
+        trainer.read_losses()
 
 
 def test_several_steps_a_call_are_the_same_steps(tiny, small_data, tmp_path):

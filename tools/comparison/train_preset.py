@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from monet.core.config import SUBMISSION_SIZE
 from monet.core.errors import UserError
-from monet.core.files import whole_file
-from monet.core.pixels import encode_jpeg, picture_of
-from monet.core.progress import Every
+from monet.core.files import atomic_write
+from monet.core.pixels import encode_jpeg, float_to_pixels
+from monet.core.progress import Interval
 from monet.data.pipeline import first_images
 from monet.data.records import read_examples
 from monet.data.validation import find_data
@@ -54,12 +54,12 @@ def train(trainer: Trainer, seconds: float) -> dict:
     Raises:
         Broken: if a loss is no longer finite.
     """
-    begun, never = time.monotonic(), Every(float("inf"))
+    begun, never = time.monotonic(), Interval(float("inf"))
     with tqdm(disable=True) as bar:
         trainer.advance()
         trainer.read_losses(bar, never)
         first = trainer.step
-        started, read_due = time.monotonic(), Every(seconds / READINGS)
+        started, read_due = time.monotonic(), Interval(seconds / READINGS)
         while time.monotonic() - started < seconds and trainer.step < trainer.total:
             trainer.advance()
             if read_due.due() or len(trainer.unread) == READ_EVERY:
@@ -110,7 +110,7 @@ def judged_pictures(trainer: Trainer, photo, painted, back_paint) -> dict:
         shown["photo"] = (photo, in_parts(back_paint, monet))
     arrays = {}
     for side, pair in shown.items():
-        arrays[f"{side}_pictures"] = picture_of(np.concatenate(pair))
+        arrays[f"{side}_pictures"] = float_to_pixels(np.concatenate(pair))
         arrays[f"{side}_maps"] = patch_maps(trainer.system.networks[f"{side}_discriminator"], *pair)
     return arrays
 
@@ -151,14 +151,14 @@ def judge(trainer: Trainer, job: Job) -> tuple[dict, dict]:
     rows = kept_rows(trainer.files.history, trainer.step)
     health = measure_health(np.asarray(photos), painted, rows)
     chosen = [index * len(photos) // SHOWN for index in range(SHOWN)]
-    arrays = {"photos": picture_of(np.asarray(photos)[chosen]), "painted": picture_of(painted[chosen])}
+    arrays = {"photos": float_to_pixels(np.asarray(photos)[chosen]), "painted": float_to_pixels(painted[chosen])}
     back_paint = None
     if "monet_to_photo" in trainer.system.networks:
         back = build_generator(trainer.config, "monet_to_photo")
         copy_averaged(trainer.system.networks[back.name], trainer.system.optimizers[back.name], back)
         back_paint = make_painter(back, trainer.config.paint_margin)
     if back_paint:
-        arrays["back"] = picture_of(in_parts(back_paint, painted[chosen]))
+        arrays["back"] = float_to_pixels(in_parts(back_paint, painted[chosen]))
     if job.maps:
         arrays.update(judged_pictures(trainer, photos[:1], painted[:1], back_paint))
     scored = {"score": score(trainer, job.weights)} if job.weights else {}
@@ -179,9 +179,10 @@ def run(job: Job) -> None:
     found = {"preset": job.preset, "system": config.system, "device": devices_found(), "reduced": reduced,
              "batch_size": config.batch_size, **train(trainer, job.seconds), **peak_memory()}
     judged, arrays = judge(trainer, job)
-    with whole_file(os.path.join(job.out, "pictures.npz")) as temporary, open(temporary, "wb") as file:
+    with atomic_write(os.path.join(job.out, "pictures.npz")) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
-    with whole_file(os.path.join(job.out, "result.json")) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    result = os.path.join(job.out, "result.json")
+    with atomic_write(result) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump({**found, **judged}, file, indent=2)
 
 

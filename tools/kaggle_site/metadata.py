@@ -6,8 +6,8 @@ from pathlib import Path
 
 from slugify import slugify  # the kaggle client's own, which decides on the slug of a title
 
-from monet.core.errors import UserError, near_names
-from monet.core.files import whole_file
+from monet.core.errors import UserError, suggest_names
+from monet.core.files import atomic_write
 from monet.machine.kaggle_machine import COMPETITION
 
 MOST_BYTES = 900_000  # of a bundle: Kaggle takes less than 1 MB
@@ -55,7 +55,7 @@ def check_metadata(metadata: dict) -> None:
             raise UserError(f"{FILE_NAME}: remove {key!r}: {reason}.")
     for key, value in metadata.items():
         if key not in EDITABLE and key not in FILLED_IN:
-            raise UserError(f"{FILE_NAME}: there is no {key!r}. {near_names(key, EDITABLE)}")
+            raise UserError(f"{FILE_NAME}: there is no {key!r}. {suggest_names(key, EDITABLE)}")
         kind = EDITABLE.get(key, str)
         if type(value) is not kind or (kind is list and not all(type(item) is str for item in value)):
             expected = {str: "a text", bool: "true or false", list: "a list of texts"}[kind]
@@ -131,5 +131,5 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         UserError: if it cannot be written.
     """
-    with whole_file(str(path)) as temporary:
+    with atomic_write(str(path)) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")

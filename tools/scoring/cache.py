@@ -17,7 +17,7 @@ import PIL
 from console import ROOT, TOOLS
 
 from monet.core.errors import UserError, say
-from monet.core.files import whole_file
+from monet.core.files import atomic_write
 from monet.scoring.inception_weights import cache_folder
 
 PACKAGE = ROOT / "src" / "monet"
@@ -38,7 +38,7 @@ def warn_of(folder: str, why: str) -> None:
 def keep_file(path: Path, write) -> bool:
     """Writes a file of the cache by `write(binary file)`; returns whether it could, and warns if not."""
     try:
-        with whole_file(str(path)) as temporary, open(temporary, "wb") as file:
+        with atomic_write(str(path)) as temporary, open(temporary, "wb") as file:
             write(file)
     except UserError as error:  # whose advice is not for a cache
         warn_of(cache_folder(), error.__cause__.strerror or str(error.__cause__))

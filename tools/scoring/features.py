@@ -123,7 +123,7 @@ def compute(source: Source, wanted: dict[bytes, int], notes: dict[bytes, str], n
     Raises:
         UserError: as `read_image`.
     """
-    from monet.core.progress import progress
+    from monet.core.progress import progress_bar
     from monet.scoring.inception import feature_batches  # here, because TensorFlow takes seconds to load
 
     digests, waiting, found, kept = list(wanted), [], {}, 0
@@ -149,7 +149,7 @@ def compute(source: Source, wanted: dict[bytes, int], notes: dict[bytes, str], n
                 yield pending.popleft().result()
 
     try:
-        with progress(label, len(digests)) as show:
+        with progress_bar(label, len(digests)) as show:
             for features in feature_batches(network, images()):
                 waiting.append(features)
                 so_far = sum(map(len, waiting))

@@ -14,7 +14,7 @@ from scoring.plots import curve, principal_map, scatter
 from scoring.sources import Source
 from scoring.text import caveats, interval, threshold_words
 
-from monet.core.files import whole_file
+from monet.core.files import atomic_write
 from monet.scoring.mifid import Nearest, covariance_factor
 
 SHOWN = 12  # nearest pairs; most and least like the reference
@@ -189,5 +189,5 @@ def write_report(path: str, result: dict, submission: tuple[Source, Found], refe
         map_section(generated, real), history_section(os.path.join(folder, "history.csv")),
         f"<footer class=faint>Inception weights: {result['weights'] or 'none, features as given'}</footer></html>"]
     # A path may hold bytes that are no UTF-8.
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="replace") as file:
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", errors="replace") as file:
         file.write("\n".join(page))

@@ -23,7 +23,7 @@ NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.forma
 PAINTINGS = ("monet.npy", "monet_tfrec", "monet_jpg", "trainA")  # of training data, in the order of monet.layouts
 SUFFIXES = (".jpg", ".jpeg", ".png")  # in lower case
 RECORDS = (".tfrec", ".tfrecord", ".tfrecords")
-MOST_IMAGES = 100_000
+MAX_IMAGES = 100_000
 MOST_BYTES = 64 << 20  # of one encoded image
 MOST_TOTAL = 8 << 30  # of all images in a zip, unpacked; arrays of images are read one by one
 MOST_FEATURES = 2 << 30  # of given features, in float64
@@ -140,7 +140,7 @@ def zip_source(path: str) -> Source:
     infos = [info for info in archive.infolist() if is_picture(info.filename)]
     sizes = [info.file_size for info in infos]
     largest, total = max(sizes, default=0), sum(sizes)
-    if largest > MOST_BYTES or total > MOST_TOTAL or len(infos) > MOST_IMAGES:
+    if largest > MOST_BYTES or total > MOST_TOTAL or len(infos) > MAX_IMAGES:
         raise UserError(f"{path} would unpack to {len(infos):,} pictures of {total / 1e9:,.1f} GB, the largest of "
                         f"{largest / 1e6:,.0f} MB: no submission is so large, and it was not read. Give another.")
     # Member by member, ZipFile reads no more than the directory promises, and compares the checksum.

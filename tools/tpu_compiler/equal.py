@@ -46,7 +46,7 @@ def differences(config: Config, filters: int) -> dict[str, float]:
 
     compute = lifted_gradients(system, config, 1)
     mesh = Mesh(np.array(jax.devices("cpu")), ("cores",))
-    values = {id(raw(variable).handle): raw(variable).numpy() for network in system.networks.values()
+    values = {id(tf_variable(variable).handle): tf_variable(variable).numpy() for network in system.networks.values()
               for variable in network.variables}
     variables = [values[id(handle)] for handle in compute.variables]
     results = iter(jax.jit(summed_gradients(compute, mesh))(

@@ -1,4 +1,4 @@
-"""What goes wrong, told to people: the error that they can mend, the log, and what a mistyped name may have meant."""
+"""Errors and messages for the user, usable before TensorFlow is imported. Standard library only."""
 
 import difflib
 import logging
@@ -9,19 +9,19 @@ LOG = logging.getLogger("monet")
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: the message says what is wrong and what to do.
+    """An error that the user can fix. The message says what is wrong and what to do.
 
-    The command line prints it without a traceback and exits with status 2.
+    The command line prints the message without a traceback and exits with status 2.
     """
 
 
-def near_names(name: str, names: Iterable[str]) -> str:
-    """What to offer for an unknown `name`: the nearest of `names`, or all of them."""
+def suggest_names(name: str, names: Iterable[str]) -> str:
+    """Returns a sentence that suggests the `names` closest to an unknown `name`, or lists all of them."""
     names = sorted(names)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    return f"Did you mean {' or '.join(near)}?" if near else f"Choose one of: {', '.join(names)}."
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(close)}?" if close else f"Choose one of: {', '.join(names)}."
 
 
 def say(line: str) -> None:
-    """Prints a line for a person on standard error, at once; standard output is kept for results."""
+    """Prints a line on standard error and flushes it; standard output is reserved for results."""
     print(line, file=sys.stderr, flush=True)

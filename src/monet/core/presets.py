@@ -1,83 +1,84 @@
-"""The named configurations: what each changes of the defaults, and where it comes from."""
+"""The presets: named sets of values that differ from the defaults of `Config`, with their sources."""
 
 from collections.abc import Mapping
 
-from monet.core.config import Config, check_field_value, make_config, pick, read_config_values
+from monet.core.config import Config, check_field_value, look_up, make_config, read_config_values
 from monet.core.errors import UserError
 
-# What the kit's own systems for accelerators share. The batch is what scored best in public runs (37.4 for the
-# tutorial's networks at 32, 54 to 79 at 1); the other parts are those of public recipes whose scores, or whose parts'
-# share in them, nobody has published. Measured here, with the networks of `cpu` on 300 Monets and 1,408 photos, 2,500
-# steps each: all three augmentations left the grid of neighbouring frequencies at 1.06 times the photos', translation
-# and cutout alone at 3.4, which shows. Nothing of this has run on an accelerator yet.
-KIT = {
-    "batch_size": 32,  # best public score of the tutorial's networks: 37.4, at 22 times its throughput
-    "generator": "residual_unet",  # skip connections and residual blocks, no normalization in the first layer
+# Common part of the presets for accelerators. The batch size scored best in public runs: 37.4 with the tutorial's
+# networks at 32, 54 to 79 at 1. The rest comes from public recipes that were published without a score or without the
+# effect of each part. Measured here with the networks of `cpu` on 300 Monets and 1,408 photos, 2,500 steps each: with
+# all three augmentations, grid artifacts (power there over that of neighbouring frequencies) were 1.06 times those of
+# the photos; with translation and cutout only, 3.4 times, which is visible. None of this has run on an accelerator yet.
+ACCELERATOR_VALUES = {
+    "batch_size": 32,  # best public score of the tutorial's networks, 37.4, at 22 times the throughput
+    "generator": "residual_unet",  # skip connections and residual blocks; first layer not normalized
     "generator_levels": 5,
-    "upsample": "resize",  # transposed convolutions leave a checkerboard
+    "upsample": "resize",  # transposed convolutions leave checkerboard artifacts
     "gamma_mean": 1.0,
     "discriminator": "two_objective",
     "adversarial_loss": "hinge",
     "diffaugment": "color,translation,cutout",
     "cycle_weight": 3.0,
-    "identity_weight": 0.5,  # as measured for `cpu`
+    "identity_weight": 0.5,  # measured for `cpu`
     "cycle_fall": 0.5,
     "decay_start": 0.5,
     "ema_decay": 0.999,
 }
 PRESETS = {
-    # The Monet CycleGAN tutorial (Amy Jang, Kaggle 2020): Config's own defaults.
+    # The Monet CycleGAN tutorial (Amy Jang, Kaggle 2020): the defaults of Config.
     "tutorial": {},
     # TensorFlow's CycleGAN tutorial (tensorflow.org/tutorials/generative/cyclegan) with the networks of its pix2pix
-    # example: those of the Monet tutorial, which took them over, but for the start of normalization's scale.
+    # example. The Monet tutorial uses the same networks, except for the initial scale of normalization. Jitter 286,
+    # mirroring, batch 1, learning rate 2e-4, cycle weight 10 and identity weight 5 are Config's defaults.
     "tf-tutorial": {
         "gamma_mean": 1.0,  # pix2pix.py: N(1, 0.02)
         "norm_epsilon": 1e-5,  # pix2pix.py
         "epochs": 40,
-        "checkpoint_epochs": 5,  # beside these, Config's: jitter 286, mirror, batch 1, 2e-4, cycle 10, identity 5
+        "checkpoint_epochs": 5,
         "keep_checkpoints": 5,
     },
     # Zhu et al. 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", sections 4 and
-    # 7, and its code (junyanz/pytorch-CycleGAN-and-pix2pix) for what they do not say.
+    # 7; details missing there are from its code (junyanz/pytorch-CycleGAN-and-pix2pix).
     "paper": {
         "generator": "resnet",  # 9 blocks at 256 pixels, 6 at 128; transposed convolutions; reflection padding
         "discriminator_leak": 0.2,
         "norm_affine": False,  # code: InstanceNorm2d's default
-        "norm_epsilon": 1e-5,  # likewise
+        "norm_epsilon": 1e-5,  # code
         "adversarial_loss": "lsgan",
         "image_pool": 50,
         "epochs": 200,
-        "steps_per_epoch": 0,  # code: an epoch is the larger set once
+        "steps_per_epoch": 0,  # code: an epoch is one pass over the larger set
         "decay_start": 0.5,  # 100 epochs, then 100 of linear decay
     },
-    # The U-Net of David Foster's "Generative Deep Learning" (O'Reilly 2019), chapter 5. Its ResNet is --generator
-    # resnet, to the letter with --upsample transpose. Different here: the generator's first layer is not normalized,
-    # kernels start from N(0, 0.02), and the discriminators' maps have 30 patches a side, not 32.
+    # The U-Net of David Foster's "Generative Deep Learning" (O'Reilly 2019), chapter 5. For its ResNet, add --generator
+    # resnet --upsample transpose. Differences: here the generator's first layer is not normalized, weights are
+    # initialized from N(0, 0.02), and the discriminators' output is 30x30 patches, not 32x32.
     "unet-32": {
-        "jitter": 0,  # the book only resizes and mirrors
+        "jitter": 0,  # the book resizes and mirrors only
         "generator_filters": 32,
         "generator_levels": 4,
-        "upsample": "nearest",  # the book resizes by repeating pixels, with 4x4 kernels
+        "upsample": "nearest",  # the book repeats pixels, then convolves with 4x4 kernels
         "dropout": 0.0,
         "generator_leak": 0.0,
         "discriminator_filters": 32,
         "discriminator_leak": 0.2,
         "norm_affine": False,
-        "adversarial_loss": "lsgan",  # validation weight 1
+        "adversarial_loss": "lsgan",  # the book's validation weight is 1
         "identity_weight": 2.0,
         "cycle_weight": 10.0,  # the book's reconstruction weight
         "image_pool": 50,
         "epochs": 200,
     },
-    # A U-Net of 4 levels with residual blocks at 16x16, batch normalization, least squares for the generators beside
-    # cross-entropy for the discriminators, as a book chapter on CycleGANs in TensorFlow has it. Least squares are taken
-    # of the logits.
+    # A U-Net of 4 levels with residual blocks at 16x16, batch normalization, least squares for the generators and
+    # cross-entropy for the discriminators, as in a book chapter on CycleGANs in TensorFlow. Least squares are computed
+    # on the logits.
     "residual-unet": {
-        "generator": "residual_unet",  # 3 blocks of 1x1, 3x3 and 1x1 with 512 filters
+        "generator": "residual_unet",  # 3 blocks of 1x1, 3x3 and 1x1 convolutions with 512 filters
         "generator_levels": 4,
         "dropout": 0.0,
         "discriminator": "strided",
-        "discriminator_levels": 4,  # ends in 16x16
+        "discriminator_levels": 4,  # output is 16x16
         "norm": "batch",
         "gamma_mean": 1.0,
         "adversarial_loss": "lsgan",
@@ -90,9 +91,9 @@ PRESETS = {
     },
     # Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation", and its code.
     "cut": {
-        "system": "cut",  # PatchNCE on 5 encoder layers, 256 patches, temperature 0.07, identity NCE: Config's own
+        "system": "cut",  # PatchNCE on 5 encoder layers; 256 patches, temperature 0.07, identity NCE are the defaults
         "generator": "resnet",
-        "upsample": "resize",  # code: antialiased up- and downsampling; this is the nearest that is here
+        "upsample": "resize",  # code: antialiased up- and downsampling; `resize` is the closest available
         "discriminator_leak": 0.2,
         "norm_affine": False,
         "norm_epsilon": 1e-5,
@@ -103,20 +104,20 @@ PRESETS = {
         "steps_per_epoch": 0,
         "decay_start": 0.5,
     },
-    # For two cores and a quarter of an hour. Decided on 300 Monets and 1,408 photos of monet2photo, with 150 to 240 s
-    # of training for each choice, by looking at the paintings and by the distance of the colours of 200 of them from
-    # the Monets' (sliced Wasserstein over 4 scales; the photos themselves: 72; the Monets' two halves: 13). With the
-    # tutorial's losses it stayed at 58 to 61; cycle weight 3 and identity weight 0.5 brought it to 30.
-    # On the 80 paintings of the built-in sample the discriminator then knew them all from step 2,000 on, and the
-    # paintings ended as streaks. DiffAugment keeps it from that, if it is there from the start: one that grew with the
-    # discriminator's certainty, as in ADA, came too late. On the 300 Monets, which it does not learn by heart in these
-    # steps, augmentation only held it back: the photos stayed nearly as they were.
+    # For two CPU cores and a quarter of an hour. Tuned on 300 Monets and 1,408 photos of monet2photo with 150 to 240 s
+    # of training per choice, by looking at the paintings and by the distance of the colours of 200 of them to the
+    # Monets' (sliced Wasserstein over 4 scales; unchanged photos: 72; one half of the Monets to the other: 13). The
+    # tutorial's losses gave 58 to 61; cycle weight 3 and identity weight 0.5 gave 30.
+    # On the 80 paintings of the built-in sample, the discriminator overfitted from step 2,000 on and the paintings
+    # turned into streaks. DiffAugment prevents this if it is on from the start; increasing it with the discriminator's
+    # certainty, as ADA does, came too late. The 300 Monets are not overfitted in this many steps, and augmentation only
+    # slowed training: the photos stayed nearly unchanged. Hence the limit of 200.
     "cpu": {
-        "image_size": 128,  # crops of the 286: twice the steps in the same time, and strokes keep their size
+        "image_size": 128,  # crops from 286: twice the steps in the same time, and brush strokes keep their size
         "generator_filters": 16,
         "generator_levels": 5,
         "discriminator_filters": 32,
-        "upsample": "resize",  # transposed convolutions left a checkerboard in every sky
+        "upsample": "resize",  # transposed convolutions left checkerboard artifacts in every sky
         "gamma_mean": 1.0,
         "cycle_weight": 3.0,
         "identity_weight": 0.5,
@@ -127,29 +128,29 @@ PRESETS = {
         "epochs": 16,
         "max_minutes": 14.0,
     },
-    "gpu": {**KIT, "epochs": 24},  # 7,200 steps: two T4s make about as many in five hours, it is estimated
-    "tpu": {**KIT, "epochs": 30, "steps_per_epoch": 1000},  # under three hours at the 0.18 s a step of public runs
+    "gpu": {**ACCELERATOR_VALUES, "epochs": 24},  # 7,200 steps: about five hours on two T4s (estimated)
+    "tpu": {**ACCELERATOR_VALUES, "epochs": 30, "steps_per_epoch": 1000},  # 3 hours at 0.18 s a step, as in public runs
 }
 
 
 def resolve_config(overrides: Mapping, config_file: str = "") -> Config:
-    """The config that a command line asks for.
+    """Builds the config for a command line.
 
-    Later wins: Config's defaults, then the preset or, instead, the fields of `config_file`, then `overrides`. A run's
-    config.json says every setting; one of an earlier version, all that there were.
+    In increasing priority: the defaults, the preset or the values in `config_file`, and `overrides`. With a file, the
+    preset's values do not apply: a config.json lists every setting that existed in its version.
 
     Args:
-        overrides: field values by name, as the command line gives them; `preset` among them.
+        overrides: field values by name from the command line, which may include `preset`.
         config_file: path of a run's config.json, or empty.
 
     Raises:
-        UserError: for an unknown preset, a preset beside a file, or anything that `make_config` refuses.
+        UserError: for an unknown preset, a preset together with a file, or values that `make_config` rejects.
     """
     if config_file and "preset" in overrides:
-        raise UserError("--preset and --config exclude each other: the file already says every setting. Give one of "
-                        "them, and single settings beside it.")
+        raise UserError("--preset and --config exclude each other, because the file already has every setting. Give "
+                        "only one of them; single settings can be added to either.")
     if config_file:
         return make_config(**{**read_config_values(config_file), **overrides})
     preset = overrides.get("preset", Config.preset)
     check_field_value("preset", preset)
-    return make_config(**{**pick(PRESETS, preset, "preset"), **overrides})
+    return make_config(**{**look_up(PRESETS, preset, "preset"), **overrides})

@@ -1,4 +1,4 @@
-"""How far something is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, occasional log lines elsewhere."""
 
 import contextlib
 import sys
@@ -9,33 +9,48 @@ from tqdm import tqdm
 
 from monet.core.errors import LOG
 
-SAY_SECONDS = 30  # between log lines where there is no progress bar
+LOG_INTERVAL = 30  # seconds between log lines where there is no terminal
+
+
+class Interval:
+    """Comes due once every `seconds`, first after `seconds`; infinity means never."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic):
+        self.seconds, self.clock = seconds, clock
+        self.started = clock()
+
+    def due(self) -> bool:
+        """Returns whether the interval has passed; if it has, a new one starts."""
+        if self.clock() - self.started < self.seconds:
+            return False
+        self.started = self.clock()
+        return True
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function to tell how many of `total` images are done; shows a bar on a terminal, else logs now and then."""
-    log_due, started = Every(SAY_SECONDS), time.monotonic()
-    with tqdm(total=total, desc=what, unit="image", disable=not sys.stderr.isatty()) as bar:
-        def show(done: int) -> None:
+def progress_bar(label: str, total: int, unit: str = "image", initial: int = 0,
+                 clock: Callable[[], float] = time.monotonic) -> Iterator[Callable]:
+    """Shows a progress bar with the time left; without a terminal, logs a line every `LOG_INTERVAL` seconds.
+
+    Args:
+        label: text in front of the bar.
+        total: units of work in all.
+        unit: name of one unit, singular.
+        initial: units that were done before.
+        clock: gives the time in seconds, for the log lines.
+
+    Yields:
+        A function `show(done, note="")`, to be called with the units done so far and a text to put behind the numbers.
+    """
+    log_due, started = Interval(LOG_INTERVAL, clock), clock()
+    with tqdm(total=total, initial=initial, desc=label, unit=unit, disable=not sys.stderr.isatty()) as bar:
+        def show(done: int, note: str = "") -> None:
+            if note:
+                bar.set_postfix_str(note, refresh=False)
             bar.update(done - bar.n)
-            if bar.disable and done and log_due.due():
-                rate = done / (time.monotonic() - started)
-                LOG.info("%s: %d of %d images, %.1f a second, %s left", what, done, total, rate,
-                         tqdm.format_interval((total - done) / rate))
+            if bar.disable and done > initial and log_due.due():
+                rate = (done - initial) / (clock() - started)
+                LOG.info("%s: %d of %d %ss, %.1f a second, %s left%s", label, done, total, unit, rate,
+                         tqdm.format_interval((total - done) / rate), f": {note}" if note else "")
 
         yield show
-
-
-class Every:
-    """Says when `seconds` have passed since it last said so."""
-
-    def __init__(self, seconds: float):
-        self.seconds, self.last = seconds, time.monotonic()
-
-    def due(self) -> bool:
-        """Whether it is time again; if so, the clock starts anew."""
-        if time.monotonic() - self.last < self.seconds:
-            return False
-        self.last = time.monotonic()
-        return True

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from monet.core.config import Config
-from monet.core.pixels import decode_image, resized, scaled
+from monet.core.pixels import decode_image, pixels_to_float, resize
 from monet.data.records import Data, ImageSet, read_examples
 
 CACHE_BYTES = 1 << 30  # encoded images up to this size in all stay in memory: the competition's are 0.16 GB
@@ -26,10 +26,10 @@ def jittered(image: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
         image = tf.cond(mirrored < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
     size, room = config.image_size, config.jitter - config.image_size
     if room <= 0:
-        return scaled(resized(image, size))
-    larger = resized(image, config.jitter)
+        return pixels_to_float(resize(image, size))
+    larger = resize(image, config.jitter)
     corner = tf.cast(tf.stack([top, left, 0.0]) * (room + 1), tf.int32)
-    return scaled(tf.slice(larger, corner, [size, size, 3]))
+    return pixels_to_float(tf.slice(larger, corner, [size, size, 3]))
 
 
 def encoded_bytes(image_set: ImageSet) -> int:
@@ -98,4 +98,4 @@ def training_pairs(data: Data, config: Config, first_step: int = 0,
 def first_images(image_set: ImageSet, count: int, size: int) -> tf.Tensor:
     """The set's first `count` images, not augmented, float32 `[count, size, size, 3]` in [-1, 1]."""
     examples = read_examples(image_set).take(count)
-    return tf.stack([scaled(resized(decode_image(example["image"]), size)) for example in examples])
+    return tf.stack([pixels_to_float(resize(decode_image(example["image"]), size)) for example in examples])

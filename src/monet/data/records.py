@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from monet.core.files import whole_file
+from monet.core.files import atomic_write
 from monet.data.npy import array_pictures
 
 # What reading needs; the competition's records also hold a `target`, the same word in every record.
@@ -119,7 +119,7 @@ def write_records(path: str, rows: Iterable[tuple[str, bytes]], target: str) -> 
         rows: Pairs of image_name and encoded picture.
         target: What every record's `target` says ("monet" or "photo" in the competition).
     """
-    with whole_file(path) as temporary, tf.io.TFRecordWriter(temporary) as writer:
+    with atomic_write(path) as temporary, tf.io.TFRecordWriter(temporary) as writer:
         for name, image in rows:
             texts = {"image_name": name.encode(), "image": image, "target": target.encode()}
             features = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text]))

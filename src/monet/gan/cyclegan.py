@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from monet.core.config import Config, pick
+from monet.core.config import Config, look_up
 from monet.core.random_numbers import named_seeds
 from monet.gan.discriminator import Discriminator, collect_states
 from monet.gan.loss_scale import make_loss_scale
@@ -34,7 +34,7 @@ class CycleGan:
             UserError: for an unknown name, or a size that a network cannot take.
         """
         self.config = config
-        self.distance = pick(DISTANCES, config.cycle_loss, "cycle_loss")
+        self.distance = look_up(DISTANCES, config.cycle_loss, "cycle_loss")
         generators = {name: build_generator(config, name) for name in ("photo_to_monet", "monet_to_photo")}
         self.generators = {name: StepGenerator(network, config) for name, network in generators.items()}
         self.discriminators = {side: Discriminator(config, f"{side}_discriminator") for side in ("monet", "photo")}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from monet.core.config import Config, pick
+from monet.core.config import Config, look_up
 from monet.core.random_numbers import split_seed, uniform
 
 MOST_SHIFT = 1 / 8  # of a side (paper)
@@ -77,7 +77,7 @@ def make_augmentation(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Ten
         UserError: for an unknown name.
     """
     names = [name.strip() for name in config.diffaugment.split(",") if name.strip()]
-    parts = [pick(AUGMENTATIONS, name, "diffaugment") for name in names]
+    parts = [look_up(AUGMENTATIONS, name, "diffaugment") for name in names]
 
     def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         for part, own_seed in zip(parts, split_seed(seed, len(parts)), strict=True):

@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.core.config import Config, pick
+from monet.core.config import Config, look_up
 from monet.core.random_numbers import named_seeds
 from monet.gan.diffaugment import make_augmentation
 from monet.gan.image_pool import ImagePool
@@ -26,11 +26,11 @@ def adversarial_losses(config: Config, two_heads: bool) -> list[AdversarialLoss]
     Raises:
         UserError: for an unknown loss.
     """
-    losses = [pick(ADVERSARIAL_LOSSES, name, "adversarial_loss")
+    losses = [look_up(ADVERSARIAL_LOSSES, name, "adversarial_loss")
               for name in (TWO_OBJECTIVES if two_heads else (config.adversarial_loss,))]
     if not config.discriminator_loss:
         return losses
-    own = pick(ADVERSARIAL_LOSSES, config.discriminator_loss, "discriminator_loss")
+    own = look_up(ADVERSARIAL_LOSSES, config.discriminator_loss, "discriminator_loss")
     return [AdversarialLoss(loss.generator, own.discriminator) for loss in losses]
 
 

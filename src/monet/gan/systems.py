@@ -1,6 +1,6 @@
 """The systems by name, and the check of a config's names before anything is built."""
 
-from monet.core.config import Config, pick
+from monet.core.config import Config, look_up
 from monet.gan.cut import Cut
 from monet.gan.cyclegan import CycleGan
 from monet.gan.diffaugment import make_augmentation
@@ -12,11 +12,11 @@ SYSTEMS = {"cyclegan": CycleGan, "cut": Cut}
 
 def check_config(config: Config) -> None:
     """Raises UserError for unknown names and for networks that cannot be built; builds nothing."""
-    pick(SYSTEMS, config.system, "system")
+    look_up(SYSTEMS, config.system, "system")
     check_networks(config)
-    pick(ADVERSARIAL_LOSSES, config.adversarial_loss, "adversarial_loss")
-    pick(ADVERSARIAL_LOSSES, config.discriminator_loss or config.adversarial_loss, "discriminator_loss")
-    pick(DISTANCES, config.cycle_loss, "cycle_loss")
+    look_up(ADVERSARIAL_LOSSES, config.adversarial_loss, "adversarial_loss")
+    look_up(ADVERSARIAL_LOSSES, config.discriminator_loss or config.adversarial_loss, "discriminator_loss")
+    look_up(DISTANCES, config.cycle_loss, "cycle_loss")
     make_augmentation(config)
 
 
@@ -26,4 +26,4 @@ def build_system(config: Config):
     Raises:
         UserError: for an unknown name, or a size that a network cannot take.
     """
-    return pick(SYSTEMS, config.system, "system")(config)
+    return look_up(SYSTEMS, config.system, "system")(config)

@@ -13,7 +13,7 @@ from tensorflow import keras
 from monet.core.config import Config
 from monet.core.errors import LOG, UserError
 from monet.machine.cluster import cluster_task, default_signal_handlers, spans_machines
-from monet.machine.kaggle_machine import tpu_expected
+from monet.machine.kaggle_machine import has_tpu
 
 TPU_START_SECONDS = 60  # a TPU answers in seconds; without one, TensorFlow queries a metadata server for minutes
 # NVIDIA's compute capabilities: Ampere computes in bfloat16; Volta and Turing (T4) have tensor cores for float16.
@@ -76,7 +76,7 @@ def connect_tpu() -> tf.distribute.Strategy:
         UserError: if there is no TPU, or it does not start.
     """
     advice = "Give --accelerator gpu or cpu to train without it (on Kaggle: make kernel-push ACCELERATOR=gpu)."
-    if not tpu_expected():
+    if not has_tpu():
         raise UserError(f"--accelerator tpu: there is no TPU here (found: {devices_found()}). {advice}")
 
     def start():
@@ -117,7 +117,7 @@ def choose_strategy(config: Config, alone: bool = False) -> tf.distribute.Strate
     """
     gpus = tf.config.list_physical_devices("GPU")
     task = None if alone else cluster_task()
-    if config.accelerator == "tpu" or (config.accelerator == "auto" and not task and tpu_expected()):
+    if config.accelerator == "tpu" or (config.accelerator == "auto" and not task and has_tpu()):
         return connect_tpu()
     if config.accelerator == "gpu" and not gpus:
         raise UserError(f"--accelerator gpu: there is no GPU here that TensorFlow can use (found: {devices_found()}). "

@@ -1,4 +1,4 @@
-"""What Kaggle's machine offers: data mounts, working folder, time limit, TPU. Standard library only."""
+"""Kaggle's machine: mounted data, output folder, time limit, TPU detection. Standard library only."""
 
 import contextlib
 import glob
@@ -8,104 +8,119 @@ from collections.abc import Iterator
 from monet.core.errors import UserError
 
 COMPETITION = "gan-getting-started"
-MOUNT_DEPTH = 4  # folders below the input folder that are searched: input/competitions/NAME, input/datasets/OWNER/NAME
-TPU_VARIABLES = ("TPU_NAME", "TPU_ACCELERATOR_TYPE", "ISTPUVM")  # any of them says that the machine has a TPU
-GOOGLE = "0x1ae0"  # the maker of TPUs among PCI's vendors
-# Minutes that a run may take, images.zip included: Kaggle stops it after 3 hours on a TPU and 5 hours elsewhere, the
-# time to start the machine included.
+MOUNT_DEPTH = 4  # folder levels searched below the input folder: input/competitions/NAME, input/datasets/OWNER/NAME
+TPU_VARIABLES = ("TPU_NAME", "TPU_ACCELERATOR_TYPE", "ISTPUVM")  # any of them is set on a machine with a TPU
+GOOGLE_VENDOR = "0x1ae0"  # Google's PCI vendor ID, on TPUs
+# Time limit of a run in minutes, images.zip included. Kaggle stops a run after 3 hours on a TPU and 5 hours elsewhere,
+# including the time to start the machine.
 TPU_MINUTES, OTHER_MINUTES = 170.0, 285.0
 
 
 def kaggle_input() -> str:
-    """The folder that Kaggle mounts data in; $MONET_KAGGLE_INPUT moves it, for tests."""
+    """Returns the folder that Kaggle mounts data in; tests move it with $MONET_KAGGLE_INPUT."""
     return os.environ.get("MONET_KAGGLE_INPUT") or "/kaggle/input"
 
 
 def kaggle_working() -> str | None:
-    """The folder whose files Kaggle keeps as a kernel's output, or None when there is none: not on Kaggle."""
+    """Returns the folder that Kaggle keeps as the kernel's output, or None if it does not exist (not on Kaggle)."""
     folder = os.environ.get("MONET_KAGGLE_WORKING") or "/kaggle/working"
     return folder if os.path.isdir(folder) else None
 
 
 def input_folders() -> Iterator[tuple[str, int, list[str], list[str]]]:
-    """The folders below `kaggle_input()`, to `MOUNT_DEPTH`, but for those of images: (path, depth, names of the folders
-    in it, names of the files in it)."""
+    """Walks `kaggle_input()` down to `MOUNT_DEPTH`, without folders of images.
+
+    Yields:
+        Tuples of (path, depth, names of subfolders, names of files).
+    """
     root = kaggle_input()
     for folder, names, files in os.walk(root, followlinks=True):
         depth = 0 if folder == root else os.path.relpath(folder, root).count(os.sep) + 1
         yield folder, depth, list(names), files
         if depth >= MOUNT_DEPTH:
-            names.clear()  # os.walk goes into what is left here
+            names.clear()  # os.walk descends only into the folders that remain in this list
         names[:] = [name for name in names if not name.endswith(("_tfrec", "_jpg"))]
 
 
 def find_kaggle_mount() -> str | None:
-    """The folder below `kaggle_input()` that holds monet_tfrec and photo_tfrec, or None.
+    """Returns the folder below `kaggle_input()` that contains monet_tfrec and photo_tfrec, or None.
 
-    Kaggle has mounted the competition as input/NAME and as input/competitions/NAME. Of several such folders the
-    competition's own is taken, then the one nearest the top, then the first by name.
+    Kaggle has mounted the competition both as input/NAME and as input/competitions/NAME. Of several such folders, the
+    one with the competition's name wins, then the one closest to the top, then the first in alphabetical order.
     """
-    found = [(os.path.basename(folder) != COMPETITION, depth, folder)
-             for folder, depth, names, _ in input_folders() if {"monet_tfrec", "photo_tfrec"} <= set(names)]
-    return min(found)[2] if found else None
+    candidates = [(os.path.basename(folder) != COMPETITION, depth, folder)
+                  for folder, depth, names, _ in input_folders() if {"monet_tfrec", "photo_tfrec"} <= set(names)]
+    return min(candidates)[2] if candidates else None
 
 
 def find_bucket() -> str | None:
-    """The gs:// address of the competition's data, as Kaggle's own `kaggle_datasets` says it; None where there is no
-    such package, or it names no bucket (on a TPU VM it names the mount).
+    """Returns the gs:// address of the competition's data from Kaggle's `kaggle_datasets` package.
+
+    None if the package is not installed or returns no bucket (on a TPU VM it returns the mount).
 
     Raises:
-        UserError: if the package is there and fails.
+        UserError: if the package fails.
     """
     try:
-        from kaggle_datasets import KaggleDatasets  # here, because it is on Kaggle's images only
+        from kaggle_datasets import KaggleDatasets  # only installed on Kaggle's images
     except ImportError:
         return None
     try:
         address = KaggleDatasets().get_gcs_path(COMPETITION)
-    except Exception as error:  # the package documents none of its own
-        raise UserError(f"No images are below {kaggle_input()}, and KaggleDatasets().get_gcs_path() failed ({error}). "
-                        "Attach the competition: competition_sources in kernel-metadata.json.") from error
+    except Exception as error:  # the package documents no exceptions
+        raise UserError(f"There are no images below {kaggle_input()}, and KaggleDatasets().get_gcs_path() failed "
+                        f"({error}). Attach the competition: competition_sources in kernel-metadata.json.") from error
     return address if address.startswith("gs://") else None
 
 
 def find_kaggle_data() -> str:
-    """The folder or gs:// address of the competition's images on Kaggle.
+    """Returns the folder or gs:// address of the competition's images on Kaggle.
 
     Raises:
         UserError: if there are none.
     """
-    found = find_kaggle_mount() or find_bucket()
-    if not found:
-        raise UserError(f"No folder below {kaggle_input()} holds monet_tfrec and photo_tfrec. Attach the competition's "
-                        f"data: \"competition_sources\": [\"{COMPETITION}\"] in kernel-metadata.json, or Add Input on "
-                        "the kernel's page.")
-    return found
+    data = find_kaggle_mount() or find_bucket()
+    if not data:
+        raise UserError(f"No folder below {kaggle_input()} contains monet_tfrec and photo_tfrec. Attach the "
+                        f"competition's data: \"competition_sources\": [\"{COMPETITION}\"] in kernel-metadata.json, or "
+                        "Add Input on the kernel's page.")
+    return data
 
 
-def of_another_maker(group: str, groups: str) -> bool:
-    """Whether the kernel says, below `groups`, that none of the devices behind the file vfio/`group` is Google's: a
-    graphics card, say, that is lent to a virtual machine."""
-    vendors = []
-    for path in glob.glob(os.path.join(groups, group, "devices", "*", "vendor")):
+def vfio_vendors(group: str, groups_root: str) -> set[str]:
+    """Returns the PCI vendor IDs of the devices behind the device file vfio/`group`, as far as Linux lists them."""
+    vendors = set()
+    for path in glob.glob(os.path.join(groups_root, group, "devices", "*", "vendor")):
         with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
-            vendors.append(file.read().strip())
-    return bool(vendors) and GOOGLE not in vendors
+            vendors.add(file.read().strip())
+    return vendors
 
 
-def tpu_devices(root: str = "/dev", groups: str = "/sys/kernel/iommu_groups") -> list[str]:
-    """The device files of the TPU's chips, accel0 or vfio/0 and so on; `root` and `groups` move the folders of the
-    machine's devices, for tests. (The folder accel/ is that of other makers' accelerators, as in many laptops.)"""
-    numbered = [path for path in glob.glob(os.path.join(root, "vfio", "*"))
-                if os.path.basename(path).isdigit() and not of_another_maker(os.path.basename(path), groups)]
-    return sorted(glob.glob(os.path.join(root, "accel[0-9]*")) + numbered)
+def tpu_devices(root: str = "/dev", groups_root: str = "/sys/kernel/iommu_groups") -> list[str]:
+    """Returns the device files of the TPU's chips: accel0, ... or vfio/0, ...
+
+    A vfio device whose vendors are known and do not include Google is something else, such as a graphics card that is
+    passed through to a virtual machine. The folder accel/ belongs to other vendors' accelerators, as in many laptops.
+
+    Args:
+        root: folder of the device files; tests move it.
+        groups_root: folder of the IOMMU groups; tests move it.
+    """
+    chips = glob.glob(os.path.join(root, "accel[0-9]*"))
+    for path in glob.glob(os.path.join(root, "vfio", "*")):
+        group = os.path.basename(path)
+        if group.isdigit():
+            vendors = vfio_vendors(group, groups_root)
+            if not vendors or GOOGLE_VENDOR in vendors:
+                chips.append(path)
+    return sorted(chips)
 
 
-def tpu_expected(root: str = "/dev") -> bool:
-    """Whether this machine, by its environment and its device files below `root`, has a TPU."""
+def has_tpu(root: str = "/dev") -> bool:
+    """Returns whether environment variables or device files below `root` indicate a TPU."""
     return any(os.environ.get(name) for name in TPU_VARIABLES) or bool(tpu_devices(root))
 
 
 def time_limit(minutes: float) -> float:
-    """The minutes that a run on Kaggle gets: `minutes`, or if that is 0, what the machine's accelerator allows."""
-    return minutes or (TPU_MINUTES if tpu_expected() else OTHER_MINUTES)
+    """Returns the time limit of a run on Kaggle: `minutes`, or the accelerator's limit if that is 0."""
+    return minutes or (TPU_MINUTES if has_tpu() else OTHER_MINUTES)

@@ -1,7 +1,7 @@
-"""A Python environment that can use Kaggle's TPU, built where the image's TensorFlow cannot. Standard library only.
+"""Builds a Python environment with TPU support if Kaggle's image has none. Standard library only.
 
-Kaggle's TPU image ships a TensorFlow without TPU support. The first lines of the kernel therefore build an environment
-of their own in a temporary folder and start the same file again inside it, before anything imports TensorFlow.
+Kaggle's TPU image ships a TensorFlow without TPU support. The kernel therefore starts by building a virtual environment
+in a temporary folder and restarts the same file inside it, before anything imports TensorFlow.
 """
 
 import glob
@@ -16,23 +16,25 @@ import tempfile
 import time
 
 from monet.core.errors import UserError, say
-from monet.machine.kaggle_machine import input_folders, tpu_devices, tpu_expected
+from monet.machine.kaggle_machine import has_tpu, input_folders, tpu_devices
 
-# The one published pair of a TensorFlow with TPU support and its driver that fit each other.
+# The only published TensorFlow with TPU support and driver that are compatible with each other.
 TPU_PACKAGES = ("tensorflow-tpu==2.19.1", "libtpu==0.0.10", "keras==3.13.2", "numpy==2.1.3", "pillow==12.0.0",
                 "scipy==1.16.3", "tqdm==4.67.1")
-# Keras 2, which TPUStrategy is used with in the field. Installed last and alone: its dependencies would bring the stock
-# TensorFlow, which overwrites tensorflow-tpu's files in the same folder.
+# Keras 2, which is what TPUStrategy is commonly used with. Installed separately and without dependencies, which include
+# the stock TensorFlow: it would overwrite tensorflow-tpu's files in the same folder.
 LEGACY_KERAS = ("tf-keras==2.19.0",)
 TPU_WHEEL = "tensorflow_tpu-2.19.1-*.whl"
-PREPARE_SECONDS = 170  # from the start of the kernel to a TPU that answers, or to the error: under 3 minutes
-STARTED = "MONET_STARTED"  # variable: time.monotonic() when the kernel began, carried over the restart
-RESTARTED = "MONET_TPU_ENVIRONMENT"  # variable: the environment that the kernel was restarted in
-CHIPS = {1: "v5litepod-1", 4: "v5litepod-4", 8: "v5litepod-8"}  # what so many device files of a v5e machine are called
-INSTEAD = "To train on GPUs instead: make kernel-push ACCELERATOR=gpu."
-OFFLINE = ("If the kernel's internet is off, turn it on (enable_internet in kernel-metadata.json) or attach a dataset "
-           "of wheels (make tpu-wheels).")
-# Run by the environment's Python: imports what the run needs, and starts the TPU.
+SETUP_SECONDS = 170  # limit from the start of the kernel to a working TPU or an error: under 3 minutes
+# Environment variables that survive the restart.
+START_VARIABLE = "MONET_STARTED"  # time.monotonic() at the start of the kernel
+ENVIRONMENT_VARIABLE = "MONET_TPU_ENVIRONMENT"  # folder of the environment that the kernel was restarted in
+ACCELERATOR_TYPES = {1: "v5litepod-1", 4: "v5litepod-4", 8: "v5litepod-8"}  # of a v5e machine, by number of chips
+GPU_ADVICE = "To train on GPUs instead: make kernel-push ACCELERATOR=gpu."
+RESTART_ADVICE = "Start the kernel again."
+OFFLINE_ADVICE = ("If the kernel's internet is off, turn it on (enable_internet in kernel-metadata.json) or attach a "
+                  "dataset of wheels (make tpu-wheels).")
+# Executed by the environment's Python: imports what a run needs, and starts the TPU.
 PROBE = """
 import numpy, PIL, scipy, tqdm
 import tensorflow as tf
@@ -45,17 +47,17 @@ print(len(tf.config.list_logical_devices("TPU")), "TPU cores answer")
 
 
 def can_use_tpu() -> bool:
-    """Whether the TensorFlow that would be imported now has TPU support.
+    """Returns whether the installed TensorFlow has TPU support.
 
-    Only the package tensorflow-tpu has it, and only as long as no stock TensorFlow was installed over it.
+    Only the package tensorflow-tpu has it, provided that no stock TensorFlow was installed over it.
     """
     folder = distribution_folder("tensorflow-tpu")
-    over_it = [name for name in ("tensorflow", "tensorflow-cpu") if distribution_folder(name) == folder]
-    return bool(folder and distribution_folder("libtpu") and not over_it)
+    overwritten = folder in map(distribution_folder, ("tensorflow", "tensorflow-cpu"))
+    return bool(folder and distribution_folder("libtpu") and not overwritten)
 
 
 def distribution_folder(name: str) -> os.PathLike | None:
-    """The folder that the installed package `name` lies in, or None."""
+    """Returns the folder that the package `name` is installed in, or None."""
     try:
         return importlib.metadata.distribution(name).locate_file("")
     except importlib.metadata.PackageNotFoundError:
@@ -63,24 +65,25 @@ def distribution_folder(name: str) -> os.PathLike | None:
 
 
 def set_tpu_variables(chips: int) -> None:
-    """Sets what a single machine with a TPU needs, so that neither importing TensorFlow nor starting the TPU waits, for
-    minutes, for a metadata server that does not answer.
+    """Sets the environment variables that a single TPU machine needs.
+
+    Without them, importing TensorFlow and starting the TPU wait minutes for a metadata server that does not answer.
 
     Args:
-        chips: the number of the TPU's device files; says the type where Kaggle does not.
+        chips: number of the TPU's device files, which determines the accelerator type if Kaggle does not set it.
     """
     for name in ("TPU_WORKER_HOSTNAMES", "TPU_WORKER_ADDRS"):
-        if " " in os.environ.get(name, "").strip():  # the text of a warning, where the look-up of the name failed
-            say(f"Dropping {name}, which holds no host name: {os.environ.pop(name)[:80]}")
-    if chips in CHIPS:
-        os.environ.setdefault("TPU_ACCELERATOR_TYPE", CHIPS[chips])
-    if os.environ.get("TPU_ACCELERATOR_TYPE"):  # else the metadata server is the only one to say it
+        if " " in os.environ.get(name, "").strip():  # a warning's text, if the image failed to look up the host name
+            say(f"Removing {name}, which is not a host name: {os.environ.pop(name)[:80]}")
+    if chips in ACCELERATOR_TYPES:
+        os.environ.setdefault("TPU_ACCELERATOR_TYPE", ACCELERATOR_TYPES[chips])
+    if os.environ.get("TPU_ACCELERATOR_TYPE"):  # otherwise only the metadata server knows the type
         os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
         os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 
 
 def find_wheels() -> str | None:
-    """The folder below Kaggle's input folder that holds the wheels that `make tpu-wheels` gathered, or None."""
+    """Returns the folder below Kaggle's input folder with the wheels of `make tpu-wheels`, or None."""
     for folder, *_ in input_folders():
         if glob.glob(os.path.join(glob.escape(folder), TPU_WHEEL)):
             return folder
@@ -88,14 +91,18 @@ def find_wheels() -> str | None:
 
 
 def seconds_left() -> float:
-    """What is left of `PREPARE_SECONDS`, but at least one second."""
-    return max(1.0, float(os.environ[STARTED]) + PREPARE_SECONDS - time.monotonic())
+    """Returns what remains of `SETUP_SECONDS`, at least one second."""
+    return max(1.0, float(os.environ[START_VARIABLE]) + SETUP_SECONDS - time.monotonic())
 
 
-def run_within(command: list[str], seconds: float) -> tuple[int | None, str]:
-    """Runs a command for at most `seconds`: (exit status, the line it printed that says most); the status is None if it
-    was ended, with all its children, because the time was over."""
-    # What these add to Python's path would count as installed in the environment, which itself is run without them.
+def run_with_timeout(command: list[str], seconds: float) -> tuple[int | None, str]:
+    """Runs a command and kills it, with all its children, after `seconds`.
+
+    Returns:
+        The exit status, or None after a timeout, and the last line of output that mentions an error, else the last
+        line.
+    """
+    # pip would take packages on these paths for installed ones, but the environment is run without them.
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=output,
@@ -107,57 +114,62 @@ def run_within(command: list[str], seconds: float) -> tuple[int | None, str]:
             process.wait()
             status = None
         output.seek(0)
-        lines = [line.strip() for line in output if line.strip()] or ["it printed nothing"]
+        lines = [line.strip() for line in output if line.strip()] or ["no output"]
     errors = [line for line in lines if re.search(r"error", line, re.IGNORECASE)]
     return status, (errors or lines)[-1]
 
 
-def run_step(what: str, command: list[str], advice: str) -> str:
-    """Runs one step of the preparation in the time that is left; returns the last line that it printed.
+def run_setup_step(step: str, command: list[str], advice: str) -> str:
+    """Runs one command of the setup within the remaining time, and returns the last line that it printed.
+
+    Args:
+        step: what the command does, for the error message.
+        command: the command.
+        advice: a sentence for the error message.
 
     Raises:
-        UserError: if it fails, or takes too long.
+        UserError: if the command fails or takes too long.
     """
-    status, line = run_within(command, seconds_left())
+    status, line = run_with_timeout(command, seconds_left())
     if status == 0:
         return line
-    reason = f"took longer than {PREPARE_SECONDS / 60:.0f} minutes" if status is None else "failed"
-    raise UserError(f"{what} {reason} ({line[:300]}). {advice} {INSTEAD}")
+    problem = f"took longer than {SETUP_SECONDS / 60:.0f} minutes" if status is None else "failed"
+    raise UserError(f"{step} {problem} ({line[:300]}). {advice} {GPU_ADVICE}")
 
 
 def environment_python(folder: str) -> str:
-    """The Python of the environment in `folder`."""
+    """Returns the Python interpreter of the environment in `folder`."""
     return os.path.join(folder, "bin", "python")
 
 
 def build_environment(folder: str, wheels: str | None) -> None:
-    """Makes a virtual environment in `folder` with `TPU_PACKAGES` and `LEGACY_KERAS`.
+    """Builds a virtual environment with `TPU_PACKAGES` and `LEGACY_KERAS`.
 
     Args:
-        folder: where; what is there is removed.
+        folder: where to build it; existing content is deleted.
         wheels: folder of wheels to install from without a network, or None for the package index.
 
     Raises:
-        UserError: if it cannot be built in time.
+        UserError: if building fails or takes too long.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    what = "Building an environment for the TPU"
-    run_step(what, [sys.executable, "-m", "venv", "--without-pip", folder], "Start the kernel again.")
+    step = "Building an environment for the TPU"
+    run_setup_step(step, [sys.executable, "-m", "venv", "--without-pip", folder], RESTART_ADVICE)
     pip = [sys.executable, "-m", "pip", "--python", environment_python(folder), "--disable-pip-version-check",
            "--no-input", "--quiet", "install", "--only-binary", ":all:"]
     pip += ["--no-index", "--find-links", wheels] if wheels else ["--timeout", "15", "--retries", "1"]
-    run_step(what, [*pip, *TPU_PACKAGES], OFFLINE)
-    run_step(what, [*pip, "--no-deps", *LEGACY_KERAS], OFFLINE)
+    run_setup_step(step, [*pip, *TPU_PACKAGES], OFFLINE_ADVICE)
+    run_setup_step(step, [*pip, "--no-deps", *LEGACY_KERAS], OFFLINE_ADVICE)
 
 
-def site_folder(folder: str) -> str:
-    """Where the packages of the environment in `folder` lie."""
+def site_packages(folder: str) -> str:
+    """Returns the site-packages folder of the environment in `folder`."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     return os.path.join(folder, "lib", version, "site-packages")
 
 
-def refuse_late_start() -> None:
-    """Raises UserError if this process (a notebook's) has imported what is to come from the environment."""
+def check_not_imported() -> None:
+    """Raises UserError if this process, a notebook, has already imported packages that the environment provides."""
     loaded = sorted({"numpy", "tensorflow", "keras"} & set(sys.modules))
     if loaded:
         raise UserError(f"{', '.join(loaded)} was imported before the environment for the TPU was ready. Restart the "
@@ -165,58 +177,61 @@ def refuse_late_start() -> None:
 
 
 def restart(script: str, folder: str) -> None:
-    """Starts the file `script` again in the environment, in place of this process."""
+    """Replaces this process with one that runs the file `script` in the environment."""
     python = environment_python(folder)
-    os.environ[RESTARTED] = folder
+    os.environ[ENVIRONMENT_VARIABLE] = folder
     sys.stderr.flush()
     os.execv(python, [python, "-I", os.path.abspath(script), *sys.argv[1:]])
 
 
 def enter_environment(script: str | None) -> None:
-    """Builds the environment, sees that the TPU answers in it, and goes on inside it: `script` from its beginning, a
-    notebook (None) with the next cell.
+    """Builds the environment, checks that the TPU starts in it, and switches to it.
+
+    Args:
+        script: file to restart in the environment; None for a notebook, which continues with the next cell.
 
     Raises:
-        UserError: if one of these fails.
+        UserError: if any of this fails.
     """
     if not script:
-        refuse_late_start()
+        check_not_imported()
     folder, wheels = os.path.join(tempfile.gettempdir(), "monet-tpu"), find_wheels()
-    say(f"This machine has a TPU, and the installed TensorFlow cannot use it. Building an environment with "
-        f"{', '.join(TPU_PACKAGES[:2])} in {folder} from {wheels or 'the network'}; it takes a minute or two.")
+    say(f"This machine has a TPU, but the installed TensorFlow cannot use it. Building an environment with "
+        f"{', '.join(TPU_PACKAGES[:2])} in {folder} from {wheels or 'the network'}, which takes a minute or two.")
     build_environment(folder, wheels)
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    say(run_step("Starting the TPU", [environment_python(folder), "-I", "-c", PROBE], "Start the kernel again."))
+    say(run_setup_step("Starting the TPU", [environment_python(folder), "-I", "-c", PROBE], RESTART_ADVICE))
     if script:
-        restart(script, folder)  # from where nothing returns
-    sys.path.insert(0, site_folder(folder))
+        restart(script, folder)  # does not return
+    sys.path.insert(0, site_packages(folder))
 
 
 def prepare_machine(accelerator: str, script: str | None) -> None:
-    """Gets the machine ready for `accelerator` (the config's), before TensorFlow is imported: for a TPU, sees that
-    there is one, and that the TensorFlow in use has support for it; else restarts `script` where that is so, once.
+    """Prepares the machine for `accelerator`; must run before TensorFlow is imported.
+
+    On a machine with a TPU but without TPU support in TensorFlow, restarts `script` in an environment that has it.
 
     Args:
-        accelerator: auto, tpu, gpu or cpu.
-        script: the file of the running program; None in a notebook.
+        accelerator: the config's: auto, tpu, gpu or cpu.
+        script: file of the running program; None in a notebook.
 
     Raises:
-        SystemExit: with a sentence on standard error that says what to do, if there is no TPU to be had.
+        SystemExit: if the TPU is missing or cannot be used, after a message on standard error.
     """
-    if RESTARTED not in os.environ:
-        os.environ[STARTED] = repr(time.monotonic())
+    if ENVIRONMENT_VARIABLE not in os.environ:
+        os.environ[START_VARIABLE] = repr(time.monotonic())
     try:
-        if accelerator == "tpu" and not tpu_expected():
-            raise UserError(f"This machine has no TPU. Turn one on in the kernel's settings (TPU v5e-8; `kaggle quota` "
-                            f"says how many hours are left). {INSTEAD}")
-        if accelerator not in ("tpu", "auto") or not tpu_expected():
+        if accelerator == "tpu" and not has_tpu():
+            raise UserError("This machine has no TPU. Turn one on in the kernel's settings (TPU v5e-8; `kaggle quota` "
+                            f"shows the hours left). {GPU_ADVICE}")
+        if accelerator not in ("tpu", "auto") or not has_tpu():
             return
         set_tpu_variables(len(tpu_devices()))
         if can_use_tpu():
             return
-        if os.environ.get(RESTARTED):
-            raise UserError("Not even the environment that was built for the TPU has a TensorFlow that can use it. "
-                            f"{INSTEAD}")
+        if os.environ.get(ENVIRONMENT_VARIABLE):
+            raise UserError("TensorFlow cannot use the TPU even in the environment that was built for it. "
+                            f"{GPU_ADVICE}")
         enter_environment(script)
     except UserError as error:
         say(f"error: {error}")

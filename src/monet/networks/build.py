@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.core.config import SUBMISSION_SIZE, Config, pick
+from monet.core.config import SUBMISSION_SIZE, Config, look_up
 from monet.core.errors import UserError
 from monet.networks.discriminators import patch_discriminator, strided_discriminator, two_objective_discriminator
 from monet.networks.generators import residual_unet_generator, resnet_generator, size_multiple, unet_generator
@@ -26,7 +26,7 @@ def most_levels(config: Config, size: int) -> int:
 def check_networks(config: Config) -> None:
     """Raises UserError for unknown networks, and for sizes that a network cannot take or learn from."""
     for registry, option in ((GENERATORS, "generator"), (DISCRIMINATORS, "discriminator"), (NORMS, "norm")):
-        pick(registry, getattr(config, option), option)
+        look_up(registry, getattr(config, option), option)
     multiple, painted = size_multiple(config), SUBMISSION_SIZE + 2 * config.paint_margin
     for size, what in ((config.image_size, f"--image-size {config.image_size}"),
                        (painted, f"pictures of {SUBMISSION_SIZE} with --paint-margin {config.paint_margin}")):
@@ -60,7 +60,7 @@ def build_discriminator(config: Config, name: str, kind: str) -> keras.Model:
     Raises:
         UserError: for an unknown kind.
     """
-    return pick(DISCRIMINATORS, kind, "discriminator")(config, name)
+    return look_up(DISCRIMINATORS, kind, "discriminator")(config, name)
 
 
 def parameter_count(model: keras.Model) -> int:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.core.config import Config, pick
+from monet.core.config import Config, look_up
 from monet.core.keras_compat import instance_norm
 from monet.core.random_numbers import uniform
 from monet.networks.space_to_depth import bilinear_taps, nearest_taps, strided_taps, tile_size, transposed_taps
@@ -42,7 +42,7 @@ def norm_layer(config: Config, name: str, tile: int = 1) -> keras.layers.Layer:
                "dtype": "float32"}
     if tile_size(config) > 1:
         return TiledInstanceNorm(max(tile, 1), **options)
-    return pick(NORMS, config.norm, "norm")(**options)
+    return look_up(NORMS, config.norm, "norm")(**options)
 
 
 class SeededDropout(keras.layers.Layer):

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.errors import UserError
-from monet.core.progress import progress
+from monet.core.progress import progress_bar
 from monet.machine.devices import over_replicas
 
 SIDE = 299  # pixels a side of what the network sees
@@ -252,7 +252,7 @@ def extract_features(extract: Callable, images: Iterable[np.ndarray], count: int
         float32 `[images, 2048]`.
     """
     found = [np.zeros([0, WIDTH], np.float32)]
-    with progress(label, count) as show:
+    with progress_bar(label, count) as show:
         for features in feature_batches(extract, images):
             found.append(features)
             show(sum(map(len, found)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from monet.core.config import FEWEST_IMAGES, MOST_IMAGES, SUBMISSION_SIZE
+from monet.core.config import MAX_IMAGES, MIN_IMAGES, SUBMISSION_SIZE
 from monet.core.errors import UserError
 
 CPU_THREADS = min(8, os.cpu_count() or 1)  # that encode and decode; Pillow releases the interpreter's lock
@@ -111,12 +111,12 @@ def problems_of(entries: list[Entry], fewest: int) -> list[str]:
             first_of[digest] = entry.name
     count = sum(is_jpg_name(entry.name) for entry in entries)
     problems = [f"{fault}: {list_names(found)} ({len(found):,} in all)." for fault, found in faults.items() if found]
-    if not fewest <= count <= MOST_IMAGES:
-        problems.insert(0, f"The number of pictures is {count:,}: Kaggle takes {FEWEST_IMAGES:,} to {MOST_IMAGES:,}.")
+    if not fewest <= count <= MAX_IMAGES:
+        problems.insert(0, f"The number of pictures is {count:,}: Kaggle takes {MIN_IMAGES:,} to {MAX_IMAGES:,}.")
     return problems
 
 
-def check(path: str, fewest: int = FEWEST_IMAGES) -> list[str]:
+def check(path: str, fewest: int = MIN_IMAGES) -> list[str]:
     """What Kaggle would refuse, as far as known, about a submission; nothing is unpacked.
 
     Args:

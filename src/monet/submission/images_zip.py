@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
-from monet.core.config import FEWEST_IMAGES, MOST_IMAGES, SUBMISSION_SIZE, Config
+from monet.core.config import MAX_IMAGES, MIN_IMAGES, SUBMISSION_SIZE, Config
 from monet.core.errors import LOG, UserError
-from monet.core.files import out_of_space, whole_file
-from monet.core.pixels import decode_image, encode_jpeg, resized, scaled
-from monet.core.progress import progress
+from monet.core.files import atomic_write, out_of_space
+from monet.core.pixels import decode_image, encode_jpeg, pixels_to_float, resize
+from monet.core.progress import progress_bar
 from monet.data.records import ImageSet, read_examples
 from monet.data.validation import explained
 from monet.submission.check import CPU_THREADS, problems_of, zip_entries
@@ -32,7 +32,7 @@ GUESSED_BYTES = 50_000  # of a JPEG, before any is written: photos take 45,000 a
 
 def number_of_images(photos: ImageSet, config: Config) -> int:
     """How many images the submission has: `config.num_images`, or every photo once but 7,000 to 10,000 in any case."""
-    return config.num_images or min(max(photos.count, FEWEST_IMAGES), MOST_IMAGES)
+    return config.num_images or min(max(photos.count, MIN_IMAGES), MAX_IMAGES)
 
 
 def varied(image: tf.Tensor, round_number: tf.Tensor, index: tf.Tensor, seed: int) -> tf.Tensor:
@@ -67,7 +67,7 @@ def photo_batches(photos: ImageSet, config: Config) -> tf.data.Dataset:
         the same for the same seed.
     """
     def prepared(index, example):
-        image = scaled(resized(decode_image(example["image"]), SUBMISSION_SIZE))
+        image = pixels_to_float(resize(decode_image(example["image"]), SUBMISSION_SIZE))
         return example["image_name"], varied(image, index // photos.count, index, config.seed)
 
     stream = read_examples(photos).repeat().enumerate()
@@ -153,8 +153,8 @@ def generate_submission(paint, photos: ImageSet, path: str, config: Config) -> i
     LOG.info("Painting %d images: %d pictures and %d variants of them", wanted, min(wanted, photos.count),
              max(0, wanted - photos.count))
     try:
-        with (whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive,
-              progress("Painting", wanted) as show):
+        with (atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive,
+              progress_bar("Painting", wanted) as show):
             filler = ZipFiller(archive, wanted, config.image_names)
             fill(filler, paint, photos, config, show)
     except UserError as error:

@@ -9,9 +9,9 @@ from PIL import Image, ImageOps
 
 from monet.core.config import Config
 from monet.core.errors import LOG, UserError
-from monet.core.files import whole_file
-from monet.core.pixels import encode_jpeg
-from monet.core.progress import progress
+from monet.core.files import atomic_write
+from monet.core.pixels import encode_jpeg, pixels_to_float
+from monet.core.progress import progress_bar
 
 MAX_SIDE = 1024  # pixels: a larger picture is shrunk to this on its longer side before it is painted
 LONGEST_NAME = 100  # characters of a file name, without suffix
@@ -106,7 +106,7 @@ def paint_picture(paint, picture: np.ndarray, multiple: int) -> np.ndarray:
     top, left = (room // 2 for room in rooms)
     # "symmetric" goes on mirroring where the padding is larger than the picture.
     padded = np.pad(picture, ((top, rooms[0] - top), (left, rooms[1] - left), (0, 0)), mode="symmetric")
-    painted = np.asarray(paint(padded[None].astype(np.float32) / 127.5 - 1.0), np.float32)
+    painted = np.asarray(paint(pixels_to_float(padded[None])), np.float32)
     return painted[0, top:top + height, left:left + width]
 
 
@@ -132,7 +132,7 @@ def paint_files(paint, source: str, folder: str, config: Config, multiple: int) 
     sources, taken, written, problems = list_pictures(source), {}, [], []
     if os.path.realpath(folder) == os.path.realpath(os.path.dirname(sources[0]) or "."):
         raise UserError(f"The painted pictures would overwrite those in {folder}. Give another --out.")
-    with progress("Painting", len(sources)) as show:
+    with progress_bar("Painting", len(sources)) as show:
         for done, path in enumerate(sources):
             show(done)
             name = unique_name(os.path.splitext(os.path.basename(path))[0], taken)
@@ -143,7 +143,7 @@ def paint_files(paint, source: str, folder: str, config: Config, multiple: int) 
                 continue
             encoded = encode_jpeg(paint_picture(paint, picture, multiple), config)
             target = os.path.join(folder, f"{name}.jpg")
-            with whole_file(target) as temporary, open(temporary, "wb") as file:
+            with atomic_write(target) as temporary, open(temporary, "wb") as file:
                 file.write(encoded)
             written.append(target)
     if not written:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.errors import UserError
-from monet.core.files import whole_file
+from monet.core.files import atomic_write
 from monet.core.keras_compat import weight_names
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -54,7 +54,7 @@ def write_arrays(path: str, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
         NotFiniteError: if an array holds NaN or infinity; an earlier file stays.
         UserError: if the file cannot be written.
     """
-    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays:
             array = np.asarray(array)
             if not np.isfinite(array).all():

@@ -21,8 +21,8 @@ from monet.machine.cluster import Cluster, spans_machines
 from monet.machine.devices import device_of, set_precision
 from monet.networks.build import build_generator
 from monet.submission.painter import make_painter
-from monet.training.arrays import LazyArray, assign_arrays, value_of
-from monet.training.state import fitted_arrays, system_variables
+from monet.training.arrays import LazyArray, value_of
+from monet.training.state import load_state, state_of
 from monet.training.train_step import make_gradients, train_step
 
 SEED_OF_STEPS = 2  # tells the random numbers of training steps from those of the two sides of the data, 0 and 1
@@ -105,7 +105,7 @@ class TensorFlowEngine:
 
     def state(self) -> Iterator[tuple[str, LazyArray]]:
         """All that training needs to resume: arrays by name."""
-        return ((name, LazyArray(variable)) for name, variable in system_variables(self.system).items())
+        return state_of(self.system)
 
     def load(self, arrays: dict[str, np.ndarray], source: str) -> None:
         """Takes over what `state()` of an engine gave, perhaps with other settings that leave the networks as they are.
@@ -113,7 +113,7 @@ class TensorFlowEngine:
         Raises:
             UserError: naming `source` and the first array that does not fit.
         """
-        assign_arrays(system_variables(self.system), fitted_arrays(self.system, arrays), source)
+        load_state(self.system, arrays, source)
 
     def read_state(self) -> None:
         """Reads all of the state and drops it. While the chief of a cluster saves, the other machines must take part,

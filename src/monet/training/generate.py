@@ -6,7 +6,7 @@ import os
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.core.config import MOST_IMAGES, Config
+from monet.core.config import MAX_IMAGES, Config
 from monet.core.errors import LOG, UserError
 from monet.data.records import Data
 from monet.machine.devices import choose_strategy, device_of, set_precision
@@ -66,7 +66,7 @@ def check_direction(config: Config, weights: str, direction: str) -> None:
 def paint_photos(paint, data: Data, config: Config) -> int:
     """Paints a photo of every painting into photos.zip, and returns the exit status."""
     path = RunFiles(config.out).photos
-    count = config.num_images or min(data.monet.count, MOST_IMAGES)
+    count = config.num_images or min(data.monet.count, MAX_IMAGES)
     generate_submission(paint, data.monet, path, dataclasses.replace(config, num_images=count))
     LOG.info("Wrote %s with %d images", path, count)
     return 0

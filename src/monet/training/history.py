@@ -7,20 +7,20 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from monet.core.files import whole_file
-from monet.core.pixels import picture_of
+from monet.core.files import atomic_write
+from monet.core.pixels import float_to_pixels
 from monet.training.run_files import RunFiles
 
 
 def write_preview(photos, painted, path: str) -> np.ndarray:
     """Writes a JPEG with two columns of pairs, photo | painted; returns it as uint8 `[h, w, 3]`."""
-    pairs = np.concatenate([picture_of(photos), picture_of(painted)], axis=2)
+    pairs = np.concatenate([float_to_pixels(photos), float_to_pixels(painted)], axis=2)
     half = (len(pairs) + 1) // 2
     columns = [np.concatenate(list(column), axis=0) for column in (pairs[:half], pairs[half:]) if len(column)]
     tallest = max(len(column) for column in columns)
     columns = [np.pad(column, ((0, tallest - len(column)), (0, 0), (0, 0))) for column in columns]
     sheet = np.concatenate(columns, axis=1)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         Image.fromarray(sheet).save(temporary, "JPEG", quality=92)
     return sheet
 
@@ -41,7 +41,7 @@ class History:
         """Opens the history, and drops rows past `first_step`, which a resumed run repeats."""
         self.path, self.columns = files.history, []
         rows = kept_rows(self.path, first_step)
-        with whole_file(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        with atomic_write(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             if rows:
                 self.columns = list(rows[0])
                 writer = csv.DictWriter(file, fieldnames=self.columns, extrasaction="ignore")

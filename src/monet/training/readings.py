@@ -1,18 +1,13 @@
-"""The losses of training steps: read now and then, checked, and shown."""
+"""The losses of training steps: read now and then, and checked."""
 
-import sys
 import time
 
 import numpy as np
-from tqdm import tqdm
 
 from monet.core.config import Config
-from monet.core.errors import LOG
-from monet.core.progress import Every
 from monet.training.train_step import broken_loss
 
 READ_EVERY = 25  # steps between readings, which make the host wait for the device
-LOG_SECONDS = 30  # between log lines where there is no progress bar
 
 
 class Broken(Exception):
@@ -25,11 +20,12 @@ class Readings:
     Attributes:
         step: steps done at the last reading.
         count: readings so far.
+        text: the last reading in words, for the progress bar.
     """
 
     def __init__(self, config: Config, names: tuple[str, ...], step: int):
         """No steps yet after `step`; `names` are those of the engine's losses."""
-        self.config, self.names, self.count = config, names, 0
+        self.config, self.names, self.count, self.text = config, names, 0, ""
         self.restart(step)
 
     def restart(self, step: int) -> None:
@@ -62,37 +58,15 @@ class Readings:
         self.count += 1
         if broken := broken_loss(losses, self.config):
             raise Broken(f"The loss {broken} became {losses[broken]:g} before step {step}")
+        self.text = describe_reading(step, losses, self.config)
         return losses, seconds
-
-
-class StepProgress:
-    """Shows how far training is: a bar on a terminal, elsewhere a log line now and then."""
-
-    def __init__(self, config: Config, step: int, quiet: bool = False):
-        """Starts at `step`; `quiet` shows no bar."""
-        self.config, self.log_due = config, Every(LOG_SECONDS)
-        self.bar = tqdm(total=config.total_steps, initial=step, unit="step", disable=quiet or not sys.stderr.isatty())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.bar.close()
-
-    def move_to(self, step: int) -> None:
-        """Shows that `step` steps are done; after a setback they can be fewer than before."""
-        self.bar.update(step - self.bar.n)
-
-    def show(self, step: int, seconds: float, losses: dict[str, float]) -> None:
-        """Shows a reading."""
-        text = " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
-        self.bar.set_postfix_str(text, refresh=False)
-        if self.bar.disable and self.log_due.due():
-            minutes = (self.config.total_steps - step) * seconds / 60
-            LOG.info("epoch %d, step %d of %d, %.2f s a step, %.0f min left: %s", epoch_of(step, self.config), step,
-                     self.config.total_steps, seconds, minutes, text)
 
 
 def epoch_of(step: int, config: Config) -> int:
     """The epoch, counted from 1, that the last of `step` steps belongs to."""
     return (step - 1) // config.steps_per_epoch + 1
+
+
+def describe_reading(step: int, losses: dict[str, float], config: Config) -> str:
+    """A reading in words, for the progress bar."""
+    return f"epoch {epoch_of(step, config)}, " + " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())

@@ -2,7 +2,7 @@
 
 import os
 
-from monet.core.config import FEWEST_IMAGES, Config
+from monet.core.config import MIN_IMAGES, Config
 from monet.core.errors import LOG, UserError
 from monet.data.records import Data
 from monet.data.validation import find_data
@@ -37,11 +37,11 @@ def hand_in(paint, data: Data, config: Config) -> int:
     """Paints and zips the submission, checks it, and returns the exit status."""
     path = RunFiles(config.out).zip
     count = generate_submission(paint, data.photo, path, config)
-    problems = check(path, fewest=min(count, FEWEST_IMAGES))
+    problems = check(path, fewest=min(count, MIN_IMAGES))
     for problem in problems:
         LOG.error("%s", problem)
-    if count < FEWEST_IMAGES:
-        LOG.warning("%s has %d images, for trying out: Kaggle refuses fewer than %d", path, count, FEWEST_IMAGES)
+    if count < MIN_IMAGES:
+        LOG.warning("%s has %d images, for trying out: Kaggle refuses fewer than %d", path, count, MIN_IMAGES)
     LOG.info("Wrote %s with %d images, %.0f MB", path, count, os.path.getsize(path) / 1e6)
     return 2 if problems else 0
 

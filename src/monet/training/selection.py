@@ -15,9 +15,9 @@ from tensorflow import keras
 
 from monet.core.config import SUBMISSION_SIZE, Config
 from monet.core.errors import LOG, UserError
-from monet.core.files import whole_file
+from monet.core.files import atomic_write
 from monet.core.keras_compat import weight_names
-from monet.core.pixels import decode_image, encode_jpeg, resized, scaled
+from monet.core.pixels import decode_image, encode_jpeg, pixels_to_float, resize
 from monet.data.records import Data, ImageSet, read_examples
 from monet.data.torch_file import read_state_dict
 from monet.machine.cluster import spans_machines
@@ -54,7 +54,7 @@ def chosen_photos(photos: ImageSet, count: int, seed: int) -> tf.data.Dataset:
     mask = np.zeros(photos.count, bool)
     mask[np.random.default_rng(seed).choice(photos.count, count, replace=False)] = True
     examples = read_examples(photos).enumerate().filter(lambda index, _: tf.gather(tf.constant(mask), index))
-    images = examples.map(lambda _, example: scaled(resized(decode_image(example["image"]), SUBMISSION_SIZE)),
+    images = examples.map(lambda _, example: pixels_to_float(resize(decode_image(example["image"]), SUBMISSION_SIZE)),
                           num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return images.batch(SCORED_AT_ONCE).prefetch(2)
 
@@ -159,7 +159,7 @@ class Selection:
         row = {"step": str(step), "seconds": f"{seconds:.1f}", "photos": str(self.count),
                **{name: f"{value:.5f}" for name, value in scores.items()}}
         self.rows = [*(row for row in self.rows if int(row["step"]) < step), row]
-        with whole_file(self.files.scores) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        with atomic_write(self.files.scores) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(row), extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self.rows)

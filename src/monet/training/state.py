@@ -5,13 +5,14 @@ wrote it.
 """
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 from tensorflow import keras
 
 from monet.core.keras_compat import adam_slots, weight_names
 from monet.gan.optimizers import averages
-from monet.training.arrays import value_of
+from monet.training.arrays import LazyArray, assign_arrays, value_of
 
 AVERAGE = "average/"  # begins the names of moving averages, within those of their network
 
@@ -60,3 +61,17 @@ def fitted_arrays(system, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray
         if any(name not in arrays or arrays[name].shape != tuple(variable.shape) for name, variable in own.items()):
             found |= {name: value_of(variable) for name, variable in own.items()}
     return found
+
+
+def state_of(system) -> Iterator[tuple[str, LazyArray]]:
+    """All of `system_variables`, as arrays by name."""
+    return ((name, LazyArray(variable)) for name, variable in system_variables(system).items())
+
+
+def load_state(system, arrays: dict[str, np.ndarray], source: str) -> None:
+    """Loads what `state_of` gave for a system with the same networks.
+
+    Raises:
+        UserError: naming `source` and the first array that does not fit.
+    """
+    assign_arrays(system_variables(system), fitted_arrays(system, arrays), source)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ import tensorflow as tf
 from monet.core.config import SUBMISSION_SIZE, Config
 from monet.core.errors import LOG, UserError
 from monet.core.files import write_config
-from monet.core.progress import Every
+from monet.core.progress import Interval, progress_bar
 from monet.data.pipeline import first_images
 from monet.data.records import Data
 from monet.data.validation import step_explained
@@ -25,7 +25,7 @@ from monet.training.checkpoint import Meta, data_identity, list_checkpoints, loa
 from monet.training.deadline import Clock, Interrupted, first_call_guess, log_stop, noted_signal, warn_of_pace
 from monet.training.engine import TensorFlowEngine
 from monet.training.history import History, write_preview
-from monet.training.readings import Broken, Readings, StepProgress, epoch_of
+from monet.training.readings import Broken, Readings, epoch_of
 from monet.training.run_files import prepare_out
 from monet.training.run_state import RunState
 from monet.training.selection import choose_best, open_selection
@@ -98,21 +98,24 @@ class Trainer:
             self.preview()
             self.score_what_was_saved()
             self.rehearse()
-            with StepProgress(self.config, self.state.step, quiet=not self.engine.cluster.writes) as progress:
+            with progress_bar("Training", self.config.total_steps, "step", self.state.step) as show:
                 while True:
                     try:
-                        self.run_steps(progress, interrupted)
+                        self.run_steps(show, interrupted)
                         break
                     except Broken as broken:
                         self.go_back(broken)
-                        progress.move_to(self.state.step)
             self.preview(finished=True)
             export_network(self.engine.painter, self.files.generator)
         if interrupted:
             raise Interrupted
 
-    def run_steps(self, progress: StepProgress, interrupted: Sequence) -> None:
+    def run_steps(self, show: Callable, interrupted: Sequence) -> None:
         """Makes steps until the run ends, and saves the last.
+
+        Args:
+            show: of `progress_bar`.
+            interrupted: no longer empty after Ctrl-C.
 
         Raises:
             Broken: if losses or weights are not finite or diverge; nothing of that is saved.
@@ -121,12 +124,13 @@ class Trainer:
         if state.step >= self.config.total_steps:
             return
         self.save_first()
-        checkpoint_due = Every(float("inf") if self.config.checkpoint_epochs else 60 * self.config.checkpoint_minutes)
-        preview_due = Every(60 * self.config.preview_minutes)
+        by_epochs = self.config.checkpoint_epochs > 0
+        checkpoint_due = Interval(float("inf") if by_epochs else 60 * self.config.checkpoint_minutes)
+        preview_due = Interval(60 * self.config.preview_minutes)
         while state.step < self.config.total_steps:
             save, preview, stop = self.decide(checkpoint_due, preview_due, interrupted)
             if save and state.step != state.saved_at:
-                self.read_losses(progress)
+                self.read_losses()
                 self.save()
             if preview:
                 self.preview()
@@ -134,14 +138,14 @@ class Trainer:
                 log_stop(self.clock, self.config, state.step, bool(interrupted or self.terminated))
                 break
             self.advance()
-            progress.move_to(state.step)
             if self.readings.is_due(state.step):
-                self.read_losses(progress)
-        self.read_losses(progress)
+                self.read_losses()
+            show(state.step, self.readings.text)
+        self.read_losses()
         if state.step != state.saved_at:
             self.save()
 
-    def decide(self, checkpoint_due: Every, preview_due: Every, interrupted: Sequence) -> list[bool]:
+    def decide(self, checkpoint_due: Interval, preview_due: Interval, interrupted: Sequence) -> list[bool]:
         """Whether to save, to preview and to stop now: what all machines of a cluster do if one of them has to."""
         writes, every = self.engine.cluster.writes, self.steps_between_checkpoints
         return self.engine.cluster.any(
@@ -175,7 +179,7 @@ class Trainer:
         self.state.step += count
         self.clock.seconds["step"] = (time.monotonic() - started) / count
 
-    def read_losses(self, progress: StepProgress) -> None:
+    def read_losses(self) -> None:
         """Reads the losses since the last reading, checks and records them.
 
         Raises:
@@ -187,7 +191,6 @@ class Trainer:
         losses, seconds = self.readings.read(step)
         self.clock.seconds["step"] = seconds
         self.history.add(step, epoch_of(step, self.config), seconds, losses)
-        progress.show(step, seconds, losses)
         if self.readings.count == 2:  # the first is slower
             self.check_pace(seconds)
 
