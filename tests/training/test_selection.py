@@ -139,7 +139,7 @@ def test_training_is_not_touched_by_what_is_scored(tiny, small_data, tmp_path, m
 
 def test_a_run_that_goes_on_remembers_the_best(tiny, small_data, monkeypatch):
     first = new_trainer(tiny(**SELECT), small_data)
-    first.config = dataclasses.replace(first.config, epochs=1, steps_per_epoch=4)
+    first.config = dataclasses.replace(first.config, epochs=4 // first.config.steps_per_epoch)
     scripted(first, monkeypatch, [10.0, 20.0])
     first.fit()
     again = new_trainer(tiny(**SELECT), small_data)
@@ -157,7 +157,7 @@ def test_a_run_that_goes_on_remembers_the_best(tiny, small_data, monkeypatch):
 def test_scores_of_steps_that_are_made_again_are_dropped(tiny, small_data, monkeypatch):
     trainer = new_trainer(tiny(**SELECT), small_data)
     trainer.fit()
-    selection = open_selection(trainer.config, small_data, trainer.files, trainer.strategy, 4)
+    selection = open_selection(trainer.config, small_data, trainer.files, trainer.engine.strategy, 4)
     assert [row["step"] for row in selection.rows] == ["2", "4"]
 
 
