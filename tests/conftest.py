@@ -1,6 +1,7 @@
 """What the tests share: a small set of real images, and a config that trains on it in seconds."""
 
 import os
+import shutil
 
 import pytest
 import sample_data
@@ -12,6 +13,7 @@ from support.settings import NUM_MONET, NUM_PHOTO, REAL_DATA, TINY
 from monet.core.config import make_config
 from monet.data.records import read_examples, write_records
 from monet.data.validation import find_data
+from monet.training.trainer import Trainer
 
 # What XLA compiles here is run once or twice: optimizing the machine code would take most of the time.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
@@ -72,6 +74,21 @@ def tiny(small_root, tmp_path):
     def make(**values):
         return make_config(**{**TINY, "data": small_root, "out": str(tmp_path / "out"), **values})
     return make
+
+
+@pytest.fixture(scope="session")
+def trained_folder(small_root, small_data, tmp_path_factory):
+    """The folder of a finished run of `TINY`: for tests that only read it."""
+    out = tmp_path_factory.mktemp("trained") / "out"
+    config = make_config(**{**TINY, "data": small_root, "out": str(out)})
+    Trainer(config, small_data, tf.distribute.get_strategy()).fit()
+    return out
+
+
+@pytest.fixture
+def trained_out(trained_folder, tmp_path):
+    """A copy of that folder, where the configs of `tiny` put their runs: for tests that go on from it."""
+    return shutil.copytree(trained_folder, tmp_path / "out")
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from monet.core.config import SUBMISSION_SIZE, Config
 from monet.core.errors import LOG
@@ -46,21 +46,22 @@ class Clock:
     """How much of a run's time limit is left for training, given what the run has measured of itself.
 
     Attributes:
-        deadline: as of `time.monotonic()`; None for none.
+        deadline: as of `now()`; None for none.
         limit: the whole run's time in seconds.
         seconds: what each part took when it was last done, by name; parts not done yet are missing.
+        now: tells the time in seconds.
     """
 
-    def __init__(self, deadline: float | None, limit: float):
+    def __init__(self, deadline: float | None, limit: float, now: Callable[[], float] = time.monotonic):
         """Nothing is measured yet."""
-        self.deadline, self.limit, self.seconds = deadline, limit, {}
+        self.deadline, self.limit, self.seconds, self.now = deadline, limit, {}, now
 
     @contextlib.contextmanager
     def measured(self, part: str) -> Iterator[None]:
         """Measures the block as `part`."""
-        started = time.monotonic()
+        started = self.now()
         yield
-        self.seconds[part] = time.monotonic() - started
+        self.seconds[part] = self.now() - started
 
     def reserve(self) -> float:
         """Seconds needed to save, score, paint the last preview and hand in, with `SPARE` left.
@@ -72,7 +73,7 @@ class Clock:
 
     def left(self) -> float:
         """Seconds left for training; infinite without a deadline."""
-        return float("inf") if self.deadline is None else self.deadline - time.monotonic() - self.reserve()
+        return float("inf") if self.deadline is None else self.deadline - self.now() - self.reserve()
 
 
 def first_call_guess(config: Config, clock: Clock, pictures: int, steps: int, compiled: bool) -> float:

@@ -1,6 +1,7 @@
 """The losses of training steps: read now and then, and checked."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -23,18 +24,19 @@ class Readings:
         text: the last reading in words, for the progress bar.
     """
 
-    def __init__(self, config: Config, names: tuple[str, ...], step: int):
-        """No steps yet after `step`; `names` are those of the engine's losses."""
-        self.config, self.names, self.count, self.text = config, names, 0, ""
+    def __init__(self, config: Config, names: tuple[str, ...], step: int, now: Callable[[], float] = time.monotonic):
+        """No steps yet after `step`; `names` are those of the engine's losses, and `now` tells the time in seconds."""
+        self.config, self.names, self.now = config, names, now
+        self.count, self.text = 0, ""
         self.restart(step)
 
     def restart(self, step: int) -> None:
         """Forgets the steps since the last reading; training goes on from `step`."""
-        self.pending, self.step, self.since = [], step, time.monotonic()
+        self.pending, self.step, self.since = [], step, self.now()
 
     def pause(self) -> None:
         """Leaves the time since the last reading out of the seconds a step."""
-        self.since = time.monotonic()
+        self.since = self.now()
 
     def add(self, count: int, sums) -> None:
         """Notes the sums of the losses over `count` more steps, which the device may still be computing."""
@@ -53,7 +55,7 @@ class Readings:
         count = sum(count for count, _ in self.pending)
         means = np.sum([np.asarray(sums, np.float64) for _, sums in self.pending], axis=0) / count
         losses = dict(zip(self.names, means.tolist(), strict=True))
-        seconds = (time.monotonic() - self.since) / count
+        seconds = (self.now() - self.since) / count
         self.restart(step)
         self.count += 1
         if broken := broken_loss(losses, self.config):

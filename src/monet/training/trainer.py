@@ -49,16 +49,17 @@ class Trainer:
     """
 
     def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy, deadline: float | None = None,
-                 hands_in: bool = False, terminated: Sequence = ()):
+                 hands_in: bool = False, terminated: Sequence = (), now: Callable[[], float] = time.monotonic):
         """Builds the system on the strategy's devices and restores the newest checkpoint.
 
         Args:
             config: the run, as asked.
             data: the two sets.
             strategy: from `monet.machine.devices.choose_strategy`.
-            deadline: `time.monotonic()` by which everything must be over; None for no limit.
+            deadline: `now()` by which everything must be over; None for no limit.
             hands_in: the submission is painted after training, and must be over by the deadline, too.
             terminated: training ends as soon as this is no longer empty.
+            now: tells the time in seconds.
 
         Raises:
             UserError: for a folder, batch, checkpoint or setting that cannot be used.
@@ -67,20 +68,20 @@ class Trainer:
         check_reach(data.root)
         self.asked, self.config, self.data = config, settled(config, device_of(strategy), data), data
         self.hands_in, self.terminated = hands_in, terminated
-        self.clock = Clock(deadline, 60 * config.max_minutes)
+        self.clock = Clock(deadline, 60 * config.max_minutes, now)
         cluster = Cluster(strategy)
         self.files = prepare_out(config, data, cluster)
         cluster.barrier("the chief has set an earlier run aside")
         self.engine, self.state = TensorFlowEngine(self.config, data, strategy), RunState()
         meta = self.restore()
-        self.state.seconds, self.started = meta.seconds if meta else 0.0, time.monotonic()
+        self.state.seconds, self.started = meta.seconds if meta else 0.0, now()
         self.engine.seek(self.state.step + self.state.skipped)
         write_config(config, self.files.config)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
         self.selection = (open_selection(self.config, data, self.files, strategy, self.state.step)
                           if cluster.writes else None)
         self.history = History(self.files, self.state.step, config.tensorboard)
-        self.readings = Readings(self.config, self.engine.loss_names, self.state.step)
+        self.readings = Readings(self.config, self.engine.loss_names, self.state.step, now)
         LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset,
                  self.engine.device.count, self.config.precision, self.state.step, self.config.total_steps, config.out)
 
@@ -172,12 +173,12 @@ class Trainer:
         if self.engine.batches is None:
             self.engine.open_data()
             self.readings.pause()
-        count, started = self.next_count(), time.monotonic()
+        count, started = self.next_count(), self.clock.now()
         sums = self.engine.run_steps(self.state.step, count)
         # Single steps may queue up on a device; a call of several is long enough to be waited for.
         self.readings.add(count, sums if self.config.steps_per_call == 1 else np.asarray(sums))
         self.state.step += count
-        self.clock.seconds["step"] = (time.monotonic() - started) / count
+        self.clock.seconds["step"] = (self.clock.now() - started) / count
 
     def read_losses(self) -> None:
         """Reads the losses since the last reading, checks and records them.
@@ -256,7 +257,7 @@ class Trainer:
         """
         state = self.state
         meta = Meta(state.step, dataclasses.asdict(self.asked), data_identity(self.data, self.config), state.skipped,
-                    state.seconds + time.monotonic() - self.started)
+                    state.seconds + self.clock.now() - self.started)
         with self.clock.measured("save"), self.setback_if_not_finite():
             if self.engine.cluster.writes:
                 save_checkpoint(self.files.checkpoints, self.engine.state(), meta, self.config.keep_checkpoints)
