@@ -4,10 +4,10 @@ import os
 import shutil
 
 import pytest
-import sample_data
 import tensorflow as tf
 from benchmark.inception_state import random_state, write_state_dict
 from benchmark.peers.python import HOW, peer_python
+from sample.dataset import write_sample
 from support.settings import NUM_MONET, NUM_PHOTO, REAL_DATA, TINY
 
 from monet.core.config import make_config
@@ -28,7 +28,7 @@ def full_root(tmp_path_factory):
     if REAL_DATA.is_dir():
         return str(REAL_DATA)
     root = tmp_path_factory.mktemp("sample") / "data"
-    sample_data.write_sample(root, num_monet=NUM_MONET, num_photo=NUM_PHOTO)
+    write_sample(root, num_monet=NUM_MONET, num_photo=NUM_PHOTO)
     return str(root)
 
 

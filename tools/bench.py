@@ -151,7 +151,7 @@ def generate_row(data) -> Row:
 
 def sample_row(data) -> Row:
     """Seconds to draw the built-in sample, which the first `make local-train` without data does."""
-    from sample_data import write_sample
+    from sample.dataset import write_sample
 
     with tempfile.TemporaryDirectory() as folder:
         seconds = seconds_of(lambda: write_sample(Path(folder) / "sample"))

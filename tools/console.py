@@ -1,4 +1,4 @@
-"""What the programs in `tools/` share: where the checkout is, child processes, and errors told as sentences."""
+"""What the programs in `tools/` share: the checkout's paths, child processes, and errors without a traceback."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ ROOT = TOOLS.parent
 
 
 def run_tool(main: Callable[[], int | None], interrupted: str = "Interrupted.") -> int:
-    """Runs a program's `main` and returns the exit status: 2 after a UserError, 130 after Ctrl-C."""
+    """Runs a program's `main` and returns its exit status: 2 after a UserError, 130 after Ctrl-C."""
     try:
         return main() or 0
     except UserError as error:
@@ -24,11 +24,11 @@ def run_tool(main: Callable[[], int | None], interrupted: str = "Interrupted.") 
 
 
 def module_command(module: str, *words, python: str = sys.executable) -> list[str]:
-    """The command that runs a module below `tools/` in a process of its own, in `module_environment()`."""
+    """Returns the command that runs a module from `tools/` in a child process with `module_environment()`."""
     return [python, "-m", module, *map(str, words)]
 
 
 def module_environment(**variables: str) -> dict[str, str]:
-    """This process's environment, with `tools/` and `src/` on Python's path, and with `variables`."""
+    """Returns this process's environment plus `variables`, with `tools/` and `src/` on Python's path."""
     path = os.pathsep.join(filter(None, [str(TOOLS), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path, **variables}

@@ -1,11 +1,11 @@
-"""Says where the training data lies: what was asked for, else the competition's own, else the built-in sample.
+"""Prints where the training data is: the given place, the competition's data, or the built-in sample.
 
     python tools/find_data.py [DATA]         the first of: DATA; data/gan-getting-started; Kaggle's mount;
                                              a download, if there are credentials; the sample, drawn once
-    python tools/find_data.py --download     download the competition's data; any failure is an error (--dry-run: only
-                                             show the client's command)
+    python tools/find_data.py --download     download the competition's data, or fail (--dry-run: only show the
+                                             client's command)
 
-Prints the folder (or gs:// address, or tfds:NAME) on stdout, and what it is on stderr.
+Prints the folder, gs:// address or tfds:NAME to stdout, and what it is to stderr.
 """
 
 import argparse
@@ -14,30 +14,31 @@ import shlex
 import sys
 from pathlib import Path
 
-from kaggle_site.client import find_credentials
-from kaggle_site.download import WORDS, download
+from console import ROOT, run_tool
+from kaggle_site.credentials import find_credentials
+from kaggle_site.download import DOWNLOAD, download
 
 from monet.core.errors import UserError, say
 from monet.machine.kaggle_machine import COMPETITION, find_kaggle_mount
 
-FOLDER = Path(__file__).resolve().parents[1] / "data"
+FOLDER = ROOT / "data"
 
 
 def given_data(data: str) -> str:
-    """What the user asked for, unchanged.
+    """Checks the place that the user gave, and returns it unchanged.
 
     Raises:
         UserError: if it is a local folder that does not exist.
     """
     if not data.startswith(("gs://", "tfds:")) and not os.path.isdir(os.path.expanduser(data)):
-        raise UserError(f"DATA={data} is not a folder. Give a folder of images or TFRecords, a gs:// address, "
-                        "tfds:NAME, or no DATA at all for the built-in sample.")
-    say(f"Data: {data}, as asked for.")
+        raise UserError(f"DATA={data} is not a folder. Give a folder of images or TFRecords, a gs:// address or "
+                        "tfds:NAME, or leave DATA out to use the built-in sample.")
+    say(f"Data: {data}, as given.")
     return data
 
 
 def try_download(folder: Path) -> str | None:
-    """The downloaded data's folder; None, with the reason on stderr, if it could not be downloaded."""
+    """Downloads the data and returns its folder, or None if that fails. Prints the reason."""
     try:
         say(f"Data: {download(folder)}, downloaded from Kaggle.")
     except UserError as error:
@@ -47,12 +48,12 @@ def try_download(folder: Path) -> str | None:
 
 
 def built_in_sample(folder: Path) -> str:
-    """The folder of the built-in sample, drawn now if it never was."""
+    """Returns the folder of the built-in sample. Draws the sample the first time."""
     root = folder / "sample"
-    say("Data: the built-in SAMPLE, landscapes drawn by a program, no real paintings: good for trying out, not for the "
-        "competition. `make data` gets the real data, or says what it needs; DATA=FOLDER takes your own.")
+    say("Data: the built-in SAMPLE, landscapes drawn by a program, no real paintings. Good for trying things out, not "
+        "for the competition. `make data` downloads the real data, or says what it needs; DATA=FOLDER uses your own.")
     if not (root / "SAMPLE").exists():
-        from sample_data import write_sample  # here, because most runs do not draw
+        from sample.dataset import write_sample  # here, because most runs draw nothing
 
         say(f"Drawing it into {root}, once: about half a minute.")
         write_sample(root)
@@ -60,67 +61,63 @@ def built_in_sample(folder: Path) -> str:
 
 
 def default_data(data: str = "", folder: Path = FOLDER) -> str:
-    """The folder, gs:// address or tfds:NAME to train from; `folder` holds what was downloaded and drawn.
+    """Returns the folder, gs:// address or tfds:NAME to train on. `folder` holds downloads and the sample.
 
     Raises:
-        UserError: if `data` is given and is no folder.
+        UserError: if `data` is given and is not a folder.
     """
     if data:
         return given_data(data)
-    own = folder / COMPETITION
-    if own.is_dir():
-        say(f"Data: {own}.")
-        return str(own)
+    local = folder / COMPETITION
+    if local.is_dir():
+        say(f"Data: {local}.")
+        return str(local)
     mount = find_kaggle_mount()
     if mount:
         say(f"Data: {mount}, Kaggle's mount.")
         return mount
     downloaded = None
-    if find_credentials() or own.with_suffix(".zip").exists():
+    if find_credentials() or local.with_suffix(".zip").exists():
         downloaded = try_download(folder)
     return downloaded or built_in_sample(folder)
 
 
 def required_download(folder: Path = FOLDER, dry_run: bool = False) -> str:
-    """The competition's data below `folder`, downloaded if it is not there; with `dry_run`, says how it would be.
+    """Returns the folder of the competition's data below `folder`. Downloads it if it is missing.
 
     Raises:
-        UserError: if it cannot be downloaded.
+        UserError: if the download fails.
     """
-    own = folder / COMPETITION
-    if own.is_dir():
+    local = folder / COMPETITION
+    if local.is_dir():
         from monet.data.validation import find_data  # here, because TensorFlow takes seconds to load
 
-        say(f"Data: {find_data(str(own)).describe()}, downloaded before.")
+        say(f"Data: {find_data(str(local)).describe()}, already downloaded.")
     elif dry_run:
-        say(f"would run: kaggle {shlex.join([*WORDS, os.path.relpath(folder)])}")
+        say(f"would run: kaggle {shlex.join([*DOWNLOAD, os.path.relpath(folder)])}")
     else:
         say(f"Data: {download(folder)}, downloaded from Kaggle.")
-    return str(own)
+    return str(local)
 
 
-def main() -> int:
-    """The command line; returns the exit status."""
+def main(argv: list[str] | None = None, folder: Path = FOLDER) -> None:
+    """Prints the data's place; downloads or draws the data in `folder` if it is missing.
+
+    Raises:
+        UserError: if there is no such data, or `folder` cannot be written.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    parser = argparse.ArgumentParser(description="Say where the training data lies; get it if it is not there.")
-    parser.add_argument("data", nargs="?", default="", help="a folder, gs:// address or tfds:NAME to take instead")
-    parser.add_argument("--download", action="store_true", help="download the competition's data; no sample instead")
+    parser = argparse.ArgumentParser(description="Print where the training data is; get it if it is missing.")
+    parser.add_argument("data", nargs="?", default="", help="a folder, gs:// address or tfds:NAME to use instead")
+    parser.add_argument("--download", action="store_true", help="download the competition's data or fail; no sample")
     parser.add_argument("--dry-run", action="store_true", help="with --download: show the command, send nothing")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     try:
-        print(required_download(dry_run=options.dry_run) if options.download else default_data(options.data))
-    except UserError as error:
-        say(f"error: {error}")
-        return 2
+        print(required_download(folder, options.dry_run) if options.download else default_data(options.data, folder))
     except OSError as error:
-        say(f"error: {error.filename}: {error.strerror}. The data is kept in {FOLDER}: make it writable, or give "
-            "DATA=FOLDER.")
-        return 2
-    except KeyboardInterrupt:
-        say("Stopped. A download goes on from there next time.")
-        return 130
-    return 0
+        raise UserError(f"{error.filename}: {error.strerror}. The data belongs in {folder}: make it writable, or give "
+                        "DATA=FOLDER.") from error
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(main, interrupted="Stopped. The next download resumes from here."))

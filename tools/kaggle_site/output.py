@@ -1,0 +1,94 @@
+"""`kaggle_kernel.py output` and `submit`: fetches what the kernel wrote, and submits its images.zip."""
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from kaggle_site.session import Session
+from kaggle_site.watch import COMPLETE
+
+from monet.core.errors import UserError, say
+from monet.machine.kaggle_machine import COMPETITION
+
+FETCH_TIMEOUT = 3600  # seconds for a kernel's whole output; the client shows no progress
+FILES = ("images.zip", "history.csv", "preview.jpg", "photo_to_monet.npz", "config.json", "run.log")
+
+
+def fetch_output(session: Session, out: Path) -> None:
+    """Fetches `FILES` from the kernel's output into the folder `out`, if images.zip is valid.
+
+    Raises:
+        UserError: if Kaggle refuses, or images.zip is missing or invalid. `out` is unchanged then.
+    """
+    kernel_id = session.kernel_id()
+    pattern = f"^({'|'.join(re.escape(name) for name in FILES)})$"
+    with tempfile.TemporaryDirectory(prefix="monet-output-") as folder:
+        if not session.dry_run:
+            say("Fetching a few hundred MB from Kaggle. The client shows no progress.")
+        session.ask(["kernels", "output", kernel_id, "-p", folder, "--file-pattern", pattern], FETCH_TIMEOUT)
+        if session.dry_run:
+            return
+        names = [name for name in FILES if os.path.exists(os.path.join(folder, name))]
+        check_images_zip(Path(folder), kernel_id, out)
+        set_local_run_aside(out)
+        out.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            shutil.move(os.path.join(folder, name), out / name)
+    say(f"Fetched into {out}: {', '.join(names)}. images.zip passes every check known here.\n"
+        f"To score it here: python tools/mifid.py {os.path.join(out, '')}\n"
+        'To have Kaggle score it: make kernel-submit MSG="…"')
+
+
+def check_images_zip(folder: Path, kernel_id: str, out: Path) -> None:
+    """Checks the images.zip in `folder`.
+
+    Raises:
+        UserError: if it is missing, or Kaggle would refuse it.
+    """
+    if not (folder / "images.zip").exists():
+        raise UserError(f"The last run of {kernel_id} left no images.zip. `make kernel-status` shows whether it has "
+                        "finished, `make kernel-log` what it printed.")
+    from monet.submission.check import check  # here, because TensorFlow takes seconds to load
+
+    problems = check(str(folder / "images.zip"))
+    if problems:
+        raise UserError(f"images.zip of {kernel_id} cannot be submitted, and nothing in {out} was changed. "
+                        f"{' '.join(problems)} `make kernel-log` shows what the kernel printed.")
+
+
+def set_local_run_aside(out: Path) -> None:
+    """Moves a run that was trained on this machine into a subfolder of `out`."""
+    from monet.training.run_files import RunFiles, set_aside  # here, because TensorFlow takes seconds to load
+
+    files = RunFiles(str(out))
+    if os.path.isdir(files.checkpoints):
+        set_aside(files)
+        say(f"The run in {out} that was trained here is now in its subfolder previous-….")
+
+
+def submit(session: Session, description: str) -> None:
+    """Submits images.zip of the version that was pushed last.
+
+    Raises:
+        UserError: if there is no description or no push, the run is not complete, the user declines, or Kaggle refuses.
+    """
+    if not description.strip():
+        raise UserError('A submission needs a description: make kernel-submit MSG="tpu, 30 epochs"')
+    pushed = session.last_push()
+    if not pushed.get("version"):
+        raise UserError("Nothing was pushed from here, so there is no version to submit. Run `make kernel-push` first.")
+    status, _ = session.kernel_status(pushed["id"])
+    if status != COMPLETE and not session.dry_run:
+        raise UserError(f"{pushed['id']} is {status}: only a complete run can be submitted. `make kernel-status "
+                        "WATCH=1` waits for it.")
+    session.confirm(f"Submitting images.zip of {pushed['id']}, version {pushed['version']}, to {COMPETITION}: "
+                    f"{description}")
+    reply = session.ask(["competitions", "submit", COMPETITION, "-k", pushed["id"], "-v", str(pushed["version"]), "-f",
+                         "images.zip", "-m", description])
+    if session.dry_run:
+        return
+    if not re.search("success", reply, re.IGNORECASE):
+        raise UserError(f"Kaggle did not accept the submission: {reply.strip()[:300]}")
+    say(f"{reply.strip()}\nThe score will appear at https://www.kaggle.com/competitions/{COMPETITION}/submissions.")

@@ -1,0 +1,104 @@
+"""`kaggle_kernel.py push`: completes the metadata, warns of what looks wrong, and sends the bundle to Kaggle."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from kaggle_site.metadata import FILE_NAME, MOST_BYTES, metadata_text, read_metadata, with_user, write_text
+from kaggle_site.session import NO_SUCH_KERNEL, Session
+from kaggle_site.watch import FINAL_STATES
+
+from monet.core.errors import UserError, say
+
+
+def find_bundle(folder: Path) -> tuple[dict, Path]:
+    """Returns the metadata in `folder` and the path of its bundle.
+
+    Raises:
+        UserError: if there is no bundle, it is too large, or the metadata is invalid.
+    """
+    path = folder / FILE_NAME
+    metadata = read_metadata(path) if path.exists() else {}
+    code = folder / metadata.get("code_file", "")
+    if not code.is_file():
+        raise UserError("There is no bundle in kernel/. `make kernel-push` builds and pushes one; `make kernel` only "
+                        "builds it.")
+    if code.stat().st_size > MOST_BYTES:
+        raise UserError(f"{code} has {code.stat().st_size:,} bytes, and Kaggle takes less than 1 MB. Make it smaller.")
+    return metadata, code
+
+
+def describe_push(metadata: dict, code: Path) -> str:
+    """Returns a few lines about what a push will send."""
+    command = re.search(r"python tools/bundle\.py.*?(?=\\n|$)", code.read_text(encoding="utf-8"), re.MULTILINE)
+    sources = [source for key in metadata if key.endswith("_sources") for source in metadata[key]]
+    return "\n".join([
+        f"{metadata['id']}, {metadata['title']!r}, a {'private' if metadata.get('is_private', True) else 'PUBLIC'} "
+        f"{metadata['kernel_type']}",
+        f"  code      {code.name}, {code.stat().st_size / 1000:.0f} kB, {command[0] if command else 'edited by hand'}",
+        f"  machine   {metadata['machine_shape'] or 'CPU'}, internet {'on' if metadata['enable_internet'] else 'off'}",
+        f"  inputs    {', '.join(sources)}"])
+
+
+def warn_of_lint(session: Session) -> None:
+    """Asks before pushing code that fails `make lint`."""
+    command = [sys.executable, "-m", "ruff", "check", "--quiet", "--output-format", "concise", "."]
+    lint = subprocess.run(command, cwd=session.root, capture_output=True, text=True)
+    if lint.returncode:
+        session.confirm(f"`make lint` fails: {(lint.stdout or lint.stderr).strip().splitlines()[0]}")
+
+
+def warn_of_running(kernel_id: str, session: Session) -> None:
+    """Asks before pushing while an earlier version of the kernel still runs."""
+    try:
+        status, _ = session.kernel_status(kernel_id)
+    except UserError as error:
+        if NO_SUCH_KERNEL not in str(error):
+            raise
+        return  # the first push
+    if status and status not in FINAL_STATES:
+        session.confirm(f"{kernel_id} is still {status}: a new version runs beside it and also uses up your hours.")
+
+
+def read_reply(reply: str, retry: str) -> tuple[int, str]:
+    """Returns the pushed version and its address from what the client printed.
+
+    Raises:
+        UserError: if nothing was pushed, or Kaggle ignored some of the inputs.
+    """
+    pushed = re.search(r"Kernel version ?(\d*) successfully pushed\..*? at (\S+)", reply, re.DOTALL)
+    if not pushed:
+        raise UserError(f"Kaggle's client did not confirm the push: {reply.strip()[-300:]} See `make kernel-status`.")
+    invalid = re.findall(r"^The following are not valid \w+ sources.*", reply, re.MULTILINE)
+    if invalid:
+        raise UserError(f"{' '.join(invalid)}. Version {pushed[1]} runs without them: stop it at {pushed[2]}, fix "
+                        f"{FILE_NAME}, then run `{retry}`.")
+    for line in re.findall(r"^The following are not valid tags.*", reply, re.MULTILINE):
+        say(f"{line} (keywords in {FILE_NAME})")
+    return int(pushed[1] or 0), pushed[2]
+
+
+def push(session: Session) -> None:
+    """Sends the bundle and its metadata in kernel/, and records the version in kernel/pushed.json.
+
+    Raises:
+        UserError: if something is missing or invalid, the user declines, or Kaggle refuses.
+    """
+    metadata, code = find_bundle(session.kernel_folder)
+    metadata = with_user(metadata, session.user_name())
+    write_text(session.kernel_folder / FILE_NAME, metadata_text(metadata))
+    say(describe_push(metadata, code))
+    warn_of_lint(session)
+    warn_of_running(metadata["id"], session)
+    reply = session.ask(["kernels", "push", "-p", os.path.relpath(session.kernel_folder)])
+    if session.dry_run:
+        return
+    version, url = read_reply(reply, session.retry)
+    record = {"id": metadata["id"], "version": version, "url": url, "time": time.time()}
+    write_text(session.push_record, json.dumps(record, indent=2) + "\n")
+    say(f"Pushed version {version}: {url}\n`make kernel-status WATCH=1` waits for it to finish. Then `make "
+        "kernel-output` fetches images.zip, and `make kernel-submit MSG=\"…\"` submits it.")
