@@ -1,4 +1,4 @@
-"""A stand-in for Google Cloud Storage on loopback: enough of it for TensorFlow's own client to list and read."""
+"""A stand-in for Google Cloud Storage on loopback: enough of its API for TensorFlow's client to list and read."""
 
 import http.server
 import json
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import trustme
 
-LISTS = "www.googleapis.com"  # where the client asks for object lists and metadata (JSON)
-OBJECTS = "storage.googleapis.com"  # where it reads the objects themselves
-PAGE = 1  # names a page of a list: so few that the client has to turn pages
+LISTS = "www.googleapis.com"  # host of object lists and metadata (JSON)
+OBJECTS = "storage.googleapis.com"  # host of the objects' content
+PAGE_SIZE = 1  # names per page of a list: small, so that the client has to fetch several
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """One connection: an HTTP proxy until CONNECT, then the host that the client asked for, over TLS."""
+    """One connection: an HTTP proxy until CONNECT, then the requested host over TLS."""
 
     protocol_version = "HTTP/1.1"
     timeout = 60  # seconds; an abandoned connection must not outlive the tests
-    disable_nagle_algorithm = True  # head and body go out as two packets: do not wait for the first one's receipt
-    host = ""  # what CONNECT asked for; empty: a request without TLS, which the proxy does not pass on
+    disable_nagle_algorithm = True  # headers and body are two packets: do not wait for an acknowledgement in between
+    host = ""  # from CONNECT; empty before
 
     def do_CONNECT(self):
         self.host = self.path.rpartition(":")[0]
@@ -31,7 +31,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.request = self.server.tls.wrap_socket(self.connection, server_side=True)
-        self.setup()  # from here on the handler reads and writes through TLS
+        self.setup()  # from here on, read and write through TLS
         self.close_connection = False
 
     def refuse(self):
@@ -63,7 +63,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_list(self.server.buckets[bucket], dict(urllib.parse.parse_qsl(url.query)))
 
     def send_list(self, folder: Path, query: dict):
-        """One page of the objects below `folder`: with a delimiter, what lies deeper only as a prefix."""
+        """Sends one page of the objects below `folder`; with a delimiter, deeper objects only as prefixes."""
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter")
         names, prefixes = [], set()
         for name in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()):
@@ -74,11 +74,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 else:
                     names.append(name)
         start = int(query.get("pageToken", 0))
-        stop = start + min(PAGE, int(query.get("maxResults", PAGE)))
-        answer = {"items": [{"name": name} for name in names[start:stop]], "prefixes": sorted(prefixes)}
+        stop = start + min(PAGE_SIZE, int(query.get("maxResults", PAGE_SIZE)))
+        page = {"items": [{"name": name} for name in names[start:stop]], "prefixes": sorted(prefixes)}
         if stop < len(names):
-            answer["nextPageToken"] = str(stop)
-        self.send_body(json.dumps({key: value for key, value in answer.items() if value}).encode())
+            page["nextPageToken"] = str(stop)
+        self.send_body(json.dumps({key: value for key, value in page.items() if value}).encode())
 
     def send_metadata(self, path: Path):
         if not path.is_file():
@@ -88,7 +88,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                                    "updated": "2026-01-01T00:00:00.000Z"}).encode())
 
     def send_object(self, path: Path, fault: str):
-        """The range that the client asked for; with a fault, only its first half before the connection breaks."""
+        """Sends the requested range, or with a fault only its first half before breaking the connection."""
         first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
         content = path.read_bytes()
         body = content[int(first):int(last) + 1]
@@ -102,7 +102,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def send_body(self, body: bytes, status: int = 200, sent: int | None = None):
-        """Announces all of `body` and sends the first `sent` bytes of it."""
+        """Announces the whole body and sends its first `sent` bytes."""
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -114,13 +114,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class GcsStandIn(http.server.ThreadingHTTPServer):
-    """Serves local folders as buckets, for as long as the `with` block runs.
+    """Serves local folders as buckets during a `with` block.
 
     Args:
-        folder: Where the certificate goes.
-        buckets: From a bucket's name to the folder it serves.
-        faults: From a bucket's name to what is wrong with it: "forbidden" (403 to everything), "unreadable" (403 to
-            reading, not to listing), "cut" (every read breaks off half-way), "cut once" (each object's first does).
+        folder: Where to write the certificate.
+        buckets: The folder of each bucket, by the bucket's name.
+        faults: What is wrong with a bucket, by its name: "forbidden" (403 to everything), "unreadable" (403 to reading,
+            not to listing), "cut" (every read breaks off half-way), "cut once" (each object's first read does).
     """
 
     daemon_threads = True
@@ -129,8 +129,8 @@ class GcsStandIn(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.buckets, self.faults = buckets, faults
         self.requests: list[tuple[str, str, str]] = []  # host, path, range
-        self.refused: list[str] = []  # what else the client wanted to reach
-        self.cut: list[str] = []  # paths of reads that were cut, once for each time
+        self.refused: list[str] = []  # requests to other hosts
+        self.cut: list[str] = []  # paths of the reads that were cut, in order
         authority = trustme.CA()
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(LISTS, OBJECTS).configure_cert(self.tls)
@@ -138,16 +138,16 @@ class GcsStandIn(http.server.ThreadingHTTPServer):
         authority.cert_pem.write_to_path(self.certificate)
 
     def environment(self, home: Path) -> dict[str, str]:
-        """The environment of a process whose TensorFlow is to meet this stand-in; must be set before it starts.
+        """Returns the environment for a process whose TensorFlow is to use this stand-in. Set it before the start.
 
-        The retries are TensorFlow's own, shortened: by default it tries a broken read eleven times, over minutes.
+        It shortens TensorFlow's retries: by default it retries a broken read ten times, over minutes.
         """
         kept = {key: value for key, value in os.environ.items()
                 if not key.upper().endswith("_PROXY") and not key.startswith(("GCS_", "GOOGLE_"))}
         proxy = f"http://127.0.0.1:{self.server_port}"
         return kept | {
             "https_proxy": proxy, "http_proxy": proxy, "CURL_CA_BUNDLE": str(self.certificate),
-            "NO_GCE_CHECK": "true", "CLOUDSDK_CONFIG": str(home), "HOME": str(home),  # no credentials of the user's
+            "NO_GCE_CHECK": "true", "CLOUDSDK_CONFIG": str(home), "HOME": str(home),  # hide the tester's credentials
             "GCS_RETRY_CONFIG_MAX_RETRIES": "2", "GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "10000",
             "GCS_RETRY_CONFIG_MAX_DELAY_TIME_US": "100000",
         }
@@ -161,4 +161,4 @@ class GcsStandIn(http.server.ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request, client_address):
-        """Silence: a client that hangs up is what some of the tests are about."""
+        """Ignores clients that hang up, as some tests make them do."""

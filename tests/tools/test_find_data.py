@@ -1,5 +1,6 @@
-"""Where the training data comes from, and the download: the real kaggle client against a stand-in on loopback."""
+"""Where the training data comes from, and its download with the real kaggle client from a stand-in on loopback."""
 
+import functools
 import io
 import json
 import os
@@ -11,21 +12,32 @@ import time
 import zipfile
 from pathlib import Path
 
+import find_data
 import pytest
 from find_data import default_data
-from kaggle_site.client import client_folder, find_credentials
-from kaggle_site.download import run_client
+from kaggle_site.credentials import config_folder, find_credentials
+from kaggle_site.download import run_download
 from PIL import Image
-from support.kaggle_stand_in import API_HOST, FILE_HOST, Answer, client_environment, dead_port, stand_in
-from support.settings import TOOLS
+from support.kaggle_stand_in import (
+    API_HOST,
+    ARCHIVE,
+    DOWNLOAD,
+    FILE_HOST,
+    INTROSPECT,
+    Response,
+    client_environment,
+    dead_port,
+    kaggle_stand_in,
+)
+from support.programs import run_main
+from support.settings import ROOT, TOOLS
 
 from monet.core.errors import UserError
+from monet.data import validation
 from monet.data.records import write_records
-from monet.data.validation import find_data
 
 KEY = "KGAT_0123456789abcdef-dummy"  # a made-up token
-DOWNLOAD = "competitions.CompetitionApiService/DownloadDataFiles"
-CHUNK = 2**20  # the client writes so many bytes at a time: what came of a broken chunk is lost
+CHUNK = 2**20  # bytes that the client writes at a time; it loses what it got of a broken chunk
 RULES = "https://www.kaggle.com/competitions/gan-getting-started/rules"
 
 
@@ -36,16 +48,16 @@ def jpeg(number: int) -> bytes:
 
 
 def write_data(root: Path, monet: int = 2, photo: int = 3) -> Path:
-    for side, count in (("monet", monet), ("photo", photo)):
-        (root / f"{side}_tfrec").mkdir(parents=True)
+    for domain, count in (("monet", monet), ("photo", photo)):
+        (root / f"{domain}_tfrec").mkdir(parents=True)
         rows = [(f"{number:010x}", jpeg(number)) for number in range(count)]
-        write_records(str(root / f"{side}_tfrec" / f"{side}00-{count}.tfrec"), rows, side)
+        write_records(str(root / f"{domain}_tfrec" / f"{domain}00-{count}.tfrec"), rows, domain)
     return root
 
 
 @pytest.fixture(scope="module")
 def competition_zip(tmp_path_factory) -> bytes:
-    """What Kaggle serves: the TFRecords, the same as JPGs, and (as a wicked site might) paths that lead out."""
+    """What Kaggle serves: the TFRecords and JPGs. As a malicious site might, adds paths that lead out of the folder."""
     root = write_data(tmp_path_factory.mktemp("competition"))
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -58,178 +70,180 @@ def competition_zip(tmp_path_factory) -> bytes:
 
 
 @pytest.fixture
-def project(tmp_path) -> Path:
-    """A project of its own, so that its data/ is too: the real programs, and a home with nothing in it."""
-    (tmp_path / "project/tools").mkdir(parents=True)
+def site():
+    with kaggle_stand_in() as site:
+        yield site
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    """An empty home folder."""
     (tmp_path / "home").mkdir()
-    for path in TOOLS.glob("*.py"):
-        shutil.copy(path, tmp_path / "project/tools")
-    return tmp_path / "project"
+    return tmp_path / "home"
 
 
-def start(project: Path, environment: dict, *arguments: str) -> subprocess.Popen:
-    environment = {"MONET_KAGGLE_INPUT": str(project / "no-mount"), **environment}
-    # Tests that run in the background have Ctrl-C ignored, and children inherit that.
-    return subprocess.Popen([sys.executable, "tools/find_data.py", *arguments], cwd=project, env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """The folder for downloads and the sample; it does not exist yet."""
+    return tmp_path / "project" / "data"
+
+
+@pytest.fixture
+def find(site, data, home, capsys):
+    """Runs find_data.py with its data in `data`: (exit status, stdout, stderr). No secret may be printed."""
+    data.parent.mkdir()
+
+    def run(*words: str, port: int | None = None, **variables: str) -> tuple[int, str, str]:
+        variables = {"MONET_KAGGLE_INPUT": str(data.parent / "no-mount"), **variables}
+        environment = client_environment(home, port or site.port, **variables)
+        main = functools.partial(find_data.main, list(words), data)
+        status, out, err = run_main(main, environment, data.parent, capsys)
+        assert KEY not in out + err and "signed-address" not in out + err
+        return status, out, err
+
+    return run
+
+
+def test_download_is_unpacked_counted_and_the_zip_removed(site, find, data, tmp_path, competition_zip):
+    site.serve_archive(competition_zip)
+    status, out, err = find("--download", KAGGLE_API_TOKEN=KEY)
+    assert (status, out) == (0, f"{data}/gan-getting-started\n"), err
+    assert [request.json() for request in site.requests_to(DOWNLOAD)] == [{"competitionName": "gan-getting-started"}]
+    assert site.requests_to(DOWNLOAD)[0].headers["Authorization"] == f"Bearer {KEY}"
+    assert {request.host for request in site.requests} == {API_HOST, FILE_HOST}
+    assert "2 paintings and 3 photos" in err
+    assert [path.name for path in data.iterdir()] == ["gan-getting-started"]
+    files = sorted(str(path.relative_to(data / "gan-getting-started")) for path in data.rglob("*.*"))
+    assert files == ["monet_tfrec/monet00-2.tfrec", "photo_tfrec/photo00-3.tfrec"]
+    assert not list(tmp_path.rglob("escaped*")) and not Path("/tmp/escaped.tfrec").exists()
+
+
+def test_broken_connection_is_resumed_by_the_client(site, find, competition_zip):
+    site.serve_archive(competition_zip, cut_first=2 * CHUNK + 500)
+    status, out, err = find(KAGGLE_API_TOKEN=KEY)
+    assert status == 0, err
+    assert [request.headers.get("Range") for request in site.requests_to(ARCHIVE)] == [None, f"bytes={2 * CHUNK}-"]
+    assert validation.find_data(out.strip()).photo.count == 3
+
+
+def start_download(project: Path, environment: dict[str, str]) -> subprocess.Popen:
+    """Starts find_data.py --download as a process group."""
+    # pytest may run in the background with Ctrl-C ignored, and child processes inherit that.
+    return subprocess.Popen([sys.executable, "tools/find_data.py", "--download"], cwd=project, env=environment,
+                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
-def find(project: Path, environment: dict, *arguments: str) -> tuple[int, str, str]:
-    """Runs find_data.py: (exit status, stdout, stderr). The key must never be seen."""
-    process = start(project, environment, *arguments)
-    out, err = process.communicate(timeout=200)
-    assert KEY not in out + err and "signed-address" not in out + err
-    assert "Traceback" not in err
-    return process.returncode, out, err
-
-
-def home_of(project: Path) -> Path:
-    return project.parent / "home"
-
-
-def test_download_is_unpacked_counted_and_the_zip_removed(project, competition_zip):
-    with stand_in() as kaggle:
-        kaggle.serve_file(competition_zip)
-        status, out, err = find(project, kaggle.environment(home_of(project), KAGGLE_API_TOKEN=KEY), "--download")
-        assert (status, out) == (0, f"{project}/data/gan-getting-started\n"), err
-        assert [call.json() for call in kaggle.called(DOWNLOAD)] == [{"competitionName": "gan-getting-started"}]
-        assert kaggle.called(DOWNLOAD)[0].headers["Authorization"] == f"Bearer {KEY}"
-        assert {call.host for call in kaggle.calls} == {API_HOST, FILE_HOST}
-    assert "2 paintings and 3 photos" in err
-    assert sorted(path.name for path in (project / "data").iterdir()) == ["gan-getting-started"]
-    below = sorted(str(path.relative_to(project / "data")) for path in (project / "data").rglob("*.*"))
-    assert below == [f"gan-getting-started/{name}" for name in
-                     ("monet_tfrec/monet00-2.tfrec", "photo_tfrec/photo00-3.tfrec")]
-    assert not list(project.parent.rglob("escaped*")) and not Path("/tmp/escaped.tfrec").exists()
-
-
-def test_broken_connection_is_resumed_by_the_client(project, competition_zip):
-    with stand_in() as kaggle:
-        kaggle.serve_file(competition_zip, cut_first=2 * CHUNK + 500)
-        status, out, err = find(project, kaggle.environment(home_of(project), KAGGLE_API_TOKEN=KEY))
-        ranges = [call.headers.get("Range") for call in kaggle.called("/bundle/archive.zip")]
-    assert status == 0, err
-    assert ranges == [None, f"bytes={2 * CHUNK}-"]
-    assert find_data(out.strip()).photo.count == 3
-
-
-def test_stopped_download_goes_on_in_the_next_run(project, competition_zip):
+def test_interrupted_download_is_resumed_by_the_next_run(site, tmp_path, home, competition_zip):
+    """The real program, in a copy of the checkout."""
+    shutil.copytree(TOOLS, tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__", "*.jpg"))
     part = 2 * CHUNK
-    zip_path = project / "data/gan-getting-started.zip"
-    with stand_in() as kaggle:
-        kaggle.serve_file(competition_zip, hang_first=part + 500)
-        environment = kaggle.environment(home_of(project), KAGGLE_API_TOKEN=KEY)
-        first = start(project, environment, "--download")
-        until = time.monotonic() + 100
-        while not (zip_path.exists() and zip_path.stat().st_size == part) and time.monotonic() < until:
-            time.sleep(0.05)
-        os.killpg(first.pid, signal.SIGINT)  # what Ctrl-C does
-        assert "goes on from there next time" in first.communicate(timeout=100)[1] and first.returncode == 130
-        assert zip_path.stat().st_size == part
-        status, out, err = find(project, environment, "--download")
-        ranges = [call.headers.get("Range") for call in kaggle.called("/bundle/archive.zip")]
-    assert status == 0 and "Going on with the download" in err, err
+    zip_path = tmp_path / "data/gan-getting-started.zip"
+    site.serve_archive(competition_zip, hang_first=part + 500)
+    environment = {**site.environment(home, KAGGLE_API_TOKEN=KEY), "PYTHONPATH": str(ROOT / "src")}
+    process = start_download(tmp_path, environment)
+    deadline = time.monotonic() + 100
+    while not (zip_path.exists() and zip_path.stat().st_size == part) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 130 and "resumes" in err and "Traceback" not in err
+    assert zip_path.stat().st_size == part
+    process = start_download(tmp_path, environment)
+    out, err = process.communicate(timeout=100)
+    ranges = [request.headers.get("Range") for request in site.requests_to(ARCHIVE)]
+    assert process.returncode == 0 and "Resuming" in err, err
     assert ranges[0] is None and ranges[-1] == f"bytes={part}-"
-    assert find_data(out.strip()).monet.count == 2
+    assert out == f"{tmp_path}/data/gan-getting-started\n"
+    assert validation.find_data(out.strip()).monet.count == 2
 
 
-def test_download_that_stalls_is_given_up(tmp_path, competition_zip, monkeypatch):
-    with stand_in() as kaggle:
-        kaggle.serve_file(competition_zip, hang_first=0)
-        for name, value in kaggle.environment(tmp_path, KAGGLE_API_TOKEN=KEY).items():
-            monkeypatch.setenv(name, value)
-        status, output = run_client(tmp_path / "gan-getting-started.zip", stall_seconds=2)
-    assert status == 1 and "nothing came for 2 seconds" in output
+def test_stalled_download_is_stopped(site, home, tmp_path, competition_zip, monkeypatch):
+    site.serve_archive(competition_zip, hang_first=0)
+    for name, value in site.environment(home, KAGGLE_API_TOKEN=KEY).items():
+        monkeypatch.setenv(name, value)
+    status, output = run_download(tmp_path / "gan-getting-started.zip", stall_seconds=1)
+    assert status == 1 and "ReadTimeout" in output and "1 second" in output
 
 
-@pytest.mark.parametrize(("answer", "says"), [
-    (Answer(403, {"code": 403, "message": "You must accept this competition's rules before you can download."}), RULES),
-    (Answer(403, b"Forbidden"), RULES),
-    (Answer(401, {"code": 401, "message": "Unauthenticated"}), "KAGGLE_API_TOKEN (401)"),
-    (Answer(500, b"oops"), "500 Server Error"),
+@pytest.mark.parametrize(("response", "message"), [
+    (Response(403, {"code": 403, "message": "You must accept this competition's rules before you can download."}),
+     RULES),
+    (Response(403, b"Forbidden"), RULES),
+    (Response(401, {"code": 401, "message": "Unauthenticated"}), "KAGGLE_API_TOKEN (401)"),
+    (Response(500, b"oops"), "500 Server Error"),
 ])
-def test_refused_download_is_an_error_that_says_what_to_do(project, answer, says):
-    with stand_in() as kaggle:
-        kaggle.answers[DOWNLOAD] = lambda call: answer
-        status, out, err = find(project, kaggle.environment(home_of(project), KAGGLE_API_TOKEN=KEY), "--download")
-        assert len(kaggle.called(DOWNLOAD)) == 1
-    assert (status, out) == (2, "") and says in err and "make data" in err
+def test_refused_download_is_an_error_that_says_what_to_do(site, find, response, message):
+    site.respond(DOWNLOAD, response)
+    status, out, err = find("--download", KAGGLE_API_TOKEN=KEY)
+    assert len(site.requests_to(DOWNLOAD)) == 1
+    assert (status, out) == (2, "") and message in err and "make data" in err
 
 
-@pytest.mark.parametrize("answer", [Answer(401, b"no"), Answer(403, b"no"), Answer(200, {"active": False})])
-def test_wrong_token_is_an_error_that_says_where_it_lies(project, answer):
-    token = home_of(project) / ".kaggle/access_token"
+@pytest.mark.parametrize("response", [Response(401, b"no"), Response(403, b"no"), Response(200, {"active": False})])
+def test_wrong_token_is_an_error_that_names_its_file(site, find, home, response):
+    token = home / ".kaggle/access_token"
     token.parent.mkdir()
     token.write_text(f"{KEY}\n")
-    with stand_in() as kaggle:
-        kaggle.answers["security.OAuthService/IntrospectToken"] = lambda call: answer
-        status, out, err = find(project, kaggle.environment(home_of(project)), "--download")
-        assert kaggle.calls and not kaggle.called(DOWNLOAD)
+    site.respond(INTROSPECT, response)
+    status, out, err = find("--download")
+    assert site.requests and not site.requests_to(DOWNLOAD)
     assert (status, out) == (2, "") and f"{token} (401)" in err and "settings/api" in err
 
 
-def test_no_credentials_is_an_error_that_names_the_ways_to_give_them(project):
-    with stand_in() as kaggle:
-        status, out, err = find(project, kaggle.environment(home_of(project)), "--download")
-        assert not kaggle.calls
-    assert (status, out) == (2, "")
+def test_missing_credentials_are_an_error_that_names_the_ways_to_give_them(site, find):
+    status, out, err = find("--download")
+    assert (status, out, site.requests) == (2, "", [])
     for way in ("KAGGLE_API_TOKEN", "~/.kaggle/access_token", "KAGGLE_USERNAME", "kaggle.json", RULES):
         assert way in err
 
 
-def test_no_network_is_an_error(project):
-    environment = client_environment(home_of(project), dead_port(), KAGGLE_USERNAME="someone", KAGGLE_KEY=KEY)
-    status, out, err = find(project, environment, "--download")
-    assert (status, out) == (2, "") and "No connection to Kaggle" in err
+def test_missing_network_is_an_error(find):
+    status, out, err = find("--download", port=dead_port(), KAGGLE_USERNAME="someone", KAGGLE_KEY=KEY)
+    assert (status, out) == (2, "") and "No connection" in err
 
 
-def test_key_that_the_client_would_print_is_hidden(project):
-    """A token with a line break in it makes the client print it, in the complaint about the header."""
-    with stand_in() as kaggle:
-        status, _, err = find(project, kaggle.environment(home_of(project), KAGGLE_API_TOKEN=f"{KEY}\n{KEY}",
-                                                          VERBOSE="1"), "--download")
+def test_key_that_the_client_would_print_is_hidden(find):
+    """A line break in the token makes the client print it, in its message about the header."""
+    status, _, err = find("--download", KAGGLE_API_TOKEN=f"{KEY}\n{KEY}", VERBOSE="1")
     assert status == 2 and "Invalid header value" in err
 
 
-def test_failed_download_that_nobody_demanded_falls_back_to_the_sample(project):
-    (project / "data/sample").mkdir(parents=True)
-    (project / "data/sample/SAMPLE").write_text("drawn before")
-    with stand_in() as kaggle:
-        kaggle.answers[DOWNLOAD] = lambda call: Answer(403, b"Forbidden")
-        status, out, err = find(project, kaggle.environment(home_of(project), KAGGLE_API_TOKEN=KEY))
-    assert (status, out) == (0, f"{project}/data/sample\n")
+def test_failed_optional_download_falls_back_to_the_sample(site, find, data):
+    (data / "sample").mkdir(parents=True)
+    (data / "sample/SAMPLE").write_text("drawn before")
+    site.respond(DOWNLOAD, Response(403, b"Forbidden"))
+    status, out, err = find(KAGGLE_API_TOKEN=KEY)
+    assert (status, out) == (0, f"{data}/sample\n")
     assert RULES in err and "SAMPLE" in err and "no real paintings" in err
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
-def test_damaged_zip_is_removed_with_a_word(project, competition_zip, damage):
-    """A zip that someone put there by hand: cut short, or whole with a wrong byte inside."""
-    zip_path = project / "data/gan-getting-started.zip"
+def test_damaged_zip_is_removed_with_a_message(site, find, data, competition_zip, damage):
+    """A zip that someone put there by hand: truncated, or complete with a wrong byte inside."""
+    zip_path = data / "gan-getting-started.zip"
     zip_path.parent.mkdir()
     content = bytearray(competition_zip)
     content[200] ^= 0xFF
     zip_path.write_bytes(competition_zip[:2000] if damage == "cut" else bytes(content))
-    with stand_in() as kaggle:
-        kaggle.serve_file(competition_zip)
-        environment = kaggle.environment(home_of(project), KAGGLE_API_TOKEN=KEY)
-        status, _, err = find(project, environment, "--download")
-        assert "removed" in err
-        if damage == "flipped":
-            assert status == 2 and "damaged" in err and not kaggle.calls
-            status, _, err = find(project, environment, "--download")
-        assert status == 0 and [call.headers.get("Range") for call in kaggle.called("/bundle/archive.zip")] == [None]
-    assert not zip_path.exists() and (project / "data/gan-getting-started").is_dir()
+    site.serve_archive(competition_zip)
+    status, _, err = find("--download", KAGGLE_API_TOKEN=KEY)
+    assert "removed" in err
+    if damage == "flipped":
+        assert status == 2 and "damaged" in err and not site.requests
+        status, _, err = find("--download", KAGGLE_API_TOKEN=KEY)
+    assert status == 0 and [request.headers.get("Range") for request in site.requests_to(ARCHIVE)] == [None]
+    assert not zip_path.exists() and (data / "gan-getting-started").is_dir()
 
 
-def test_zip_without_the_data_is_kept_and_named(project):
-    zip_path = project / "data/gan-getting-started.zip"
+def test_zip_without_the_data_is_kept_and_named(find, data):
+    zip_path = data / "gan-getting-started.zip"
     zip_path.parent.mkdir()
     with zipfile.ZipFile(zip_path, "w") as archive:
         archive.writestr("sales.csv", "1,2")
-    status, _, err = find(project, client_environment(home_of(project), dead_port()), "--download")
-    assert status == 2 and "does not hold the competition's data" in err and zip_path.exists()
-    assert sorted(path.name for path in zip_path.parent.iterdir()) == [zip_path.name]
+    status, _, err = find("--download", port=dead_port())
+    assert status == 2 and str(zip_path) in err and "does not hold" in err
+    assert [path.name for path in data.iterdir()] == [zip_path.name]
 
 
 def test_order_of_the_places(tmp_path, monkeypatch, capsys):
@@ -245,66 +259,67 @@ def test_order_of_the_places(tmp_path, monkeypatch, capsys):
 
     mount = write_data(tmp_path / "input/competitions/gan-getting-started")
     assert default_data(folder=folder) == str(mount)
-    assert "Kaggle's mount" in capsys.readouterr().err
+    assert "mount" in capsys.readouterr().err
 
-    own = write_data(folder / "gan-getting-started")
-    assert default_data(folder=folder) == str(own)
-    assert capsys.readouterr().err == f"Data: {own}.\n"
+    local = write_data(folder / "gan-getting-started")
+    assert default_data(folder=folder) == str(local)
+    assert capsys.readouterr().err == f"Data: {local}.\n"
 
     assert default_data("gs://bucket/data", folder) == "gs://bucket/data"
     assert default_data("tfds:cycle_gan/horse2zebra", folder) == "tfds:cycle_gan/horse2zebra"
     assert default_data(str(mount), folder) == str(mount)
-    assert "as asked for" in capsys.readouterr().err
-    with pytest.raises(UserError, match="not a folder"):
+    assert "as given" in capsys.readouterr().err
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         default_data(str(tmp_path / "nowhere"), folder)
 
 
-def test_data_that_is_there_is_not_downloaded_again(project):
-    write_data(project / "data/gan-getting-started")
-    status, out, err = find(project, client_environment(home_of(project), dead_port(), KAGGLE_API_TOKEN=KEY),
-                            "--download")
-    assert (status, out) == (0, f"{project}/data/gan-getting-started\n") and "2 paintings and 3 photos" in err
+def test_existing_data_is_not_downloaded_again(find, data):
+    write_data(data / "gan-getting-started")
+    status, out, err = find("--download", port=dead_port(), KAGGLE_API_TOKEN=KEY)
+    assert (status, out) == (0, f"{data}/gan-getting-started\n") and "2 paintings and 3 photos" in err
 
 
-def test_dry_run_shows_the_download_and_sends_nothing(project):
-    with stand_in() as kaggle:
-        status, _, err = find(project, kaggle.environment(home_of(project), KAGGLE_API_TOKEN=KEY), "--download",
-                              "--dry-run")
-        assert not kaggle.calls
+def test_dry_run_shows_the_download_and_sends_nothing(site, find, data):
+    status, _, err = find("--download", "--dry-run", KAGGLE_API_TOKEN=KEY)
     assert status == 0 and "would run: kaggle competitions download gan-getting-started -p data\n" in err
-    assert not (project / "data").exists()
+    assert not site.requests and not data.exists()
 
 
-def test_missing_folder_is_an_error_without_a_traceback(project):
-    status, out, err = find(project, client_environment(home_of(project), dead_port()), "nowhere")
-    assert (status, out) == (2, "") and "DATA=nowhere is not a folder" in err
+def test_missing_folder_is_an_error(find):
+    status, out, err = find("nowhere")
+    assert (status, out) == (2, "") and "error: DATA=nowhere" in err
+
+
+def test_unwritable_folder_is_an_error_that_names_it(find, data):
+    data.write_text("a file where the folder belongs")
+    status, out, err = find()
+    assert (status, out) == (2, "") and f"{data}/sample" in err and "DATA=FOLDER" in err
 
 
 def test_credentials_are_looked_for_where_the_client_looks(tmp_path, monkeypatch):
-    """The folder of kaggle.json is compared with the one that the real client reports."""
+    """Compares the folder of kaggle.json with the one that the real client reports."""
     for name in [name for name in os.environ if name.startswith(("KAGGLE_", "XDG_"))]:
         monkeypatch.delenv(name)
-    for case, (variables, folder) in enumerate({
-        "new": ({}, ".config/kaggle"),
-        "old": ({}, ".kaggle"),
-        "named": ({"KAGGLE_CONFIG_DIR": "elsewhere"}, "elsewhere"),
-        "xdg": ({"XDG_CONFIG_HOME": "xdg"}, "xdg/kaggle"),
-    }.values()):
+    for case, (variables, folder) in enumerate([
+        ({}, ".config/kaggle"),
+        ({}, ".kaggle"),
+        ({"KAGGLE_CONFIG_DIR": "elsewhere"}, "elsewhere"),
+        ({"XDG_CONFIG_HOME": "xdg"}, "xdg/kaggle"),
+    ]):
         home = tmp_path / str(case)
         (home / folder).mkdir(parents=True)
+        variables = {name: str(home / value) for name, value in variables.items()}
         with monkeypatch.context() as patch:
             patch.setenv("HOME", str(home))
             for name, value in variables.items():
-                patch.setenv(name, str(home / value))
+                patch.setenv(name, value)
             assert find_credentials() == {}
             (home / folder / "kaggle.json").write_text(json.dumps({"username": "someone", "key": KEY}))
-            assert client_folder() == home / folder
+            assert config_folder() == home / folder
             assert find_credentials() == {str(home / folder / "kaggle.json"): [KEY]}
-            environment = client_environment(home, dead_port(), **{name: str(home / value)
-                                                                   for name, value in variables.items()})
-            shown = subprocess.run([sys.executable, "-P", "-m", "kaggle", "config", "view"], env=environment, text=True,
-                                   capture_output=True, timeout=60, check=True).stdout
-            assert f"Configuration values from {home / folder}" in shown and "someone" in shown
+        shown = subprocess.run([sys.executable, "-P", "-m", "kaggle", "config", "view"], text=True, timeout=60,
+                               env=client_environment(home, dead_port(), **variables), capture_output=True, check=True)
+        assert f"Configuration values from {home / folder}" in shown.stdout and "someone" in shown.stdout
 
 
 def test_order_of_credentials(tmp_path, monkeypatch):

@@ -50,6 +50,7 @@ class Session:
     dry_run: bool = False  # show the client's commands and send nothing
     yes: bool = False  # answer every question with yes
     root: Path = ROOT  # the checkout
+    timeout: float = TIMEOUT  # seconds for one command of the client, unless it downloads
 
     @property
     def kernel_folder(self) -> Path:
@@ -65,7 +66,7 @@ class Session:
         """Returns what the last push from this checkout recorded, or {} if there was none."""
         return read_json(self.push_record)
 
-    def ask(self, words: list[str], timeout: float = TIMEOUT) -> str:
+    def ask(self, words: list[str], timeout: float | None = None) -> str:
         """Runs the client with `words` and returns its output. A dry run shows the command and returns "".
 
         Raises:
@@ -74,7 +75,7 @@ class Session:
         if self.dry_run:
             say(f"would run: kaggle {shlex.join(words)}")
             return ""
-        return client_output(words, self.retry, KERNEL_ERRORS, timeout=timeout)
+        return client_output(words, self.retry, KERNEL_ERRORS, timeout=timeout or self.timeout)
 
     def confirm(self, warning: str) -> None:
         """Prints the warning and asks whether to continue.
