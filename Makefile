@@ -1,18 +1,18 @@
-# Every verb of the kit; `make` alone lists them.
+# Every task of the kit. `make` alone lists the targets.
 #
-#   PYTHON=python3.12   the interpreter that `make setup` builds .venv with (default: the first supported one found)
-#   EXTRAS=and-cuda     optional dependencies to install as well
-#   PRESET=tutorial     named configuration to train (default: cpu)
+#   PYTHON=python3.12   the interpreter for `make setup` (default: the first supported one)
+#   EXTRAS=and-cuda     optional dependencies to install too
+#   PRESET=tutorial     the configuration to train (default: cpu)
 #   DATA=FOLDER         images to train on: a folder, gs:// or tfds:NAME (default: what tools/find_data.py finds)
 #   OUT=FOLDER          where a run writes (default: submission)
-#   ARGS="--epochs 5"   any other settings, passed on to python -m monet
-# and for the kernel on Kaggle:
-#   ACCELERATOR=gpu     tpu, gpu (two T4s) or none (default: what kernel-metadata.json says: tpu); PRESET follows it
+#   ARGS="--epochs 5"   any other settings, passed to python -m monet
+# For the kernel on Kaggle:
+#   ACCELERATOR=gpu     tpu, gpu (two T4s) or none (default: from kernel-metadata.json); also selects the default PRESET
 #   EPOCHS=60           epochs to train
-#   RESUME=1            go on from the kernel's last output
-#   WATCH=1             kernel-status, kernel-log: until the kernel is over
+#   RESUME=1            continue from the kernel's last output
+#   WATCH=1             kernel-status, kernel-log: until the kernel finishes
 #   MSG="…"             description of a submission
-#   YES=1, DRY_RUN=1    ask nothing; show what would be sent, and send nothing
+#   YES=1, DRY_RUN=1    do not ask; show what would be sent, but send nothing
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -20,14 +20,14 @@ SHELL := /bin/bash
 VENV ?= .venv
 TPU_VENV ?= .venv-tpu-check
 BIN := $(VENV)/bin
-# One for each choice of interpreter and extras; a new interpreter empties .venv, and with it the others.
+# One stamp per interpreter and extras. A new interpreter rebuilds .venv, which removes the other stamps.
 STAMP := $(VENV)/installed-$(subst /,_,$(PYTHON))-$(EXTRAS)
 PEERS := .venv-peers
 OUT ?= submission
 DATA ?=
 ARGS ?=
 PRESET ?=
-# A --config in ARGS says every setting itself.
+# A --config in ARGS replaces the preset.
 PRESET_OPTION = $(if $(findstring --config,$(ARGS)),,--preset $(or $(PRESET),cpu))
 
 ACCELERATOR ?=
@@ -37,7 +37,7 @@ WATCH ?=
 MSG ?=
 YES ?=
 DRY_RUN ?=
-# $(call flag,--name,value): the option, unless the value is empty or says no.
+# $(call flag,--name,value): --name, unless the value is empty, 0, no or false.
 flag = $(if $(filter-out 0 no false,$(2)),$(1))
 BUNDLE = "$(BIN)/python" tools/bundle.py $(if $(ACCELERATOR),--accelerator $(ACCELERATOR)) \
 	$(call flag,--resume-last,$(RESUME)) $(if $(PRESET),--preset $(PRESET)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(ARGS)
@@ -50,81 +50,81 @@ ASKING = $(call flag,--dry-run,$(DRY_RUN)) $(call flag,--yes,$(YES))
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## build .venv from requirements.txt (again only when that changes)
+setup: $(STAMP)  ## build .venv from requirements.txt, if that changed
 
 $(STAMP): requirements.txt
 	@PYTHON="$(PYTHON)" bash tools/environments/setup.sh "$(VENV)" "$(EXTRAS)"
 	@touch "$@"
 
-local-train: setup  ## train here, then write submission/images.zip and submission/preview.jpg
+local-train: setup  ## train here; writes submission/images.zip and submission/preview.jpg
 	@data=$$("$(BIN)/python" tools/find_data.py "$(DATA)") && \
 	"$(BIN)/python" -m monet run $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(ARGS)
 
-describe: setup  ## show the settings, the networks' sizes, the device and the data
+describe: setup  ## show the settings, network sizes, device and data
 	@data=$$("$(BIN)/python" tools/find_data.py "$(DATA)") && \
 	"$(BIN)/python" -m monet describe $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(ARGS)
 
-check: setup  ## say what Kaggle would refuse about submission/images.zip
+check: setup  ## check that Kaggle would accept submission/images.zip
 	$(BIN)/python -m monet check "$(OUT)"
 
-mifid: setup  ## score the submission as Kaggle would (ARGS="--sample 1000 --report FILE.html --json …")
+mifid: setup  ## estimate the score Kaggle would give (ARGS="--sample 1000 --report FILE.html --json …")
 	@"$(BIN)/python" tools/mifid.py "$(OUT)" $(if $(DATA),--reference "$(DATA)") $(ARGS)
 
-data: setup  ## download the competition's images with the kaggle client (needs an account)
+data: setup  ## download the competition's data with the kaggle client (needs an account)
 	$(BIN)/python tools/find_data.py --download $(call flag,--dry-run,$(DRY_RUN))
 
-kernel: setup  ## join src/monet/ into one file for Kaggle, kernel/monet_cyclegan.py
+kernel: setup  ## bundle src/monet/ into one file for Kaggle, kernel/monet_cyclegan.py
 	@$(BUNDLE)
 
-kernel-push: kernel  ## the same, and run it on Kaggle
+kernel-push: kernel  ## bundle it and run it on Kaggle
 	@$(KERNEL) push $(ASKING)
 
-kernel-status: setup  ## say whether the kernel on Kaggle is over (WATCH=1: wait for it)
+kernel-status: setup  ## show the status of the kernel on Kaggle (WATCH=1: until it finishes)
 	@$(KERNEL) status $(ASKING) $(call flag,--watch,$(WATCH)) $(ARGS)
 
-kernel-log: setup  ## show what the kernel on Kaggle printed (WATCH=1: as it comes)
+kernel-log: setup  ## show what the kernel on Kaggle printed (WATCH=1: follow it)
 	@$(KERNEL) log $(ASKING) $(call flag,--watch,$(WATCH))
 
-kernel-output: setup  ## fetch images.zip and what lies beside it from Kaggle
+kernel-output: setup  ## fetch images.zip and the files beside it from Kaggle
 	@$(KERNEL) output $(ASKING) --out "$(OUT)"
 
-kernel-submit: setup  ## hand in the pushed kernel's images.zip (MSG="…" describes it)
+kernel-submit: setup  ## submit the pushed kernel's images.zip (MSG="…" describes it)
 	@$(KERNEL) submit $(ASKING) --message "$$MSG"
 
-tpu-wheels: setup  ## gather what a TPU kernel without internet installs, as a Kaggle dataset, in kernel/tpu-wheels
+tpu-wheels: setup  ## collect what a TPU kernel without internet installs, in kernel/tpu-wheels
 	@"$(BIN)/python" tools/tpu_wheels.py
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
-peers: $(PEERS)/installed  ## build .venv-peers, PyTorch's environment, for tests and make bench
+peers: $(PEERS)/installed  ## build .venv-peers, the PyTorch environment of tests and benchmarks
 
 $(PEERS)/installed: tools/environments/peers.sh
 	@bash tools/environments/peers.sh "$(PEERS)"
 	@touch "$@"
 
-lint: setup  ## check the code's style
+lint: setup  ## check the code with ruff
 	$(BIN)/ruff check .
 
-bench: setup  ## measure the README's figures (minutes; ARGS="ROW …" chooses)
+bench: setup  ## measure the published figures (minutes; ARGS="ROW …" selects)
 	"$(BIN)/python" tools/bench.py --data "$(DATA)" $(ARGS)
 
-compare: setup  ## train the presets side by side, a minute each, into runs/compare (ARGS="PRESET … --maps")
+compare: setup  ## train presets side by side, a minute each, in runs/compare (ARGS="PRESET … --maps")
 	"$(BIN)/python" tools/compare.py --data "$(DATA)" $(ARGS)
 
-tpu-env: $(TPU_VENV)/installed  ## build .venv-tpu-check, which holds the TPU's compiler (Python 3.12, 2.5 GB)
+tpu-env: $(TPU_VENV)/installed  ## build .venv-tpu-check, the TPU compiler's environment (Python 3.12, 2.5 GB)
 
 $(TPU_VENV)/installed: tools/environments/tpu_check.txt
 	@bash tools/environments/tpu_env.sh "$(TPU_VENV)"
 	@touch "$@"
 
-tpu-check: tpu-env  ## say if PRESET fits Kaggle's TPU and how fast it could be (minutes; ARGS="--compare PRESET …")
+tpu-check: tpu-env  ## check that PRESET fits Kaggle's TPU, and estimate its speed (minutes; ARGS="--compare PRESET …")
 	@PYTHONPATH=src "$(TPU_VENV)/bin/python" tools/tpu_check.py $(or $(PRESET),tpu) $(ARGS)
 
-lock: setup  ## compile requirements.txt anew from pyproject.toml
+lock: setup  ## compile requirements.txt from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate \
 		--no-emit-index-url --upgrade pyproject.toml -o requirements.txt
 
-clean:  ## remove .venv and caches (never data, submission or kernel)
+clean:  ## remove environments and caches (never data, submission or kernel)
 	rm -rf .venv .venv-* .pytest_cache .ruff_cache
 	find src tools tests -name __pycache__ -prune -exec rm -rf {} +

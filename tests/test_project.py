@@ -11,8 +11,8 @@ import pytest
 from support.settings import ROOT
 
 PACKAGE = ROOT / "src" / "monet"
-# The floors of src/monet from the bottom up; "" is the package's top folder. A module imports from its own folder and from
-# lower floors, not from another folder on its floor.
+# The floors of src/monet from the bottom up; "" is the package's top folder. A module imports from its own folder and
+# from lower floors, not from another folder on its floor.
 FLOORS = [{"core"}, {"data", "machine"}, {"networks", "submission"}, {"gan", "scoring"}, {"training"}, {""}]
 LEVEL = {folder: level for level, floor in enumerate(FLOORS) for folder in floor}
 MODULES = {path.relative_to(PACKAGE): ast.parse(path.read_text(encoding="utf-8"))

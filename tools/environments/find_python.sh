@@ -1,4 +1,4 @@
-# Sourced: find_python VERSION says the path of an interpreter of that version, or fails with an error.
+# To be sourced. find_python VERSION prints the path of a Python of that version, or fails with an error.
 find_python() {
 	local candidate
 	for candidate in "python$1" "$(ls -d "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python 2>/dev/null | tail -n 1)"; do
@@ -7,6 +7,6 @@ find_python() {
 			return
 		fi
 	done
-	echo "error: Python $1 is not on this machine. Install it, for example with pyenv install $1, and try again." >&2
+	echo "error: Python $1 was not found. Install it, for example with pyenv install $1, and try again." >&2
 	return 1
 }

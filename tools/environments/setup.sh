@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a virtual environment from the lock: setup.sh FOLDER [EXTRAS]. PYTHON names the interpreter.
+# setup.sh FOLDER [EXTRAS]: builds a virtual environment from requirements.txt, with the interpreter $PYTHON.
 set -euo pipefail
 
 venv=$1 extras=${2:-}
@@ -9,33 +9,33 @@ version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/de
 is_supported() { [[ -n "$1" && " $supported " == *" $1 "* ]]; }
 
 refuse() {
-	echo "error: $1 This kit runs on Python 3.11, 3.12 and 3.13: name one, as in PYTHON=python3.12 make setup." >&2
+	echo "error: $1 The kit needs Python 3.11, 3.12 or 3.13. Name one: PYTHON=python3.12 make setup" >&2
 	exit 2
 }
 
 if [[ -n ${PYTHON:-} ]]; then
-	version=$(version_of "$PYTHON") || refuse "$PYTHON is not a Python that can be run."
+	version=$(version_of "$PYTHON") || refuse "$PYTHON does not run."
 	is_supported "$version" || refuse "$PYTHON is Python $version."
 else
 	for PYTHON in "$venv/bin/python" python3 python python3.12 python3.13 python3.11 ""; do
 		version=$(version_of "$PYTHON") && is_supported "$version" && break
 	done
-	[[ -n $PYTHON ]] || refuse "No Python that it runs on was found."
+	[[ -n $PYTHON ]] || refuse "No supported Python was found."
 fi
 
 installed=$(version_of "$venv/bin/python") || installed=""
 if [[ $installed != "$version" ]] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
 	if [[ -e $venv && ! -e $venv/pyvenv.cfg ]]; then
-		refuse "$venv is there and is no virtual environment, so nothing was done to it."
+		refuse "$venv exists and is not a virtual environment; it was left alone."
 	fi
 	rm -rf "$venv"
 	"$PYTHON" -m venv "$venv" || {
 		rm -rf "$venv"
-		echo "error: $PYTHON cannot make a virtual environment. Install its venv module (Debian: python3-venv)." >&2
+		echo "error: $PYTHON cannot create a virtual environment. Install its venv module (Debian: python3-venv)." >&2
 		exit 2
 	}
 fi
-echo "Setting up $venv with Python $version; the first time takes a minute or two and 2 GB" >&2
+echo "Setting up $venv with Python $version; this takes a minute or two and 2 GB" >&2
 pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check install)
 "${pip[@]}" --requirement requirements.txt
 "${pip[@]}" --no-deps --no-build-isolation --editable .
