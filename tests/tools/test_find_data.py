@@ -27,7 +27,6 @@ from support.kaggle_stand_in import (
     Response,
     client_environment,
     dead_port,
-    kaggle_stand_in,
 )
 from support.programs import run_main
 from support.settings import ROOT, TOOLS
@@ -67,19 +66,6 @@ def competition_zip(tmp_path_factory) -> bytes:
         for name in ("../escaped.tfrec", "monet_tfrec/../../escaped.tfrec", "/tmp/escaped.tfrec"):
             archive.writestr(name, b"out")
     return file.getvalue()
-
-
-@pytest.fixture
-def site():
-    with kaggle_stand_in() as site:
-        yield site
-
-
-@pytest.fixture
-def home(tmp_path) -> Path:
-    """An empty home folder."""
-    (tmp_path / "home").mkdir()
-    return tmp_path / "home"
 
 
 @pytest.fixture

@@ -34,7 +34,6 @@ from support.kaggle_stand_in import (
     Response,
     client_environment,
     dead_port,
-    kaggle_stand_in,
 )
 from support.programs import run_main
 from support.settings import ROOT, TOOLS
@@ -81,19 +80,6 @@ def pushed(checkout) -> Path:
     """The same after a push of version 7."""
     record_push(checkout)
     return checkout
-
-
-@pytest.fixture
-def home(tmp_path) -> Path:
-    """An empty home folder."""
-    (tmp_path / "home").mkdir()
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def site():
-    with kaggle_stand_in() as site:
-        yield site
 
 
 @pytest.fixture
