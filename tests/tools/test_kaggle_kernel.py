@@ -57,7 +57,7 @@ def bundled(tmp_path_factory) -> Path:
     root.mkdir()
     (root / "src").symlink_to(ROOT / "src")
     shutil.copy(ROOT / "kernel-metadata.json", root)
-    (root / "ruff.toml").write_text('exclude = ["kernel"]\nlint.select = ["F"]\n')
+    (root / "ruff.toml").write_text('exclude = ["kernel", "tools"]\nlint.select = ["F"]\n')
     bundle(["--resume-last"], root)
     return root
 
@@ -299,7 +299,7 @@ def test_command_asks_on_a_terminal(site, pushed, home, words, kernel_status, re
     environment = {**site.environment(home, KAGGLE_API_TOKEN=KEY), "PYTHONPATH": str(ROOT / "src")}
     with terminal(answer) as stdin:
         run = subprocess.run([sys.executable, "tools/kaggle_kernel.py", *words], cwd=pushed, env=environment,
-                             stdin=stdin, capture_output=True, text=True, timeout=200)
+                             stdin=stdin, capture_output=True, text=True, timeout=60)
     assert (run.returncode, len(site.requests_to(request_name))) == (status, sent), run.stderr
     assert "[y/N]" in run.stderr and "Traceback" not in run.stderr
 
