@@ -7,7 +7,7 @@ import pytest
 import sample_data
 import tensorflow as tf
 from benchmark.inception_state import random_state, write_state_dict
-from benchmark.peers.python import HOW, peer_python
+from benchmark.peers.python import MISSING_PEERS, peer_python
 from support.settings import NUM_MONET, NUM_PHOTO, REAL_DATA, TINY
 
 from monet.core.config import make_config
@@ -56,7 +56,7 @@ def peers():
     """The Python of PyTorch's environment; where there is none, a test that asks for it is skipped, but in CI fails."""
     python = peer_python()
     if python is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW)
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING_PEERS)
     return python
 
 

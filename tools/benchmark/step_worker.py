@@ -1,0 +1,90 @@
+"""Worker of tools/benchmark/step.py: repeats one training step in a process of its own.
+
+    python -m benchmark.step_worker ours|straightforward|pytorch PRESET BATCH
+
+Its first report covers building the networks and the first step, without the imports; then it makes one step for each
+line of standard input.
+"""
+
+import functools
+import os
+import sys
+import time
+
+import numpy as np
+from benchmark.measure import answer_requests, report
+
+SIZE = 256  # pixels
+
+
+def random_batches(batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns photos and paintings of noise, float32 `[batch, SIZE, SIZE, 3]` in [-1, 1]."""
+    random = np.random.default_rng(0)
+    return tuple(random.uniform(-1, 1, [batch, SIZE, SIZE, 3]).astype(np.float32) for _ in range(2))
+
+
+def load_ours(preset: str, batch: int):
+    """Imports the kit; returns a function that builds its CycleGAN and returns a function that makes one step."""
+    import tensorflow as tf
+
+    from monet.core.presets import resolve_config
+    from monet.gan.cyclegan import CycleGan
+    from monet.training.train_step import train_step
+
+    photo, monet = (tf.constant(images) for images in random_batches(batch))
+
+    def build():
+        system = CycleGan(resolve_config({"preset": preset, "batch_size": batch}))
+        step = tf.function(functools.partial(train_step, system), autograph=False)
+        seeds = iter(range(10**9))
+        return lambda: [float(loss) for loss in step(photo, monet, tf.constant([0, next(seeds)])).values()]
+
+    return build
+
+
+def load_straightforward(preset: str, batch: int):
+    """Does the same for benchmark/peers/plain_tensorflow.py, which has the tutorial's networks only."""
+    import tensorflow as tf
+    from benchmark.peers.plain_tensorflow import PlainCycleGan
+
+    photo, monet = (tf.constant(images) for images in random_batches(batch))
+
+    def build():
+        plain = PlainCycleGan()
+        return lambda: [float(loss) for loss in plain.step(photo, monet).values()]
+
+    return build
+
+
+def load_pytorch(preset: str, batch: int):
+    """Does the same for benchmark/peers/pytorch.py."""
+    import torch
+    from benchmark.peers.pytorch import TorchCycleGan
+
+    torch.set_num_threads(os.cpu_count())
+    torch.set_flush_denormal(True)  # as TensorFlow does; otherwise vanishing gradients make it several times slower
+
+    def build():
+        model = TorchCycleGan(preset)
+        photo, monet = (model.to_tensor(images) for images in random_batches(batch))
+        return lambda: model.step(photo, monet)
+
+    return build
+
+
+LOADERS = {"ours": load_ours, "straightforward": load_straightforward, "pytorch": load_pytorch}
+
+
+def main() -> None:
+    """Builds what the command line names, and makes steps until standard input ends."""
+    name, preset, batch = sys.argv[1:]
+    build = LOADERS[name](preset, int(batch))
+    started = time.monotonic()
+    step = build()
+    step()
+    report(time.monotonic() - started)
+    answer_requests(lambda _: step())
+
+
+if __name__ == "__main__":
+    main()
