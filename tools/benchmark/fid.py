@@ -13,15 +13,15 @@ GENERATED, REFERENCES, WIDTH = 7000, 300, 2048  # features: images of either sid
 FACTORS = 400  # that the features of all images share, beside noise of their own
 
 
-def made_features() -> tuple[np.ndarray, np.ndarray]:
-    """Returns features of generated and real images, float32 `[images, WIDTH]`, with a falling spectrum like real ones.
+def made_features(generated: int = GENERATED) -> tuple[np.ndarray, np.ndarray]:
+    """Returns features of `generated` and of `REFERENCES` images, float32 `[images, WIDTH]`.
 
-    As in the network's, no value is negative.
+    Like the network's, they have a falling spectrum and no negative values.
     """
     random = np.random.default_rng(0)
     mixing = random.normal(0, 1, [FACTORS, WIDTH]) * (np.arange(1, FACTORS + 1) ** -0.7)[:, None]
     sides = (random.normal(shift, 1, [count, FACTORS]) @ mixing * 0.1 + random.normal(0.4, 0.03, [count, WIDTH])
-             for count, shift in ((GENERATED, 0.05), (REFERENCES, 0.0)))
+             for count, shift in ((generated, 0.05), (REFERENCES, 0.0)))
     return tuple(np.maximum(side, 0).astype(np.float32) for side in sides)
 
 

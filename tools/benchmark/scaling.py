@@ -1,6 +1,7 @@
 """Rows of `make bench` about scaling: a training step with its batch, and `generate` with its photos."""
 
 import contextlib
+import json
 import tempfile
 
 import numpy as np
@@ -43,10 +44,10 @@ def line_rows(name: str, claim: str, unit: str, sizes, rounds) -> list[Row]:
             Row(f"{name} straight", "no point farther than 0.15 of the line from it", "of the line", deviations)]
 
 
-def step_rows(preset: str = "tutorial", batches: tuple[int, ...] = BATCHES) -> list[Row]:
-    """Seconds that each further pair of images adds to a preset's step."""
+def step_rows(preset: str = "tutorial", batches: tuple[int, ...] = BATCHES, **settings) -> list[Row]:
+    """Seconds that each further pair of images adds to a preset's step; `settings` are more config fields."""
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(start_worker("ours", preset, batch)) for batch in batches]
+        workers = [stack.enter_context(start_worker("ours", preset, batch, json.dumps(settings))) for batch in batches]
         rounds = [[worker.repeat() for worker in workers] for _ in range(PAIRS)]
     return line_rows("scaling step", f"{preset}'s step grows with its batch", "s a pair", batches, rounds)
 

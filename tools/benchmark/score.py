@@ -65,14 +65,15 @@ def write_submission(path: Path, count: int) -> None:
             archive.writestr(f"{number:04d}.jpg", encoded[number % len(encoded)] + number.to_bytes(4, "big"))
 
 
-def fill_cache(path: Path, weights: Path, features: np.ndarray) -> None:
-    """Puts features of the images at `path`, in order, into the cache."""
+def fill_cache(path: Path, weights: Path) -> None:
+    """Puts made-up features of the images at `path` into the cache."""
     from scoring.cache import FeatureCache
     from scoring.sources import open_source
 
     from monet.scoring.inception_weights import digest_of
 
     source, cache = open_source(str(path)), FeatureCache(digest_of(str(weights)))
+    features = made_features(len(source.names))[0]
     for start in range(0, len(source.names), CHUNK):
         chunk = range(start, min(start + CHUNK, len(source.names)))
         cache.add([source.digest(index) for index in chunk], features[start:chunk.stop], [""] * len(chunk))
@@ -84,7 +85,7 @@ def second_run_rows(data, count: int = IMAGES, repeats: int = PAIRS) -> list[Row
         folder, environment = Path(name), module_environment(XDG_CACHE_HOME=name)
         images, weights, reference = folder / "images.zip", folder / "weights.pth", folder / "real.npz"
         weights.write_bytes(np.random.default_rng(0).bytes(WEIGHTS_BYTES))
-        np.savez(reference, features=made_features()[1])
+        np.savez(reference, features=made_features(count)[1])
         write_submission(images, count)
         output_of("benchmark.score", images, weights, XDG_CACHE_HOME=name)
 
@@ -102,4 +103,4 @@ def second_run_rows(data, count: int = IMAGES, repeats: int = PAIRS) -> list[Row
 SCORE_ROWS = {"fid": fid_rows, "second-run": second_run_rows}
 
 if __name__ == "__main__":
-    fill_cache(Path(sys.argv[1]), Path(sys.argv[2]), made_features()[0])
+    fill_cache(Path(sys.argv[1]), Path(sys.argv[2]))

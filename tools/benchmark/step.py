@@ -21,9 +21,9 @@ STEPS = 3  # of each process of the straightforward row
 LOOP_STEPS = (50, 450)  # of two runs, whose difference leaves out what a run costs once
 
 
-def start_worker(name: str, preset: str, batch: int = 1, python: str = sys.executable) -> Worker:
+def start_worker(name: str, preset: str, batch: int = 1, *settings: str, python: str = sys.executable) -> Worker:
     """Starts a process of benchmark/step_worker.py; returns once it has made its first step."""
-    return Worker(module_command("benchmark.step_worker", name, preset, batch, python=python))
+    return Worker(module_command("benchmark.step_worker", name, preset, batch, *settings, python=python))
 
 
 def median_steps(workers: list[Worker]) -> list[float]:

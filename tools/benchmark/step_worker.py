@@ -1,12 +1,13 @@
 """Worker of tools/benchmark/step.py: repeats one training step in a process of its own.
 
-    python -m benchmark.step_worker ours|straightforward|pytorch PRESET BATCH
+    python -m benchmark.step_worker ours|straightforward|pytorch PRESET BATCH [SETTINGS]
 
-Its first report covers building the networks and the first step, without the imports; then it makes one step for each
-line of standard input.
+SETTINGS, as JSON, are more config fields of `ours`. The first report covers building the networks and the first step,
+without the imports; then each line of standard input asks for another step.
 """
 
 import functools
+import json
 import os
 import sys
 import time
@@ -14,16 +15,14 @@ import time
 import numpy as np
 from benchmark.measure import answer_requests, report
 
-SIZE = 256  # pixels
 
-
-def random_batches(batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns photos and paintings of noise, float32 `[batch, SIZE, SIZE, 3]` in [-1, 1]."""
+def random_batches(batch: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """Returns photos and paintings of noise, float32 `[batch, size, size, 3]` in [-1, 1]."""
     random = np.random.default_rng(0)
-    return tuple(random.uniform(-1, 1, [batch, SIZE, SIZE, 3]).astype(np.float32) for _ in range(2))
+    return tuple(random.uniform(-1, 1, [batch, size, size, 3]).astype(np.float32) for _ in range(2))
 
 
-def load_ours(preset: str, batch: int):
+def load_ours(preset: str, batch: int, settings: str = "{}"):
     """Imports the kit; returns a function that builds its CycleGAN and returns a function that makes one step."""
     import tensorflow as tf
 
@@ -31,10 +30,11 @@ def load_ours(preset: str, batch: int):
     from monet.gan.cyclegan import CycleGan
     from monet.training.train_step import train_step
 
-    photo, monet = (tf.constant(images) for images in random_batches(batch))
+    config = resolve_config({"preset": preset, "batch_size": batch, **json.loads(settings)})
+    photo, monet = (tf.constant(images) for images in random_batches(batch, config.image_size))
 
     def build():
-        system = CycleGan(resolve_config({"preset": preset, "batch_size": batch}))
+        system = CycleGan(config)
         step = tf.function(functools.partial(train_step, system), autograph=False)
         seeds = iter(range(10**9))
         return lambda: [float(loss) for loss in step(photo, monet, tf.constant([0, next(seeds)])).values()]
@@ -77,8 +77,8 @@ LOADERS = {"ours": load_ours, "straightforward": load_straightforward, "pytorch"
 
 def main() -> None:
     """Builds what the command line names, and makes steps until standard input ends."""
-    name, preset, batch = sys.argv[1:]
-    build = LOADERS[name](preset, int(batch))
+    name, preset, batch, *settings = sys.argv[1:]
+    build = LOADERS[name](preset, int(batch), *settings)
     started = time.monotonic()
     step = build()
     step()
