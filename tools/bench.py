@@ -33,7 +33,7 @@ def accelerator_rows(data) -> list[Row]:
 
     if accelerator.has_accelerator():
         return accelerator.accelerator_rows(data)
-    return [Row("accelerator", "number formats, XLA, steps a call, batch 1 to 64", "", [], "no TPU or GPU is here")]
+    return [Row("accelerator", "number formats, XLA, steps a call, batch 1 to 64", "", [], "needs a TPU or GPU")]
 
 
 ROWS = {**IMAGE_ROWS, **LOCAL_TRAIN_ROWS, **STEP_ROWS, **SCALING_ROWS, **SCORE_ROWS, **FEATURE_ROWS,

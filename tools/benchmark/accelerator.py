@@ -70,7 +70,7 @@ def batch_rows(data, common: dict, batches: tuple[int, ...], replicas: int) -> l
         try:
             seconds = seconds_in_turn(data, {**common, "batch_size": batch}, {**common, "batch_size": smallest})
         except tf.errors.ResourceExhaustedError:
-            return [*rows, Row(name, claim, "pairs/s", [], "it does not fit into the device's memory")]
+            return [*rows, Row(name, claim, "pairs/s", [], "does not fit into the device's memory")]
         rates = [(batch / ours, smallest / peer) for ours, peer in seconds]
         rows.append(paired_row(name, claim, "pairs/s", f"batch {smallest}", rates))
     return rows

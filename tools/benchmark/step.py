@@ -102,8 +102,9 @@ def loop_rows(data) -> list[Row]:
 def equal_rows(data) -> list[Row]:
     """The differences of losses and weights from the straightforward form's, at full size: see benchmark/equal.py."""
     differences = json.loads(output_of("benchmark.equal", data.root))
-    return [Row(f"equal {what}", "the straightforward form's within 1e-4, dropout off", unit, [differences[what]])
-            for what, unit in (("losses", "at most, of each"), ("weights", "at most"))]
+    claim = "within 1e-4 of the straightforward form's, without dropout"
+    return [Row("equal losses", claim, "relative, at most", [differences["losses"]]),
+            Row("equal weights", claim, "at most", [differences["weights"]])]
 
 
 STEP_ROWS = {"step": straightforward_rows, "equal": equal_rows, "batch": batch_rows, "loop": loop_rows,
