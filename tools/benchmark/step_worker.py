@@ -8,7 +8,6 @@ without the imports; then each line of standard input asks for another step.
 
 import functools
 import json
-import os
 import sys
 import time
 
@@ -58,11 +57,9 @@ def load_straightforward(preset: str, batch: int):
 
 def load_pytorch(preset: str, batch: int):
     """Does the same for benchmark/peers/pytorch.py."""
-    import torch
-    from benchmark.peers.pytorch import TorchCycleGan
+    from benchmark.peers.pytorch import TorchCycleGan, configure_torch
 
-    torch.set_num_threads(os.cpu_count())
-    torch.set_flush_denormal(True)  # as TensorFlow does; otherwise vanishing gradients make it several times slower
+    configure_torch()
 
     def build():
         model = TorchCycleGan(preset)

@@ -12,13 +12,13 @@ small files that tests/data/test_torch_file.py reads.
 
 import collections
 import importlib.util
-import os
 import sys
 import types
 
 import numpy as np
 import torch
 from benchmark.measure import answer_requests, report, seconds_of
+from benchmark.peers.pytorch import configure_torch
 
 BATCH = 32
 
@@ -80,6 +80,5 @@ def bench(weights: str, images: str) -> None:
 COMMANDS = {"save": save, "features": features, "bench": bench, "fixtures": fixtures}
 
 if __name__ == "__main__":
-    torch.set_num_threads(os.cpu_count())
-    torch.set_flush_denormal(True)  # as TensorFlow does
+    configure_torch()
     COMMANDS[sys.argv[1]](*sys.argv[2:])

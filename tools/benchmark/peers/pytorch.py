@@ -10,6 +10,7 @@ prints as JSON, for tests, each network's number of parameters and the losses of
 
 import itertools
 import json
+import os
 import random
 import sys
 
@@ -19,6 +20,15 @@ from torch import nn
 from torch.nn import functional
 
 POOL_SIZE = 50  # past fakes in the paper's image pool
+
+
+def configure_torch() -> None:
+    """Makes PyTorch use all cores, and flush denormals to 0, without which vanishing gradients slow it several times.
+
+    TensorFlow does both by itself.
+    """
+    torch.set_num_threads(os.cpu_count())
+    torch.set_flush_denormal(True)
 
 
 class InstanceNorm(nn.InstanceNorm2d):
@@ -197,6 +207,7 @@ class TorchCycleGan:
 
 def main() -> None:
     """Builds the networks, makes a step and prints the JSON."""
+    configure_torch()
     model = TorchCycleGan(sys.argv[1], int(sys.argv[2]))
     counts = {name: sum(weights.numel() for weights in network.parameters())
               for name, network in model.networks.items()}
