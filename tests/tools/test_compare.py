@@ -22,6 +22,7 @@ from monet.core.config import make_config
 from monet.core.errors import UserError
 from monet.core.pixels import decode_image, picture_of
 from monet.core.presets import PRESETS, resolve_config
+from monet.data.pipeline import first_images
 from monet.data.records import read_examples
 from monet.networks.build import build_generator
 from monet.submission.painter import make_painter
@@ -140,15 +141,16 @@ def trained(small_data, tmp_path_factory):
     return training, training.train(600.0)
 
 
-def test_a_run_that_ends_before_its_time_is_judged_by_what_it_learnt(trained):
+def test_a_run_that_ends_before_its_time_is_judged_by_what_it_learnt(trained, small_data):
     """Not by the networks as they were built: only `finish` gives the weights to the one that paints."""
     training, measured = trained
-    assert measured["steps"] == training.trainer.total - 1 == 5
+    assert measured["steps"] == training.config.total_steps - 1 == 5
     judgement, arrays = judge(training, job(maps=True))
     assert set(judgement) == {"health", "faults", "losses"}
     assert arrays["photos"].shape == arrays["painted"].shape == arrays["back"].shape == (2, 256, 256, 3)
     assert arrays["monet_maps"].shape == arrays["photo_maps"].shape == (1, 2, 30, 30)
-    learnt = make_painter(training.trainer.system.networks["photo_to_monet"])(training.trainer.photos[:1])
+    photo = first_images(small_data.photo, 1, CELL)
+    learnt = make_painter(training.engine.system.networks["photo_to_monet"])(photo)
     np.testing.assert_allclose(arrays["painted"][0], picture_of(learnt)[0], atol=1)
 
 
@@ -179,10 +181,10 @@ def test_the_clock_starts_after_the_first_step(small_data, tmp_path):
     seconds = measured["steps"] * measured["seconds_per_step"]
     assert seconds == pytest.approx(2.0, abs=0.5)
     assert measured["start_seconds"] + seconds <= time.monotonic() - began
-    assert measured["steps"] == training.trainer.step - 1 > 0
-    history = training.history()
+    assert measured["steps"] == training.step - 1 > 0
+    history = training.loss_rows()
     assert len(history) > 5
-    assert [history[0]["step"], history[-1]["step"]] == ["1", str(training.trainer.step)]
+    assert [history[0]["step"], history[-1]["step"]] == ["1", str(training.step)]
 
 
 def test_a_loss_that_is_not_finite_is_an_error(small_data, tmp_path):

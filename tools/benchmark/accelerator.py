@@ -3,7 +3,6 @@
 Both sides of a pair train in one process, because a TPU belongs to one process, and make a call in turn.
 """
 
-import tempfile
 import time
 
 import numpy as np
@@ -12,8 +11,9 @@ from benchmark.rows import PAIRS, Row, paired_row
 
 from monet.core.config import Config, make_config
 from monet.core.presets import resolve_config
-from monet.machine.devices import choose_strategy, device_kind
-from monet.training.trainer import Trainer
+from monet.machine.devices import choose_strategy, device_of
+from monet.training.engine import TensorFlowEngine
+from monet.training.settled import settled
 
 PRESET = "tutorial"
 BATCH = 16  # per device, in the rows that are not about the batch
@@ -23,37 +23,40 @@ STEPS_PER_CALL = 25
 
 def has_accelerator() -> bool:
     """Returns whether training would use a TPU or GPU on this machine."""
-    return device_kind(choose_strategy(make_config())) != "CPU"
+    return device_of(choose_strategy(make_config())).kind != "CPU"
 
 
 class TimedTraining:
-    """Training that only makes calls of some steps; the only code here that knows the Trainer."""
+    """Training whose calls are timed.
+
+    Attributes:
+        step: steps done.
+    """
 
     def __init__(self, config: Config, data):
         """Builds the networks and makes the first call, which compiles."""
-        self.trainer = Trainer(config, data, choose_strategy(config))
+        strategy = choose_strategy(config)
+        self.config, self.step = settled(config, device_of(strategy), data), 0
+        self.engine = TensorFlowEngine(self.config, data, strategy)
         self.seconds_per_step()
 
     def seconds_per_step(self) -> float:
         """Makes a call, waits for its losses, and returns the seconds per step."""
-        before, started = self.trainer.step, time.monotonic()
-        self.trainer.advance()
-        np.asarray(self.trainer.unread.pop()[1])
-        return (time.monotonic() - started) / (self.trainer.step - before)
+        started, count = time.monotonic(), self.config.steps_per_call
+        np.asarray(self.engine.run_steps(self.step, count))
+        self.step += count
+        return (time.monotonic() - started) / count
 
 
-def training_config(data, folder: str, settings: dict) -> Config:
-    """Returns the config of a run into `folder` that is longer than any measurement."""
-    return resolve_config({"preset": PRESET, "data": data.root, "out": folder, "resume": False, "epochs": 1000,
-                           "steps_per_epoch": 1000, **settings})
+def training_config(settings: dict) -> Config:
+    """Returns the config of a run that is longer than any measurement."""
+    return resolve_config({"preset": PRESET, "epochs": 1000, "steps_per_epoch": 1000, **settings})
 
 
 def seconds_in_turn(data, ours: dict, peer: dict) -> list[tuple[float, float]]:
     """Returns `PAIRS` pairs of seconds per step, with our settings and with the peer's, measured in turn."""
-    with tempfile.TemporaryDirectory() as our_folder, tempfile.TemporaryDirectory() as peer_folder:
-        ours = TimedTraining(training_config(data, our_folder, ours), data)
-        peer = TimedTraining(training_config(data, peer_folder, peer), data)
-        return [(ours.seconds_per_step(), peer.seconds_per_step()) for _ in range(PAIRS)]
+    ours, peer = (TimedTraining(training_config(settings), data) for settings in (ours, peer))
+    return [(ours.seconds_per_step(), peer.seconds_per_step()) for _ in range(PAIRS)]
 
 
 def setting_row(data, name: str, claim: str, ours: dict, peer: dict, common: dict) -> Row:
@@ -79,7 +82,7 @@ def batch_rows(data, common: dict, batches: tuple[int, ...], replicas: int) -> l
 def accelerator_rows(data, steps_per_call: int = STEPS_PER_CALL, batch: int = BATCH,
                      batches: tuple[int, ...] = BATCHES, **settings) -> list[Row]:
     """Returns all rows; `settings` are config fields, for networks other than the tutorial's."""
-    replicas = choose_strategy(make_config()).num_replicas_in_sync
+    replicas = device_of(choose_strategy(make_config())).count
     common = {"batch_size": batch * replicas, "steps_per_call": steps_per_call, **settings}
     return [setting_row(data, "precision", "the device's own number format against float32", {"precision": "auto"},
                         {"precision": "float32"}, common),

@@ -16,7 +16,9 @@ from monet.core.presets import resolve_config
 from monet.data.pipeline import first_images
 from monet.data.validation import find_data
 from monet.gan.cyclegan import CycleGan
-from monet.training.train_step import train_step
+from monet.machine.devices import Device
+from monet.training.settled import settled
+from monet.training.train_step import make_gradients, train_step
 
 STEPS = 3
 
@@ -36,7 +38,8 @@ def differences(ours: CycleGan, plain: PlainCycleGan, photo: tf.Tensor, monet: t
     """
     for name, network in ours.networks.items():
         plain.networks[name].set_weights(network.get_weights())
-    step, seed = tf.function(functools.partial(train_step, ours), autograph=False), tf.zeros([2], tf.int32)
+    gradients_of_batch, seed = make_gradients(ours, ours.config), tf.zeros([2], tf.int32)
+    step = tf.function(functools.partial(train_step, ours, gradients_of_batch), autograph=False)
     losses = []
     for _ in range(STEPS):
         our_losses, plain_losses = step(photo, monet, seed), plain.step(photo, monet)
@@ -49,7 +52,7 @@ def differences(ours: CycleGan, plain: PlainCycleGan, photo: tf.Tensor, monet: t
 def main() -> None:
     """Compares the two on the first photo and the first painting of the data, and prints the differences."""
     data = find_data(sys.argv[1])
-    config = resolve_config({"preset": "tutorial", "dropout": 0.0})
+    config = settled(resolve_config({"preset": "tutorial", "dropout": 0.0}), Device("CPU"))
     photo, monet = (first_images(images, 1, config.image_size) for images in (data.photo, data.monet))
     tf.keras.utils.set_random_seed(0)
     print(json.dumps(differences(CycleGan(config), PlainCycleGan(dropout=0.0), photo, monet)))

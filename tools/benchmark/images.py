@@ -40,11 +40,14 @@ def input_rows(data) -> list[Row]:
     return [paired_row("input", "at least 1,000 training images a second", "images/s", "the tutorial's", pairs)]
 
 
-def untrained_generator(config):
-    """Returns `photo_to_monet` with random weights, which cost as much as trained ones, and its paint function."""
+def untrained_generator(preset: str):
+    """Returns a preset's `photo_to_monet` with random weights, which cost as much as trained ones, and its painter."""
+    from monet.machine.devices import Device
     from monet.networks.build import build_generator
     from monet.submission.painter import make_painter
+    from monet.training.settled import settled
 
+    config = settled(resolve_config({"preset": preset}), Device("CPU"))
     generator = build_generator(config, "photo_to_monet")
     return generator, make_painter(generator, config.paint_margin)
 
@@ -53,7 +56,7 @@ def zip_rows(data) -> list[Row]:
     """Milliseconds per image that encoding and zipping add to reading and painting."""
     from monet.submission.images_zip import PAINT_BATCH, generate_submission, photo_batches
 
-    _, paint = untrained_generator(resolve_config({"preset": "cpu"}))
+    _, paint = untrained_generator("cpu")
     config = make_config(num_images=ZIPPED)
 
     def paint_only():
@@ -76,7 +79,7 @@ def generate_rows(data) -> list[Row]:
 
     from monet.submission.images_zip import generate_submission
 
-    generator, paint = untrained_generator(make_config())
+    generator, paint = untrained_generator("tutorial")
 
     def rates(count: int) -> tuple[float, float]:
         config = make_config(num_images=count)

@@ -11,7 +11,6 @@ from benchmark.rows import PAIRS, Row
 from benchmark.step import start_worker
 
 from monet.core.config import make_config
-from monet.core.presets import resolve_config
 
 BATCHES = (1, 2, 4, 8)
 PHOTOS = (500, 1000, 2000)
@@ -56,7 +55,7 @@ def generate_rows(data) -> list[Row]:
     """Seconds that each further photo adds to `generate` with the network of `cpu`, from files to a checked zip."""
     from monet.submission.images_zip import generate_submission  # here, because TensorFlow takes seconds to load
 
-    _, paint = untrained_generator(resolve_config({"preset": "cpu"}))
+    _, paint = untrained_generator("cpu")
 
     def seconds_for(count: int) -> float:
         config = make_config(num_images=count)

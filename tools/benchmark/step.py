@@ -79,13 +79,13 @@ def loop_seconds(data, steps: int) -> float:
     @tf.function(autograph=False)
     def empty_step(batches, *_):
         photo, monet = next(batches)
-        return tf.fill([len(trainer.system.loss_names)], tf.reduce_mean(photo) + tf.reduce_mean(monet))
+        return tf.fill([len(trainer.engine.loss_names)], tf.reduce_mean(photo) + tf.reduce_mean(monet))
 
     with tempfile.TemporaryDirectory() as folder:
         config = make_config(generator_filters=1, discriminator_filters=1, epochs=1, steps_per_epoch=steps,
                              out=folder, resume=False)
         trainer = Trainer(config, data, tf.distribute.get_strategy())
-        trainer.steps_function = empty_step
+        trainer.engine.steps = empty_step
         return seconds_of(trainer.fit)
 
 

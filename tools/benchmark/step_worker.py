@@ -26,15 +26,17 @@ def load_ours(preset: str, batch: int, settings: str = "{}"):
     import tensorflow as tf
 
     from monet.core.presets import resolve_config
-    from monet.gan.cyclegan import CycleGan
-    from monet.training.train_step import train_step
+    from monet.gan.systems import build_system
+    from monet.machine.devices import Device
+    from monet.training.settled import settled
+    from monet.training.train_step import make_gradients, train_step
 
-    config = resolve_config({"preset": preset, "batch_size": batch, **json.loads(settings)})
+    config = settled(resolve_config({"preset": preset, "batch_size": batch, **json.loads(settings)}), Device("CPU"))
     photo, monet = (tf.constant(images) for images in random_batches(batch, config.image_size))
 
     def build():
-        system = CycleGan(config)
-        step = tf.function(functools.partial(train_step, system), autograph=False)
+        system = build_system(config)
+        step = tf.function(functools.partial(train_step, system, make_gradients(system, config)), autograph=False)
         seeds = iter(range(10**9))
         return lambda: [float(loss) for loss in step(photo, monet, tf.constant([0, next(seeds)])).values()]
 

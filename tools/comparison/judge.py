@@ -32,7 +32,7 @@ def judge(training: Training, job: Job) -> tuple[dict, dict]:
     """
     training.finish()
     photos = np.asarray(first_images(training.data.photo, JUDGED, SUBMISSION_SIZE))
-    painted, history = training.paint(photos), training.history()
+    painted, history = training.paint(photos), training.loss_rows()
     health = measure_health(photos, painted, history)
     shown = [index * len(photos) // SHOWN for index in range(SHOWN)]
     arrays = {"photos": picture_of(photos[shown]), "painted": picture_of(painted[shown])}

@@ -1,4 +1,4 @@
-"""The training of one preset for tools/compare.py: the only module of the comparison that uses the Trainer."""
+"""The training of one preset for tools/compare.py: an engine, and the losses as a run records them."""
 
 import functools
 import time
@@ -6,17 +6,19 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from monet.core.config import Config
 from monet.core.errors import UserError
+from monet.core.files import write_config
 from monet.core.progress import Every
 from monet.data.records import Data
-from monet.gan.optimizers import copy_to_paint
-from monet.networks.build import build_generator
-from monet.submission.painter import make_painter
-from monet.training.history import kept_rows
-from monet.training.trainer import READ_EVERY, Broken, Trainer
+from monet.machine.cluster import Cluster
+from monet.machine.devices import check_reach, device_of
+from monet.training.engine import TensorFlowEngine
+from monet.training.history import History, kept_rows
+from monet.training.readings import Broken, Readings, epoch_of
+from monet.training.run_files import prepare_out
+from monet.training.settled import settled
 
 READINGS = 40  # of the losses in a run, several for each fifth of it
 PAINT_BATCH = 4
@@ -38,18 +40,24 @@ class Training:
     """A preset's networks, which train for some seconds and then paint.
 
     Attributes:
-        config: the settings.
+        config: the settled config.
         data: the photos and paintings.
+        step: steps done.
     """
 
     def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy):
-        """Builds the networks.
+        """Builds the networks, and writes config.json.
 
         Raises:
-            UserError: if the settings do not fit together.
+            UserError: if the settings do not fit together, or the folder cannot be written.
         """
-        self.config, self.data = config, data
-        self.trainer = Trainer(config, data, strategy)
+        check_reach(data.root)
+        self.config, self.data, self.step = settled(config, device_of(strategy), data), data, 0
+        files = prepare_out(config, data, Cluster(strategy))
+        write_config(config, files.config)
+        self.engine = TensorFlowEngine(self.config, data, strategy)
+        self.history = History(files, 0, config.tensorboard)
+        self.readings = Readings(self.config, self.engine.loss_names, 0)
 
     def train(self, seconds: float) -> dict:
         """Trains for `seconds`, or to the end of the run, and records the losses in history.csv.
@@ -62,18 +70,24 @@ class Training:
         Raises:
             UserError: if a loss is not finite.
         """
-        trainer, begun = self.trainer, time.monotonic()
-        trainer.advance()
+        begun = time.monotonic()
+        self.advance()
         self.read_losses()
-        first, started, read_due = trainer.step, time.monotonic(), Every(seconds / READINGS)
-        while time.monotonic() - started < seconds and trainer.step < trainer.total:
-            trainer.advance()
-            if read_due.due() or len(trainer.unread) == READ_EVERY:
+        first, started, read_due = self.step, time.monotonic(), Every(seconds / READINGS)
+        while time.monotonic() - started < seconds and self.step < self.config.total_steps:
+            self.advance()
+            if read_due.due() or self.readings.is_due(self.step):
                 self.read_losses()
         self.read_losses()
-        ended, steps = time.monotonic(), trainer.step - first
+        ended, steps = time.monotonic(), self.step - first
         return {"steps": steps, "seconds_per_step": (ended - started) / max(steps, 1),
                 "start_seconds": started - begun}
+
+    def advance(self) -> None:
+        """Makes the steps of one call."""
+        count = min(self.config.steps_per_call, self.config.total_steps - self.step)
+        self.readings.add(count, self.engine.run_steps(self.step, count))
+        self.step += count
 
     def read_losses(self) -> None:
         """Records the losses of the steps since the last time.
@@ -81,38 +95,35 @@ class Training:
         Raises:
             UserError: if one is not finite.
         """
+        if not self.readings.pending:
+            return
         try:
-            with tqdm(disable=True) as bar:
-                self.trainer.read_losses(bar, Every(float("inf")))
+            losses, seconds = self.readings.read(self.step)
         except Broken as error:
             raise UserError(f"{error}. Try a lower --set learning_rate.") from None
+        self.history.add(self.step, epoch_of(self.step, self.config), seconds, losses)
+
+    def loss_rows(self) -> list[dict]:
+        """Returns the rows of history.csv."""
+        return kept_rows(self.history.path, self.step)
 
     def finish(self) -> None:
         """Gives the trained weights, or their moving average, to the network that paints."""
-        self.trainer.preview()
-
-    def history(self) -> list[dict]:
-        """Returns the rows of history.csv."""
-        return kept_rows(self.trainer.files.history, self.trainer.step)
+        self.engine.update_painter()
 
     def paint(self, photos) -> np.ndarray:
         """Returns photos, float32 `[count, height, width, 3]` in [-1, 1], painted."""
-        return paint_in_batches(self.trainer.paint, photos)
+        return paint_in_batches(self.engine.paint, photos)
 
     def paint_back(self, paintings) -> np.ndarray | None:
-        """Returns paintings turned into photos; None if the system has no such generator."""
+        """Returns paintings turned into photos, with the trained weights; None if the system has no such generator."""
         return self.back_painter and paint_in_batches(self.back_painter, paintings)
 
     @functools.cached_property
     def back_painter(self) -> Callable | None:
-        """The function that paints paintings as photos, with the trained weights; None if there is no generator."""
-        trained = self.trainer.system.networks.get("monet_to_photo")
-        if trained is None:
-            return None
-        network = build_generator(self.config, trained.name)
-        copy_to_paint(trained, self.trainer.system.optimizers[trained.name], network)
-        return make_painter(network, self.config.paint_margin)
+        """The function that paints paintings as photos; None if there is no generator."""
+        return self.engine.paint_function("monet_to_photo")
 
     def discriminate(self, side: str, images) -> np.ndarray:
         """Returns what the discriminator of `side` makes of images: see `patch_logits`."""
-        return patch_logits(self.trainer.system.networks[f"{side}_discriminator"], images)
+        return patch_logits(self.engine.system.networks[f"{side}_discriminator"], images)

@@ -6,12 +6,14 @@ import jax
 import numpy as np
 import tensorflow as tf
 from jax.sharding import Mesh
-from tpu_compiler.program import as_on_tpu, summed_gradients, to_jax_gradients
+from tpu_compiler.program import TPU, summed_gradients, to_jax_gradients
 from tpu_compiler.v5e import CORES
 
 from monet.core.config import Config
 from monet.core.keras_compat import tf_variable
-from monet.gan.systems import SYSTEMS
+from monet.gan.systems import build_system
+from monet.machine.devices import Device
+from monet.training.settled import settled
 
 SIZE = 64  # pixels; enough for five downsamplings and a residual block
 
@@ -28,14 +30,14 @@ def relative_distance(actual: list, expected: list) -> float:
 
 
 def comparable_config(config: Config, filters: int) -> Config:
-    """Returns the preset narrow and without random draws, which each core makes for itself.
+    """Returns the preset narrow, in float32 and without random draws, which each core makes for itself.
 
     Normalization gets a large epsilon: dividing by almost 0 would amplify rounding errors.
     """
     return dataclasses.replace(
-        config, image_size=SIZE, jitter=0, batch_size=CORES, dropout=0.0, diffaugment="", image_pool=0, gamma_mean=1.0,
-        norm_epsilon=1.0, generator_levels=min(config.generator_levels, 5), generator_filters=filters,
-        discriminator_filters=filters)
+        config, precision="float32", image_size=SIZE, jitter=0, batch_size=CORES, dropout=0.0, diffaugment="",
+        image_pool=0, gamma_mean=1.0, norm_epsilon=1.0, generator_levels=min(config.generator_levels, 5),
+        generator_filters=filters, discriminator_filters=filters)
 
 
 def differences(config: Config, filters: int) -> dict[str, float]:
@@ -46,7 +48,8 @@ def differences(config: Config, filters: int) -> dict[str, float]:
         filters: width of its networks here.
     """
     config = comparable_config(config, filters)
-    plain, system = SYSTEMS[config.system](config), SYSTEMS[config.system](as_on_tpu(config))
+    tpu_config = settled(config, TPU)
+    plain, system = build_system(settled(config, Device("CPU"))), build_system(tpu_config)
     for name, network in plain.networks.items():
         system.networks[name].set_weights(network.get_weights())
     photo, monet = (smooth_images(CORES, seed) for seed in (1, 2))
@@ -54,7 +57,7 @@ def differences(config: Config, filters: int) -> dict[str, float]:
     losses, gradients = plain.losses_and_gradients(photo, monet, seed, progress)
     expected = [[losses[name]] for name in plain.loss_names] + [gradients[name] for name in plain.networks]
 
-    function = to_jax_gradients(system, config, 1)
+    function = to_jax_gradients(system, tpu_config, 1)
     mesh = Mesh(np.array(jax.devices("cpu")), ("cores",))
     values = {id(tf_variable(variable).handle): tf_variable(variable).numpy() for network in system.networks.values()
               for variable in network.variables}

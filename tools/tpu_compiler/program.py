@@ -4,7 +4,6 @@ REQUEST is JSON with `config`, `part` (one of `PARTS`) and `batch`; prints the c
 environment variables that the compiler reads.
 """
 
-import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -21,10 +20,13 @@ from tpu_compiler.v5e import CORES, TOPOLOGY
 
 from monet.core.config import SUBMISSION_SIZE, Config, make_config
 from monet.core.errors import UserError
-from monet.gan.systems import SYSTEMS, check_config
-from monet.machine.devices import precision_for
+from monet.gan.systems import build_system, check_config
+from monet.machine.devices import Device, set_precision
 from monet.submission.painter import make_painter
+from monet.training.settled import settled
+from monet.training.train_step import make_gradients
 
+TPU = Device("TPU", CORES)
 REPLICATED, SPLIT = PartitionSpec(), PartitionSpec("cores")
 
 
@@ -34,14 +36,16 @@ def image_batch(config: Config, batch: int) -> tf.TensorSpec:
 
 
 def to_jax_gradients(system, config: Config, batch: int, cores: int = CORES) -> JaxFunction:
-    """Translates `system.losses_and_gradients` for one core's part of a batch.
+    """Translates a system's losses and gradients for one core's part of a batch; `config` is settled.
 
     Returns:
         A function of (photo, monet, seed, progress) to the losses, in the order of `system.loss_names`, and then the
         gradients, in the order of `system.networks`.
     """
+    gradients_of_batch = make_gradients(system, config)
+
     def gradients_of_core(photo, monet, seed, progress):
-        losses, gradients = system.losses_and_gradients(photo, monet, seed, progress, 1.0 / cores)
+        losses, gradients = gradients_of_batch(photo, monet, seed, progress, 1.0 / cores)
         shares = [losses[name] / cores for name in system.loss_names]
         return shares, [gradients[name] for name in system.networks]
 
@@ -124,7 +128,7 @@ def compile_step(system, config: Config, batch: int):
 
     Args:
         system: what trains, built in the precision to measure.
-        config: gives the image size.
+        config: the settled config.
         batch: pairs per core.
     """
     compute = to_jax_gradients(system, config, batch)
@@ -153,23 +157,6 @@ def compile_painting(system, config: Config, batch: int):
 PARTS = {"step": compile_step, "gradients": compile_gradients, "painting": compile_painting}
 
 
-def as_on_tpu(config: Config) -> Config:
-    """Returns the config with what `auto` means on a TPU."""
-    return dataclasses.replace(config, space_to_depth="off" if config.space_to_depth == "off" else "on")
-
-
-def build_system(config: Config):
-    """Builds the preset's system with the precision and the space-to-depth layers that it has on a TPU.
-
-    Raises:
-        UserError: for invalid settings.
-    """
-    check_config(config)
-    precision = precision_for(config.precision, "TPU")
-    tf.keras.mixed_precision.set_global_policy("float32" if precision == "float32" else f"mixed_{precision}")
-    return SYSTEMS[config.system](as_on_tpu(config))
-
-
 def main_line(error: Exception) -> str:
     """Returns the line of an error that names the unsupported operation, or else its first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -185,6 +172,9 @@ def program_costs(config: Config, part: str, batch: int) -> dict:
         needed at once); or only `refused`, if the memory is too small, or `error`.
     """
     try:
+        check_config(config)
+        config = settled(config, TPU)
+        set_precision(config.precision)
         with tpu_random():
             program = PARTS[part](build_system(config), config, batch)
     except UserError as error:
