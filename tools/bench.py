@@ -22,7 +22,7 @@ from benchmark.step import STEP_ROWS
 from console import run_tool
 from find_data import default_data
 
-from monet.core.errors import UserError, near_names
+from monet.core.errors import UserError, suggest_names
 
 RESULTS = Path("bench.json")
 
@@ -48,7 +48,7 @@ def measure(names: list[str], data: str) -> None:
     """
     for name in names:
         if name not in ROWS:
-            raise UserError(f"There is no row {name}. {near_names(name, ROWS)}")
+            raise UserError(f"There is no row {name}. {suggest_names(name, ROWS)}")
     root = default_data(data)
     from monet.data.validation import find_data  # here, because TensorFlow takes seconds to load
 

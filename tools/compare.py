@@ -25,9 +25,9 @@ from console import module_command, module_environment, run_tool
 from find_data import default_data
 from tqdm import tqdm
 
-from monet.core.config import parse_field, pick
+from monet.core.config import look_up, parse_field
 from monet.core.errors import UserError, say
-from monet.core.files import whole_file
+from monet.core.files import atomic_write
 from monet.core.presets import PRESETS
 from monet.scoring.inception_weights import find_weights
 
@@ -82,7 +82,7 @@ def make_jobs(options: argparse.Namespace) -> list[Job]:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)}: must be at least {least}.")
     values, jobs = parse_settings(options.settings), []
     for preset in dict.fromkeys(options.presets or PRESETS):
-        pick(PRESETS, preset, "preset")
+        look_up(PRESETS, preset, "preset")
         job = Job(preset, "", str(Path(options.out) / preset), options.seconds, options.seed, options.width,
                   options.batch_size, options.maps, values)
         for accelerated in (True, False):
@@ -136,7 +136,7 @@ def write_results(results: list[dict], head: str, out: Path, maps: bool) -> None
     if trained and maps:
         write_maps(trained, str(out / "maps.jpg"))
     for name, text in (("compare.md", report(results, head)), ("compare.json", json.dumps(results, indent=2) + "\n")):
-        with whole_file(str(out / name)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with atomic_write(str(out / name)) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
 
 

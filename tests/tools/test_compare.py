@@ -20,7 +20,7 @@ from support.settings import TINY
 
 from monet.core.config import make_config
 from monet.core.errors import UserError
-from monet.core.pixels import decode_image, picture_of
+from monet.core.pixels import decode_image, float_to_pixels
 from monet.core.presets import PRESETS, resolve_config
 from monet.data.pipeline import first_images
 from monet.data.records import read_examples
@@ -151,7 +151,7 @@ def test_a_run_that_ends_before_its_time_is_judged_by_what_it_learnt(trained, sm
     assert arrays["monet_maps"].shape == arrays["photo_maps"].shape == (1, 2, 30, 30)
     photo = first_images(small_data.photo, 1, CELL)
     learnt = make_painter(training.engine.system.networks["photo_to_monet"])(photo)
-    np.testing.assert_allclose(arrays["painted"][0], picture_of(learnt)[0], atol=1)
+    np.testing.assert_allclose(arrays["painted"][0], float_to_pixels(learnt)[0], atol=1)
 
 
 def test_paintings_are_scored_against_those_of_the_data(trained, small_data, tmp_path, monkeypatch):

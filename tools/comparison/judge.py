@@ -7,7 +7,7 @@ from scoring.features import find_features, make_network
 from scoring.sources import Source, decode_picture
 
 from monet.core.config import SUBMISSION_SIZE
-from monet.core.pixels import encode_jpeg, picture_of
+from monet.core.pixels import encode_jpeg, float_to_pixels
 from monet.data.pipeline import first_images
 from monet.data.records import Data, read_examples
 from monet.scoring.health import FIFTH, find_faults, measure_health
@@ -35,10 +35,10 @@ def judge(training: Training, job: Job) -> tuple[dict, dict]:
     painted, history = training.paint(photos), training.loss_rows()
     health = measure_health(photos, painted, history)
     shown = [index * len(photos) // SHOWN for index in range(SHOWN)]
-    arrays = {"photos": picture_of(photos[shown]), "painted": picture_of(painted[shown])}
+    arrays = {"photos": float_to_pixels(photos[shown]), "painted": float_to_pixels(painted[shown])}
     back = training.paint_back(painted[shown])
     if back is not None:
-        arrays["back"] = picture_of(back)
+        arrays["back"] = float_to_pixels(back)
     if job.maps:
         arrays |= patch_maps(training, photos[:1], painted[:1])
     scores = {"score": score(training, job.weights)} if job.weights else {}
@@ -71,7 +71,7 @@ def patch_maps(training: Training, photo: np.ndarray, painted: np.ndarray) -> di
     arrays = {}
     for side, pair in pairs.items():
         images = np.concatenate(pair)
-        arrays[f"{side}_pictures"] = picture_of(images)
+        arrays[f"{side}_pictures"] = float_to_pixels(images)
         arrays[f"{side}_maps"] = training.discriminate(side, images)
     return arrays
 

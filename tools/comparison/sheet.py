@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from monet.core.config import SUBMISSION_SIZE
-from monet.core.files import whole_file
+from monet.core.files import atomic_write
 
 CELL = SUBMISSION_SIZE  # pixels: resizing a painting would hide a checkerboard, or make one
 LABEL, HEADER, GAP = 200, 34, 4  # pixels: width of the rows' labels, height of the header, space between cells
@@ -78,7 +78,7 @@ def write_sheet(trained: Iterable[tuple[dict, Path]], path: str, titles: Sequenc
         with np.load(file) as arrays:
             rows += rows_of(result, arrays)
     sheet = draw_sheet([*titles] * (len(rows[0][1]) // len(titles)), rows)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         sheet.save(temporary, "JPEG", quality=QUALITY, subsampling="4:4:4")
 
 

@@ -15,7 +15,7 @@ from comparison.judge import judge
 from comparison.training import Training
 from console import run_tool
 
-from monet.core.files import whole_file
+from monet.core.files import atomic_write
 from monet.data.validation import find_data
 from monet.machine.devices import choose_strategy, devices_found
 
@@ -41,9 +41,10 @@ def run(job: Job) -> None:
     result = {"preset": job.preset, "system": config.system, "device": devices_found(), "reduced": reduced,
               "batch_size": config.batch_size, **training.train(job.seconds), **peak_memory()}
     judgement, arrays = judge(training, job)
-    with whole_file(os.path.join(job.out, "pictures.npz")) as temporary, open(temporary, "wb") as file:
+    pictures_path, result_path = (os.path.join(job.out, name) for name in ("pictures.npz", "result.json"))
+    with atomic_write(pictures_path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
-    with whole_file(os.path.join(job.out, "result.json")) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with atomic_write(result_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump({**result, **judgement}, file, indent=2)
 
 

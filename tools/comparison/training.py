@@ -10,7 +10,7 @@ import tensorflow as tf
 from monet.core.config import Config
 from monet.core.errors import UserError
 from monet.core.files import write_config
-from monet.core.progress import Every
+from monet.core.progress import Interval
 from monet.data.records import Data
 from monet.machine.cluster import Cluster
 from monet.machine.devices import check_reach, device_of
@@ -73,7 +73,7 @@ class Training:
         begun = time.monotonic()
         self.advance()
         self.read_losses()
-        first, started, read_due = self.step, time.monotonic(), Every(seconds / READINGS)
+        first, started, read_due = self.step, time.monotonic(), Interval(seconds / READINGS)
         while time.monotonic() - started < seconds and self.step < self.config.total_steps:
             self.advance()
             if read_due.due() or self.readings.is_due(self.step):

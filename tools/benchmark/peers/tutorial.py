@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from monet.core.pixels import decode_image, scaled
+from monet.core.pixels import decode_image, pixels_to_float
 from monet.data.records import Data, ImageSet, read_examples
 
 
@@ -19,7 +19,7 @@ def jittered(image: tf.Tensor) -> tf.Tensor:
 
 def endless_images(images: ImageSet) -> tf.data.Dataset:
     """Returns endless batches of one image, float32 `[1, 256, 256, 3]` in [-1, 1]."""
-    decoded = read_examples(images).map(lambda example: scaled(decode_image(example["image"])))
+    decoded = read_examples(images).map(lambda example: pixels_to_float(decode_image(example["image"])))
     return decoded.cache().map(jittered).shuffle(1000).batch(1).repeat()
 
 
@@ -32,7 +32,7 @@ def tutorial_generate(generator, data: Data, count: int, folder: Path) -> None:
     """Paints `count` photos one at a time, saves each with PIL, and packs the folder into images.zip."""
     images = folder / "images"
     images.mkdir()
-    photos = read_examples(data.photo).map(lambda example: scaled(decode_image(example["image"]))).batch(1)
+    photos = read_examples(data.photo).map(lambda example: pixels_to_float(decode_image(example["image"]))).batch(1)
     for number, photo in enumerate(photos.take(count), start=1):
         painted = generator([photo, tf.zeros([2], tf.int32)], training=False)[0].numpy()
         Image.fromarray((painted * 127.5 + 127.5).astype(np.uint8)).save(images / f"{number}.jpg")
