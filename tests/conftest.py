@@ -6,7 +6,7 @@ import shutil
 import pytest
 import tensorflow as tf
 from benchmark.inception_state import random_state, write_state_dict
-from benchmark.peers.python import HOW, peer_python
+from benchmark.peers.python import MISSING_PEERS, peer_python
 from sample.dataset import write_sample
 from support.settings import NUM_MONET, NUM_PHOTO, REAL_DATA, TINY
 
@@ -56,7 +56,7 @@ def peers():
     """The Python of PyTorch's environment; where there is none, a test that asks for it is skipped, but in CI fails."""
     python = peer_python()
     if python is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW)
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING_PEERS)
     return python
 
 

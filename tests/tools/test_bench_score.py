@@ -1,11 +1,11 @@
-"""tools/benchmark/score.py: that its truth is one, and that what it measures is what it says."""
+"""tools/benchmark/fid.py and score.py: the exact FID is exact, and the rows measure what they say."""
 
 import os
 
 import numpy as np
 import pytest
-from benchmark import score as bench_score
-from benchmark.score import digits, our_distance, sqrtm_distance, true_distance
+from benchmark.fid import exact_distance, our_distance, sqrtm_distance
+from benchmark.score import SCORE_ROWS, correct_digits, fill_cache, second_run_rows, write_submission
 
 
 def small_features():
@@ -15,44 +15,41 @@ def small_features():
                  for count, shift in ((200, 0.1), (20, 0.0)))
 
 
-def test_the_truth_is_one():
-    """Triangles whose covariances are diagonal, in closed form; and more digits than float64 gets wrong."""
+def test_the_exact_distance_is_exact():
+    """For triangles with diagonal covariances, by the closed form; and it has more digits than float64 gets wrong."""
     generated, real = (np.array([[0, 0], [2 * a, 0], [a, b]]) for a, b in ((1.0, 3.0), (1.7, 0.4)))
-    wanted = 0.7**2 + ((3.0 - 0.4) / 3) ** 2 + 0.7**2 + (3.0 - 0.4) ** 2 / 3
-    assert digits(true_distance(generated, real), wanted) > 14
+    expected = 0.7**2 + ((3.0 - 0.4) / 3) ** 2 + 0.7**2 + (3.0 - 0.4) ** 2 / 3
+    assert correct_digits(exact_distance(generated, real), expected) > 14
     generated, real = small_features()
-    truth = true_distance(generated, real)
-    assert digits(our_distance(generated, real), truth) > 13
-    assert 2 < digits(sqrtm_distance(generated, real), truth) < 13
+    exact = exact_distance(generated, real)
+    assert correct_digits(our_distance(generated, real), exact) > 13
+    assert 2 < correct_digits(sqrtm_distance(generated, real), exact) < 13
 
 
-def test_digits():
-    assert digits(1.001, 1.0) == pytest.approx(3)
-    assert digits(2.0, 2.0) == 17
+def test_correct_digits():
+    assert correct_digits(1.001, 1.0) == pytest.approx(3)
+    assert correct_digits(2.0, 2.0) == 17
 
 
-def test_the_rows_measure_in_pairs(monkeypatch, tmp_path):
-    assert set(bench_score.SCORE_ROWS) == {"fid", "second-run"}
+def test_a_filled_cache_knows_every_image_of_a_submission(monkeypatch, tmp_path):
+    assert set(SCORE_ROWS) == {"fid", "second-run"}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(bench_score, "GENERATED", 30)
-    bench_score.write_submission(tmp_path / "images.zip")
+    write_submission(tmp_path / "images.zip", 30)
     (tmp_path / "weights").write_bytes(b"some")
-    bench_score.fill_cache(tmp_path / "images.zip", tmp_path / "weights", np.ones([30, 4], np.float32))
+    fill_cache(tmp_path / "images.zip", tmp_path / "weights")
     from scoring.cache import FeatureCache
     from scoring.sources import open_source
 
     from monet.scoring.inception_weights import digest_of
 
     source = open_source(str(tmp_path / "images.zip"))
-    digests = {source.digest(at) for at in range(30)}
+    digests = {source.digest(index) for index in range(30)}
     assert len(digests) == 30 == len(FeatureCache(digest_of(str(tmp_path / "weights"))).find(digests))
 
 
-def test_the_second_run_finds_its_cache_and_leaves_the_users(monkeypatch, tmp_path):
-    """Run once, with fewer images: random bytes are no weights, so that it fails if features must be computed."""
-    monkeypatch.setattr(bench_score, "GENERATED", 30)
-    monkeypatch.setattr(bench_score, "PAIRS", 1)
+def test_the_second_run_finds_its_cache_and_leaves_the_users_alone(monkeypatch, tmp_path):
+    """The weights are random bytes: the tool would fail if it had to compute features."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    [seconds] = bench_score.second_run_row(None).ours
-    assert seconds < 60
+    [row] = second_run_rows(None, count=30, repeats=1)
+    assert len(row.ours) == 1 and row.ours[0] < 60
     assert os.environ["XDG_CACHE_HOME"] == str(tmp_path) and not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""compare: what presets are reduced to, how long they train, what the table and the pictures show."""
+"""tools/compare.py: how presets are reduced, how long they train, what the tables and the pictures show."""
 
 import dataclasses
 import json
@@ -8,36 +8,41 @@ import compare
 import numpy as np
 import pytest
 import tensorflow as tf
-from compare import Job, failure, job_config, make_jobs, make_parser, report
-from comparison import train_preset as compare_one
+from benchmark.inception_state import random_state, write_state_dict
+from compare import failure_reason, make_jobs, make_parser
+from comparison.job import Job, job_config
+from comparison.judge import judge, paintings_source, score
+from comparison.report import report
 from comparison.sheet import CELL, GAP, HEADER, LABEL, draw_sheet, overlay, write_maps, write_pictures
-from comparison.train_preset import judge, patch_maps, train
+from comparison.training import Training, paint_in_batches, patch_logits
 from PIL import Image
+from support.settings import TINY
 
+from monet.core.config import make_config
+from monet.core.errors import UserError
 from monet.core.pixels import decode_image, float_to_pixels
 from monet.core.presets import PRESETS, resolve_config
+from monet.data.pipeline import first_images
 from monet.data.records import read_examples
 from monet.networks.build import build_generator
 from monet.submission.painter import make_painter
-from monet.training.history import kept_rows
-from monet.training.trainer import Broken, Trainer
 
-TINY = ["image_size=64", "generator_filters=2", "generator_levels=6", "discriminator_filters=2", "batch_size=2"]
+TINY_SETTINGS = ["image_size=64", "generator_filters=2", "generator_levels=3", "discriminator_filters=2"]
 
 
 def job(preset="tutorial", **values):
     return Job(preset, data="somewhere", out="out", seconds=1.0, **values)
 
 
-def jobs_of(*words):
-    return make_jobs(make_parser().parse_args(list(words)))
+def jobs_of(*arguments):
+    return make_jobs(make_parser().parse_args(list(arguments)))
 
 
-def test_without_an_accelerator_networks_and_batches_are_reduced_and_it_is_said():
+def test_without_an_accelerator_networks_and_batches_are_reduced_and_listed():
     config, reduced = job_config(job(values={"batch_size": 32}), accelerated=False)
     assert (config.generator_filters, config.discriminator_filters, config.batch_size) == (8, 8, 32)
     assert reduced == ["generator_filters 64 to 8", "discriminator_filters 64 to 8"]
-    assert job_config(job(batch_size=4), accelerated=False)[0].batch_size == 1  # the preset's own is less
+    assert job_config(job(batch_size=4), accelerated=False)[0].batch_size == 1  # the preset's own is smaller
 
 
 def test_with_an_accelerator_a_preset_is_left_as_it_is():
@@ -48,14 +53,14 @@ def test_with_an_accelerator_a_preset_is_left_as_it_is():
         "data", "out", "resume", "tensorboard", "accelerator"}
 
 
-def test_a_width_bounds_on_every_machine_and_widens_nothing():
+def test_a_width_is_a_limit_on_every_machine_and_widens_nothing():
     for accelerated in (False, True):
         config, reduced = job_config(job("cpu", width=20), accelerated)
         assert (config.generator_filters, config.discriminator_filters) == (16, 20)
         assert reduced == ["discriminator_filters 32 to 20"]
 
 
-def test_a_setting_is_taken_over_every_reduction():
+def test_settings_take_precedence_over_reductions():
     config, reduced = job_config(job(values={"generator_filters": 48, "precision": "bfloat16"}), accelerated=False)
     assert (config.generator_filters, config.precision) == (48, "bfloat16")
     assert reduced == ["discriminator_filters 64 to 8"]
@@ -71,18 +76,18 @@ def test_every_preset_trains_on_this_machine(preset):
     assert config.batch_size <= 4
 
 
-@pytest.mark.parametrize(("words", "message"), [
+@pytest.mark.parametrize(("arguments", "message"), [
     (["cpuu"], "Did you mean cpu"),
     (["--set", "cycle_wait=3"], "Did you mean cycle_weight"),
-    (["--set", "cycle_weight"], "expected NAME=VALUE"),
-    (["--set", "out=elsewhere"], "expected NAME=VALUE with a setting that is no option here"),
-    (["--set", "cycle_weight=-1"], "must be at least 0"),
-    (["--seconds", "nan"], "--seconds nan: must be at least 0.1"),
-    (["--width", "-1"], "--width -1: must be at least 0"),
-    (["--data", "no such folder"], "is not a folder"),
+    (["--set", "cycle_weight"], "--set cycle_weight: expected NAME=VALUE"),
+    (["--set", "out=elsewhere"], "--set out=elsewhere: expected NAME=VALUE"),
+    (["--set", "cycle_weight=-1"], "at least 0"),
+    (["--seconds", "nan"], "--seconds nan"),
+    (["--width", "-1"], "--width -1"),
+    (["--data", "no such folder"], "no such folder"),
 ])
-def test_mistakes_are_said_before_anything_is_trained(words, message, tmp_path, capsys):
-    assert compare.main([*words, "--out", str(tmp_path / "out")]) == 2
+def test_mistakes_are_reported_before_anything_is_trained(arguments, message, tmp_path, capsys):
+    assert compare.main([*arguments, "--out", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -94,109 +99,120 @@ def test_all_presets_are_compared_unless_some_are_named(small_root):
     assert (one.out, one.values) == ("o/cpu", {"cycle_weight": 2.0, "mirror": False})
 
 
-def test_a_comparison_leaves_what_it_should_and_outlives_a_preset_that_fails(small_root, tmp_path, capsys):
-    """The pool of 50 that `paper` has cannot take a batch of 60; its process finds out while building."""
-    settings = [word for setting in [*TINY, "batch_size=60"] for word in ("--set", setting)]
-    status = compare.main(["paper", "tutorial", "--data", small_root, "--out", str(tmp_path), "--seconds", "8",
-                           "--maps", *settings])
-    failed, trained = json.loads((tmp_path / "compare.json").read_text())
-    assert status == 1
-    assert "--image-pool 50 is smaller than a device's batch of 60" in failed["error"]
-    assert trained["steps"] > 1
-    assert 8 <= trained["steps"] * trained["seconds_per_step"] < 16
-    assert 0.2 < trained["memory_gib"] < 8
-    assert set(trained["losses"]) >= {"cycle", "identity", "photo_to_monet", "monet_discriminator"}
-    assert all(np.isfinite(value) for value in trained["losses"].values())
-    table = (tmp_path / "compare.md").read_text()
-    assert table.strip() in capsys.readouterr().out
-    assert "| paper | | | | | | failed: error: --image-pool 50" in table
-    assert Image.open(tmp_path / "compare.jpg").size == (LABEL + 6 * (CELL + GAP), HEADER + CELL + GAP)
-    assert Image.open(tmp_path / "maps.jpg").size == (LABEL + 4 * (CELL + GAP), HEADER + CELL + GAP)
-
-
-def test_the_clock_starts_after_the_first_step(tiny, small_data):
-    trainer = Trainer(tiny(epochs=100_000), small_data, tf.distribute.get_strategy())
-    began = time.monotonic()
-    found = train(trainer, 2.0)
-    trained = found["steps"] * found["seconds_per_step"]
-    assert trained == pytest.approx(2.0, abs=0.5)
-    assert found["start_seconds"] + trained <= time.monotonic() - began
-    assert found["steps"] == trainer.step - 1 > 0
-    rows = kept_rows(trainer.files.history, trainer.step)
-    assert len(rows) > 5
-    assert [rows[0]["step"], rows[-1]["step"]] == ["1", str(trainer.step)]
-
-
-def test_a_run_that_ends_before_the_clock_ends_is_judged_by_what_it_learnt(tiny, small_data):
-    """Not by the network as it was built: only a preview hands the weights to the one that paints."""
-    trainer = Trainer(tiny(), small_data, tf.distribute.get_strategy())
-    assert train(trainer, 600.0)["steps"] == trainer.total - 1 == 5
-    found, arrays = judge(trainer, job(maps=True))
-    assert set(found) == {"health", "faults", "losses"}
-    assert arrays["photos"].shape == arrays["painted"].shape == arrays["back"].shape == (2, 256, 256, 3)
-    assert arrays["monet_maps"].shape == arrays["photo_maps"].shape == (1, 2, 30, 30)
-    learnt = make_painter(trainer.system.networks["photo_to_monet"])(trainer.photos[:1])
-    np.testing.assert_allclose(arrays["painted"][0], float_to_pixels(learnt)[0], atol=1)
-
-
-def test_what_is_painted_is_scored_against_the_runs_paintings(tiny, small_data, inception_file, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    trainer = Trainer(tiny(), small_data, tf.distribute.get_strategy())
-    paintings = compare_one.paintings_of(trainer)
-    [first] = [example["image"] for example in read_examples(small_data.monet).take(1)]
-    np.testing.assert_array_equal(paintings.decode(paintings.reads[0]())[0], decode_image(first))
-    found = compare_one.score(trainer, inception_file)
-    assert found["count"] == small_data.photo.count  # fewer than it would take
-    assert all(np.isfinite(found[name]) for name in ("fid", "mifid", "kid"))
-    assert found["mifid"] >= found["fid"] > 0
-    assert "not comparable" in found["note"]
-    trainer.config = dataclasses.replace(trainer.config, jpeg_quality=1)
-    assert compare_one.score(trainer, inception_file)["fid"] != pytest.approx(found["fid"], rel=1e-3)  # of JPEGs
-
-
-def test_scores_are_a_table_where_there_are_any():
-    scored = {**FOUND, "score": {"fid": 250.0, "mifid": 251.0, "kid": 0.02, "count": 128, "note": "other weights"}}
-    text = report([scored, FOUND], "head")
-    assert "| some | 250.00 | 251.00 | 0.02 | 128 |" in text
-    assert "Note: other weights." in text
-    assert "FID" not in report([FOUND], "head")
-
-
 def test_without_weights_it_says_so_once(small_root, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("MONET_INCEPTION_WEIGHTS", raising=False)
     assert [one.weights for one in jobs_of("cpu", "tutorial", "--data", small_root)] == ["", ""]
-    assert capsys.readouterr().err.count("FID, MiFID and KID are left out") == 1
+    assert capsys.readouterr().err.count("FID, MiFID and KID") == 1
     (tmp_path / "some.pth").write_bytes(b"some")
     monkeypatch.setenv("MONET_INCEPTION_WEIGHTS", str(tmp_path / "some.pth"))
     assert [one.weights for one in jobs_of("cpu", "--data", small_root)] == [str(tmp_path / "some.pth")]
 
 
-def test_a_loss_that_is_not_finite_is_a_failure(tiny, small_data):
-    trainer = Trainer(tiny(epochs=1000, cycle_weight=3e38), small_data, tf.distribute.get_strategy())
-    with pytest.raises(Broken, match="became (inf|nan)"):
-        train(trainer, 600.0)
+def test_a_comparison_writes_its_files_and_survives_a_preset_that_fails(small_root, tmp_path, capsys):
+    """The image pool of `paper` holds 50 and cannot take a batch of 51; its process fails while it builds."""
+    settings = [word for setting in [*TINY_SETTINGS, "batch_size=51"] for word in ("--set", setting)]
+    status = compare.main(["paper", "tutorial", "--data", small_root, "--out", str(tmp_path), "--seconds", "3",
+                           "--maps", *settings])
+    failed, trained = json.loads((tmp_path / "compare.json").read_text())
+    assert status == 1
+    assert "--image-pool 50" in failed["error"]
+    assert trained["steps"] > 1
+    assert 3 <= trained["steps"] * trained["seconds_per_step"] < 6
+    assert 0.2 < trained["memory_gib"] < 8
+    assert set(trained["losses"]) >= {"cycle", "identity", "photo_to_monet", "monet_discriminator"}
+    assert all(np.isfinite(value) for value in trained["losses"].values())
+    tables = (tmp_path / "compare.md").read_text()
+    assert tables.strip() in capsys.readouterr().out
+    assert "| paper | | | | | | failed: error: --image-pool 50" in tables
+    assert Image.open(tmp_path / "compare.jpg").size == (LABEL + 6 * (CELL + GAP), HEADER + CELL + GAP)
+    assert Image.open(tmp_path / "maps.jpg").size == (LABEL + 4 * (CELL + GAP), HEADER + CELL + GAP)
 
 
-def test_the_reason_of_a_failure_is_the_last_line_or_the_signal(tmp_path):
+def start_training(data, folder, **values):
+    config = make_config(**{**TINY, "data": data.root, "out": str(folder), **values})
+    return Training(config, data, tf.distribute.get_strategy())
+
+
+@pytest.fixture(scope="module")
+def trained(small_data, tmp_path_factory):
+    """A training that reached the end of its run, six steps, and what `train` returned."""
+    training = start_training(small_data, tmp_path_factory.mktemp("trained"))
+    return training, training.train(600.0)
+
+
+def test_a_run_that_ends_before_its_time_is_judged_by_what_it_learnt(trained, small_data):
+    """Not by the networks as they were built: only `finish` gives the weights to the one that paints."""
+    training, measured = trained
+    assert measured["steps"] == training.config.total_steps - 1 == 5
+    judgement, arrays = judge(training, job(maps=True))
+    assert set(judgement) == {"health", "faults", "losses"}
+    assert arrays["photos"].shape == arrays["painted"].shape == arrays["back"].shape == (2, 256, 256, 3)
+    assert arrays["monet_maps"].shape == arrays["photo_maps"].shape == (1, 2, 30, 30)
+    photo = first_images(small_data.photo, 1, CELL)
+    learnt = make_painter(training.engine.system.networks["photo_to_monet"])(photo)
+    np.testing.assert_allclose(arrays["painted"][0], float_to_pixels(learnt)[0], atol=1)
+
+
+def test_paintings_are_scored_against_those_of_the_data(trained, small_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    weights = tmp_path / "narrow.pth"
+    write_state_dict(weights, random_state(narrow=4))
+    training = trained[0]
+    scores = score(training, str(weights))
+    assert scores["count"] == small_data.photo.count  # fewer than it would take
+    assert all(np.isfinite(scores[name]) for name in ("fid", "mifid", "kid"))
+    assert scores["mifid"] >= scores["fid"] > 0
+    assert "not comparable" in scores["note"]
+    monkeypatch.setattr(training, "config", dataclasses.replace(training.config, jpeg_quality=1))
+    assert score(training, str(weights))["fid"] != pytest.approx(scores["fid"], rel=1e-3)  # of JPEGs
+
+
+def test_the_datas_paintings_are_a_source(small_data):
+    paintings = paintings_source(small_data)
+    assert len(paintings.names) == small_data.monet.count
+    [first] = [example["image"] for example in read_examples(small_data.monet).take(1)]
+    np.testing.assert_array_equal(paintings.decode(paintings.reads[0]())[0], decode_image(first))
+
+
+def test_the_clock_starts_after_the_first_step(small_data, tmp_path):
+    training, began = start_training(small_data, tmp_path, epochs=100_000), time.monotonic()
+    measured = training.train(2.0)
+    seconds = measured["steps"] * measured["seconds_per_step"]
+    assert seconds == pytest.approx(2.0, abs=0.5)
+    assert measured["start_seconds"] + seconds <= time.monotonic() - began
+    assert measured["steps"] == training.step - 1 > 0
+    history = training.loss_rows()
+    assert len(history) > 5
+    assert [history[0]["step"], history[-1]["step"]] == ["1", str(training.step)]
+
+
+def test_a_loss_that_is_not_finite_is_an_error(small_data, tmp_path):
+    training = start_training(small_data, tmp_path, epochs=1000, cycle_weight=3e38)
+    with pytest.raises(UserError, match="became (inf|nan)"):
+        training.train(600.0)
+
+
+def test_a_failure_is_explained_by_the_signal_or_the_last_line(tmp_path):
     log = tmp_path / "log"
     log.write_text("Traceback …\nValueError: too small\n\n")
-    assert failure(1, log) == "ValueError: too small"
-    assert failure(-9, log) == "ended by signal 9, perhaps for want of memory"
-    assert failure(-11, log) == "ended by signal 11"
+    assert failure_reason(1, log) == "ValueError: too small"
+    assert "signal 9" in failure_reason(-9, log) and "memory" in failure_reason(-9, log)
+    assert "signal 11" in failure_reason(-11, log) and "memory" not in failure_reason(-11, log)
     log.write_text("")
-    assert failure(3, log) == "ended with status 3"
+    assert "status 3" in failure_reason(3, log)
 
 
-FOUND = {"preset": "some", "steps": 7, "batch_size": 2, "seconds_per_step": 0.5, "start_seconds": 9.0,
-         "memory_gib": 1.25, "device_memory_gib": None, "losses": {"nce": 2.0}, "faults": [], "reduced": [],
-         "health": {"shade_correlation": 0.5, "cycle_change": None, "identity_change": None, "grid_ratio": 1.0,
-                    "grid_levels": 0.1, "variety": 0.75}}
+RESULT = {"preset": "some", "steps": 7, "batch_size": 2, "seconds_per_step": 0.5, "start_seconds": 9.0,
+          "memory_gib": 1.25, "device_memory_gib": None, "losses": {"nce": 2.0}, "faults": [], "reduced": [],
+          "health": {"shade_correlation": 0.5, "cycle_change": None, "identity_change": None, "grid_ratio": 1.0,
+                     "grid_levels": 0.1, "variety": 0.75}}
 
 
-def test_the_table_names_faults_and_what_was_reduced():
-    text = report([FOUND, {**FOUND, "preset": "other", "faults": ["inverted", "collapse"], "reduced": ["a 2 to 1"],
-                           "device_memory_gib": 3.0}, {"preset": "third", "error": "a|b"}], "head")
+def test_the_tables_name_faults_and_reductions():
+    other = {**RESULT, "preset": "other", "faults": ["inverted", "collapse"], "reduced": ["a 2 to 1"],
+             "device_memory_gib": 3.0}
+    text = report([RESULT, other, {"preset": "third", "error": "a|b"}], "head")
     assert "| some | 7 of batch 2 | 0.500 | 9 | 1.25 | nce 2.00 | ok | nothing |" in text
     assert "| 1.25 + 3.00 on the device | nce 2.00 | inverted, collapse | a 2 to 1 |" in text
     assert "| some | 0.50 | – | – | 1.00 (0.1) | 0.75 |" in text
@@ -204,11 +220,19 @@ def test_the_table_names_faults_and_what_was_reduced():
     assert all(line.count("|") == text.splitlines()[2].count("|") for line in text.splitlines()[2:7])
 
 
+def test_scores_are_a_table_if_there_are_any():
+    scored = {**RESULT, "score": {"fid": 250.0, "mifid": 251.0, "kid": 0.02, "count": 128, "note": "other weights"}}
+    text = report([scored, RESULT], "head")
+    assert "| some | 250.00 | 251.00 | 0.02 | 128 |" in text
+    assert "Note: other weights." in text
+    assert "FID" not in report([RESULT], "head")
+
+
 def plain(level):
     return np.full([CELL, CELL, 3], level, np.uint8)
 
 
-def test_cells_lie_where_their_titles_and_labels_are():
+def test_cells_are_where_their_titles_and_labels_are():
     sheet = np.asarray(draw_sheet(["a", "b"], [(["first"], [plain(10), plain(20)]), (["second"], [None, plain(30)])]))
     assert sheet.shape == (HEADER + 2 * (CELL + GAP), LABEL + 2 * (CELL + GAP), 3)
     middle, right = LABEL + CELL // 2, LABEL + CELL + GAP + CELL // 2
@@ -220,17 +244,17 @@ def test_cells_lie_where_their_titles_and_labels_are():
 
 def test_a_system_without_a_way_back_leaves_it_blank(tmp_path):
     np.savez(tmp_path / "cut.npz", photos=[plain(50)] * 2, painted=[plain(90)] * 2)
-    write_pictures([(FOUND, tmp_path / "cut.npz")], str(tmp_path / "sheet.jpg"))
+    write_pictures([(RESULT, tmp_path / "cut.npz")], str(tmp_path / "sheet.jpg"))
     sheet = np.asarray(Image.open(tmp_path / "sheet.jpg"), int)[HEADER + CELL // 2, LABEL + CELL // 2:, 0]
     np.testing.assert_allclose(sheet[::CELL + GAP], [50, 90, 236, 50, 90, 236], atol=3)
 
 
-def test_a_logit_colours_the_square_that_its_patch_is_centred_on():
+def test_a_logit_colours_the_square_at_the_centre_of_its_patch():
     """Of 30 x 30 logits at stride 8, the first is centred on pixels 8 to 15."""
     logits = np.zeros([30, 30])
     logits[0, 0], logits[29, 29] = 5, -5
-    seen = overlay(plain(255), logits, middle=0.0, reach=5.0).astype(int)
-    warmth = seen[..., 0] - seen[..., 2]  # orange above 0, blue below
+    coloured = overlay(plain(255), logits, middle=0.0, reach=5.0).astype(int)
+    warmth = coloured[..., 0] - coloured[..., 2]  # orange above 0, blue below
     assert (warmth[8:16, 8:16] > 150).all()
     assert (warmth[240:248, 240:248] < -150).all()
     assert (warmth[:8] == 0).all()
@@ -244,25 +268,25 @@ def two_headed():
 
 
 def test_maps_have_a_row_for_each_head(tmp_path):
-    maps = patch_maps(two_headed(), tf.zeros([1, 256, 256, 3]), tf.ones([1, 256, 256, 3]))
+    maps = patch_logits(two_headed(), tf.stack([tf.zeros([256, 256, 3]), tf.ones([256, 256, 3])]))
     assert maps.shape == (2, 2, 16, 16)
     np.testing.assert_array_equal(maps[:, :, 0, 0], [[0, 0], [0, 48]])
     pictures = np.stack([plain(0), plain(255)])
     np.savez(tmp_path / "two.npz", monet_pictures=pictures, monet_maps=maps, photo_pictures=pictures,
              photo_maps=maps[:1])
     np.savez(tmp_path / "cut.npz", monet_pictures=pictures, monet_maps=maps[:1])
-    write_maps([(FOUND, tmp_path / "two.npz"), (FOUND, tmp_path / "cut.npz")], str(tmp_path / "maps.jpg"))
+    write_maps([(RESULT, tmp_path / "two.npz"), (RESULT, tmp_path / "cut.npz")], str(tmp_path / "maps.jpg"))
     sheet = Image.open(tmp_path / "maps.jpg")
     assert sheet.size == (LABEL + 4 * (CELL + GAP), HEADER + 3 * (CELL + GAP))
     second_head, cut = (np.asarray(sheet)[HEADER + row * (CELL + GAP) + CELL // 2, -CELL // 2, 0] for row in (1, 2))
     assert (second_head, cut) == (236, 236)
 
 
-def test_painting_in_parts_is_painting(tiny):
+def test_painting_in_batches_is_painting(tiny):
     generator = build_generator(tiny(), "photo_to_monet")
     images = tf.random.stateless_uniform([6, 64, 64, 3], [1, 2], -1.0, 1.0)
 
-    def paint(some):
-        return generator([some, tf.zeros([2], tf.int32)], training=False)
+    def paint(batch):
+        return generator([batch, tf.zeros([2], tf.int32)], training=False)
 
-    np.testing.assert_allclose(compare_one.in_parts(paint, images), paint(images), atol=1e-5)
+    np.testing.assert_allclose(paint_in_batches(paint, images), paint(images), atol=1e-5)

@@ -1,4 +1,4 @@
-"""tools/tpu_compiler/traffic.py: bytes to and from a core's memory, from the text of a compiled program."""
+"""tools/tpu_compiler/traffic.py: the bytes that a compiled program moves, from its text."""
 
 import pytest
 from tpu_compiler.traffic import ARRAY, array_bytes, memory_traffic
@@ -32,7 +32,7 @@ def traffic_of(*lines):
 
 @pytest.mark.parametrize(("array", "size"), [
     ("f32[8,3]{1,0:T(8,128)}", 8 * 128 * 4),
-    ("bf16[16,64,64,48]{3,0,2,1:T(8,128)(2,1)S(1)}", 64 * 64 * 16 * 128 * 2),  # batch is next to the channels
+    ("bf16[16,64,64,48]{3,0,2,1:T(8,128)(2,1)S(1)}", 64 * 64 * 16 * 128 * 2),  # the batch is next to the channels
     ("f32[4,256,256,3]{0,2,3,1:T(8,128)}", 256 * 3 * 256 * 128 * 4),  # the batch is innermost
     ("f32[100]{0:T(256)}", 256 * 4),
     ("pred[5]{0}", 5),
@@ -45,7 +45,7 @@ def test_an_array_takes_whole_tiles(array, size):
 
 
 @pytest.mark.parametrize(("line", "moved"), [
-    # One operand in memory, one that is an earlier result on the chip, and a result in memory.
+    # One operand in memory, one on the chip, and the result in memory.
     ('%fusion.1 = f32[64,128]{1,0:T(8,128)} fusion(%Arg_0.1, %near), kind=kLoop, calls=%fused_whole, x={y="z(a)"}',
      2 * WHOLE),
     ("%fusion.2 = f32[8,128]{1,0:T(8,128)S(1)} fusion(%Arg_0.1), kind=kLoop, calls=%fused_slices", 2 * SLICE),
@@ -54,12 +54,12 @@ def test_an_array_takes_whole_tiles(array, size):
     ("ROOT %tuple.1 = (f32[64,128]{1,0:T(8,128)}, f32[64,128]{1,0:T(8,128)}) tuple(%Arg_0.1, %Arg_0.1)", 0),
     ("%add.9 = (f32[64,128]{1,0:T(8,128)}, f32[8,128]{1,0:T(8,128)S(1)}) custom-call(%near)", WHOLE),
 ])
-def test_what_lies_in_memory_is_counted_where_it_is_read_and_written(line, moved):
+def test_arrays_in_memory_count_where_they_are_read_and_written(line, moved):
     near = "%near = f32[64,128]{1,0:T(8,128)S(1)} constant(0)"
     assert traffic_of(near, line) == moved
 
 
-def test_a_copy_that_runs_beside_other_work_is_counted_once():
+def test_an_asynchronous_copy_counts_once():
     in_memory, near = "f32[64,128]{1,0:T(8,128)}", "f32[64,128]{1,0:T(8,128)S(1)}"
     fetched = (f"%copy-start.1 = ({near}, {in_memory}, u32[]{{:S(2)}}) copy-start(%Arg_0.1)",
                f"%copy-done.1 = {near} copy-done(%copy-start.1)")
@@ -70,7 +70,7 @@ def test_a_copy_that_runs_beside_other_work_is_counted_once():
     assert traffic_of(f"%copy-start.3 = ({in_memory}, {in_memory}, u32[]{{:S(2)}}) copy-start(%Arg_0.1)") == 2 * WHOLE
 
 
-def test_of_a_slice_that_is_fetched_only_the_slice_is_counted():
+def test_an_asynchronous_slice_counts_only_the_slice():
     part = "f32[8,128]{1,0:T(8,128)S(1)}"
     start = (f"%slice-start.1 = ((f32[64,128]{{1,0:T(8,128)}}), {part}, s32[]{{:S(2)}}) slice-start(%Arg_0.1), "
              "slice={[8:16], [0:128]}")

@@ -1,85 +1,92 @@
-"""The rows that `make bench` adds where there is a TPU or a GPU: number format, XLA, steps a call, batch.
+"""Rows of `make bench` on a TPU or GPU: number format, XLA, steps per call, batch.
 
-Both sides of a pair are runs in one process, because a TPU belongs to one process, and make a call in turn.
+Both sides of a pair train in one process, because a TPU belongs to one process, and make a call in turn.
 """
 
-import tempfile
 import time
 
 import numpy as np
 import tensorflow as tf
-from benchmark.rows import PAIRS, Row
+from benchmark.rows import PAIRS, Row, paired_row
 
-from monet.core.config import make_config
+from monet.core.config import Config, make_config
 from monet.core.presets import resolve_config
-from monet.machine.devices import choose_strategy, device_kind
-from monet.training.trainer import Trainer
+from monet.machine.devices import choose_strategy, device_of
+from monet.training.engine import TensorFlowEngine
+from monet.training.settled import settled
 
 PRESET = "tutorial"
-BATCH = 16  # of the rows that are not about it, for each device
-BATCHES = (1, 2, 4, 8, 16, 32, 64)
-CALL = 25  # steps a call
+BATCH = 16  # per device, in the rows that are not about the batch
+BATCHES = (1, 2, 4, 8, 16, 32, 64)  # per device
+STEPS_PER_CALL = 25
 
 
 def has_accelerator() -> bool:
-    """Whether a run would train on a TPU or on GPUs here."""
-    return device_kind(choose_strategy(make_config())) != "CPU"
+    """Returns whether training would use a TPU or GPU on this machine."""
+    return device_of(choose_strategy(make_config())).kind != "CPU"
 
 
-class Run:
-    """A run of training that only makes calls."""
+class TimedTraining:
+    """Training whose calls are timed.
 
-    def __init__(self, data, folder: str, settings: dict):
+    Attributes:
+        step: steps done.
+    """
+
+    def __init__(self, config: Config, data):
         """Builds the networks and makes the first call, which compiles."""
-        config = resolve_config({"preset": PRESET, "data": data.root, "out": folder, "resume": False,
-                                 "epochs": 1000, "steps_per_epoch": 1000, **settings})
-        self.trainer = Trainer(config, data, choose_strategy(config))
+        strategy = choose_strategy(config)
+        self.config, self.step = settled(config, device_of(strategy), data), 0
+        self.engine = TensorFlowEngine(self.config, data, strategy)
         self.seconds_per_step()
 
     def seconds_per_step(self) -> float:
-        """Makes a call, waits for its losses, and returns the seconds for each of its steps."""
-        before, started = self.trainer.step, time.monotonic()
-        self.trainer.advance()
-        np.asarray(self.trainer.unread.pop()[1])
-        return (time.monotonic() - started) / (self.trainer.step - before)
+        """Makes a call, waits for its losses, and returns the seconds per step."""
+        started, count = time.monotonic(), self.config.steps_per_call
+        np.asarray(self.engine.run_steps(self.step, count))
+        self.step += count
+        return (time.monotonic() - started) / count
 
 
-def in_turn(data, ours: dict, peer: dict) -> list[tuple[float, float]]:
-    """Seconds a step of two runs with different settings, a pair a turn."""
-    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
-        mine, theirs = Run(data, first, ours), Run(data, second, peer)
-        return [(mine.seconds_per_step(), theirs.seconds_per_step()) for _ in range(PAIRS)]
+def training_config(settings: dict) -> Config:
+    """Returns the config of a run that is longer than any measurement."""
+    return resolve_config({"preset": PRESET, "epochs": 1000, "steps_per_epoch": 1000, **settings})
 
 
-def setting_row(data, name: str, claim: str, ours: dict, peer: dict, base: dict) -> Row:
-    """One setting against another: seconds a step."""
-    mine, theirs = zip(*in_turn(data, {**base, **ours}, {**base, **peer}), strict=True)
-    beside = " ".join(f"--{field.replace('_', '-')} {value}" for field, value in peer.items())
-    return Row(name, claim, "s", list(mine), beside, theirs)
+def seconds_in_turn(data, ours: dict, peer: dict) -> list[tuple[float, float]]:
+    """Returns `PAIRS` pairs of seconds per step, with our settings and with the peer's, measured in turn."""
+    ours, peer = (TimedTraining(training_config(settings), data) for settings in (ours, peer))
+    return [(ours.seconds_per_step(), peer.seconds_per_step()) for _ in range(PAIRS)]
 
 
-def batch_rows(data, base: dict, batches: tuple[int, ...], replicas: int) -> list[Row]:
-    """Pairs of images a second at each batch a device, beside those at the first."""
-    rows, least = [], batches[0] * replicas
+def setting_row(data, name: str, claim: str, ours: dict, peer: dict, common: dict) -> Row:
+    """Seconds per step with one setting beside another; `common` are the settings of both."""
+    peer_name = " ".join(f"--{field.replace('_', '-')} {value}" for field, value in peer.items())
+    return paired_row(name, claim, "s", peer_name, seconds_in_turn(data, {**common, **ours}, {**common, **peer}))
+
+
+def batch_rows(data, common: dict, batches: tuple[int, ...], replicas: int) -> list[Row]:
+    """Pairs of images per second at each batch per device, beside those at the first."""
+    rows, smallest = [], batches[0] * replicas
     for batch in (size * replicas for size in batches[1:]):
-        name, claim = f"batch {batch}", f"pairs a second beside those at batch {least}"
+        name, claim = f"batch {batch}", f"pairs a second beside those at batch {smallest}"
         try:
-            turns = in_turn(data, {**base, "batch_size": batch}, {**base, "batch_size": least})
+            seconds = seconds_in_turn(data, {**common, "batch_size": batch}, {**common, "batch_size": smallest})
         except tf.errors.ResourceExhaustedError:
-            return [*rows, Row(name, claim, "pairs/s", [], "it does not fit into the device's memory")]
-        ours, peer = zip(*((batch / mine, least / theirs) for mine, theirs in turns), strict=True)
-        rows.append(Row(name, claim, "pairs/s", list(ours), f"batch {least}", peer))
+            return [*rows, Row(name, claim, "pairs/s", [], "does not fit into the device's memory")]
+        rates = [(batch / ours, smallest / peer) for ours, peer in seconds]
+        rows.append(paired_row(name, claim, "pairs/s", f"batch {smallest}", rates))
     return rows
 
 
-def accelerator_rows(data, call: int = CALL, batch: int = BATCH, batches: tuple[int, ...] = BATCHES,
-                     **settings) -> list[Row]:
-    """All rows; `settings` are fields of the config, for networks other than the tutorial's."""
-    replicas = choose_strategy(make_config()).num_replicas_in_sync
-    base = {"batch_size": batch * replicas, "steps_per_call": call, **settings}
+def accelerator_rows(data, steps_per_call: int = STEPS_PER_CALL, batch: int = BATCH,
+                     batches: tuple[int, ...] = BATCHES, **settings) -> list[Row]:
+    """Returns all rows; `settings` are config fields, for networks other than the tutorial's."""
+    replicas = device_of(choose_strategy(make_config())).count
+    common = {"batch_size": batch * replicas, "steps_per_call": steps_per_call, **settings}
     return [setting_row(data, "precision", "the device's own number format against float32", {"precision": "auto"},
-                        {"precision": "float32"}, base),
-            setting_row(data, "xla", "compiled by XLA against not", {"xla": "on"}, {"xla": "off"}, base),
-            setting_row(data, "steps-per-call", f"{call} steps a call against 1, at batch {replicas}",
-                        {"steps_per_call": call}, {"steps_per_call": 1}, {**base, "batch_size": replicas}),
-            *batch_rows(data, base, batches, replicas)]
+                        {"precision": "float32"}, common),
+            setting_row(data, "xla", "compiled by XLA against not", {"xla": "on"}, {"xla": "off"}, common),
+            setting_row(data, "steps-per-call", f"{steps_per_call} steps a call against 1, at batch {replicas}",
+                        {"steps_per_call": steps_per_call}, {"steps_per_call": 1}, {**common, "batch_size": replicas}),
+            *batch_rows(data, common, batches, replicas)]

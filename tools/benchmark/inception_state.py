@@ -1,7 +1,7 @@
-"""Random weights for the FID Inception, and files of them as PyTorch writes its zip format, made without PyTorch.
+"""Random weights for the FID Inception, and state-dict files in PyTorch's zip format, written without PyTorch.
 
-For tests of all that needs weights: the published ones cannot be had everywhere. NumPy and the standard library only,
-because PyTorch's environment (`make peers`) reads this, too.
+For tests and benchmarks, because the published weights cannot be downloaded everywhere. NumPy and the standard library
+only.
 """
 
 import struct
@@ -14,14 +14,14 @@ STORAGES = {"float64": "DoubleStorage", "float32": "FloatStorage", "float16": "H
 
 
 def block_a(width, pool):
-    """Convolutions of a block by name: (channels in, out, kernel's height, width)."""
+    """Returns a block's convolutions by name: (input channels, output channels, kernel height, kernel width)."""
     return {"branch1x1": (width, 64, 1, 1), "branch5x5_1": (width, 48, 1, 1), "branch5x5_2": (48, 64, 5, 5),
             "branch3x3dbl_1": (width, 64, 1, 1), "branch3x3dbl_2": (64, 96, 3, 3), "branch3x3dbl_3": (96, 96, 3, 3),
             "branch_pool": (width, pool, 1, 1)}
 
 
 def block_c(inner):
-    """The same of a block with rows and columns of 7."""
+    """Returns the same for a block with 1 x 7 and 7 x 1 kernels."""
     return {"branch1x1": (768, 192, 1, 1), "branch7x7_1": (768, inner, 1, 1), "branch7x7_2": (inner, inner, 1, 7),
             "branch7x7_3": (inner, 192, 7, 1), "branch7x7dbl_1": (768, inner, 1, 1),
             "branch7x7dbl_2": (inner, inner, 7, 1), "branch7x7dbl_3": (inner, inner, 1, 7),
@@ -30,7 +30,7 @@ def block_c(inner):
 
 
 def block_e(width):
-    """The same of one of the last two blocks."""
+    """Returns the same for one of the last two blocks."""
     return {"branch1x1": (width, 320, 1, 1), "branch3x3_1": (width, 384, 1, 1), "branch3x3_2a": (384, 384, 1, 3),
             "branch3x3_2b": (384, 384, 3, 1), "branch3x3dbl_1": (width, 448, 1, 1), "branch3x3dbl_2": (448, 384, 3, 3),
             "branch3x3dbl_3a": (384, 384, 1, 3), "branch3x3dbl_3b": (384, 384, 3, 1),
@@ -50,59 +50,55 @@ BLOCKS = {
     "Mixed_7b": block_e(1280), "Mixed_7c": block_e(2048)}
 CONVOLUTIONS = STEM | {f"{block}.{name}": shape for block, convolutions in BLOCKS.items()
                        for name, shape in convolutions.items()}
+# The convolutions whose outputs are the features.
+FEATURE_CONVOLUTIONS = {f"Mixed_7c.{branch}" for branch in ("branch1x1", "branch3x3_2a", "branch3x3_2b",
+                                                            "branch3x3dbl_3a", "branch3x3dbl_3b", "branch_pool")}
 
 
-LAST = ("branch1x1", "branch3x3_2a", "branch3x3_2b", "branch3x3dbl_3a", "branch3x3dbl_3b", "branch_pool")
-
-
-def narrowed(name, shape, narrow):
-    """The convolution's shape in a network of the same layers with a `narrow`-th of the channels, but 2048 features."""
-    before, after, height, width = shape
-    features = name in {f"Mixed_7c.{branch}" for branch in LAST}
-    return before if before == 3 else before // narrow, after if features else after // narrow, height, width
+def narrow_shape(name, shape, narrow):
+    """Returns the convolution's shape with all channels divided by `narrow`, but for the image's 3 and the features."""
+    inputs, outputs, height, width = shape
+    return (inputs if inputs == 3 else inputs // narrow,
+            outputs if name in FEATURE_CONVOLUTIONS else outputs // narrow, height, width)
 
 
 def random_state(seed=0, narrow=1):
-    """A whole state dict, as arrays by name, under which features differ from image to image as trained ones do.
+    """Returns a state dict, arrays by name, whose features differ between images about as much as trained ones do.
 
-    `narrow`, up to 16, divides the channels, for tests of what needs features and not those of the whole network.
+    Tests that need features but not the full network's divide its channels by `narrow`, at most 16.
     """
-    draw, state = np.random.default_rng(seed), {}
-
-    def put(name, array):
-        state[name] = np.asarray(array, np.float32)
-
+    random, state = np.random.default_rng(seed), {}
     for name, shape in CONVOLUTIONS.items():
-        before, after, height, width = narrowed(name, shape, narrow)
-        deviation = np.float32((2 / (before * height * width)) ** 0.5)
-        put(f"{name}.conv.weight", draw.standard_normal((after, before, height, width), np.float32) * deviation)
-        put(f"{name}.bn.weight", draw.uniform(0.7, 1.4, after))
-        put(f"{name}.bn.bias", draw.normal(0.0, 0.1, after))
-        put(f"{name}.bn.running_mean", draw.normal(0.0, 0.1, after))
-        put(f"{name}.bn.running_var", draw.uniform(0.7, 1.4, after))
+        inputs, outputs, height, width = narrow_shape(name, shape, narrow)
+        stddev = np.float32((2 / (inputs * height * width)) ** 0.5)
+        state[f"{name}.conv.weight"] = random.standard_normal((outputs, inputs, height, width), np.float32) * stddev
+        state[f"{name}.bn.weight"] = random.uniform(0.7, 1.4, outputs).astype(np.float32)
+        state[f"{name}.bn.bias"] = random.normal(0.0, 0.1, outputs).astype(np.float32)
+        state[f"{name}.bn.running_mean"] = random.normal(0.0, 0.1, outputs).astype(np.float32)
+        state[f"{name}.bn.running_var"] = random.uniform(0.7, 1.4, outputs).astype(np.float32)
         state[f"{name}.bn.num_batches_tracked"] = np.asarray(7, np.int64)
-    put("fc.weight", draw.normal(0.0, 0.02, (1008, 2048)))
-    put("fc.bias", np.zeros(1008))
+    state["fc.weight"] = random.normal(0.0, 0.02, (1008, 2048)).astype(np.float32)
+    state["fc.bias"] = np.zeros(1008, np.float32)
     return state
 
 
 def integer(number):
-    """The instruction that puts a number on a pickle's stack."""
+    """Returns the pickle instruction for an int32."""
     return b"J" + struct.pack("<i", number)
 
 
-def text(words):
-    """The instruction for a text."""
-    return b"X" + struct.pack("<I", len(words.encode())) + words.encode()
+def text(string):
+    """Returns the pickle instruction for a string."""
+    return b"X" + struct.pack("<I", len(string.encode())) + string.encode()
 
 
 def numbers(values):
-    """The instructions for a tuple of numbers."""
+    """Returns the pickle instructions for a tuple of int32."""
     return b"(" + b"".join(map(integer, values)) + b"t"
 
 
 def tensor(key, array):
-    """The instructions that PyTorch writes for a tensor that fills its storage."""
+    """Returns the pickle instructions for a tensor that fills its storage, as PyTorch writes them."""
     storage = (b"(" + text("storage") + b"ctorch\n" + STORAGES[array.dtype.name].encode() + b"\n" + text(key)
                + text("cpu") + integer(array.size) + b"tQ")
     strides = [stride // array.itemsize for stride in np.asarray(array, order="C").strides]
@@ -111,7 +107,7 @@ def tensor(key, array):
 
 
 def write_state_dict(path, state):
-    """Writes arrays by name as `torch.save` does an ordered dict of tensors, in the zip format."""
+    """Writes arrays by name as `torch.save` writes an ordered dict of tensors, in the zip format."""
     items = [text(name) + tensor(str(key), array) for key, (name, array) in enumerate(state.items())]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02ccollections\nOrderedDict\n)R(" + b"".join(items) + b"u.")

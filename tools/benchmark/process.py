@@ -1,25 +1,36 @@
-"""A side of a comparison in `make bench` as a process of its own, with memory and a beginning of its own."""
+"""Processes that `make bench` starts, because peak memory and the time to start belong to a process."""
 
 import json
 import subprocess
 
-from console import module_environment
+from console import module_command, module_environment
 
 
-class Side:
-    """A process that prints a line of JSON, with seconds and its peak memory so far in GiB, once it is ready, and one
-    for each line that it reads.
+def output_of(module: str, *arguments, **environment: str) -> str:
+    """Runs a module below `tools/` in a process of its own; returns its standard output.
+
+    Raises:
+        subprocess.CalledProcessError: if it fails.
+    """
+    return subprocess.run(module_command(module, *arguments), env=module_environment(**environment),
+                          stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+class Worker:
+    """A process that does its work once when it starts, and once more for each line that it reads.
+
+    After each time it prints a line of JSON: see `benchmark.measure.report`.
 
     Attributes:
-        first: seconds of the first line.
-        peak: GiB, as of the last line.
+        first_seconds: how long the first time took.
+        peak_gib: peak memory of the process, as of the last time.
     """
 
-    def __init__(self, command: list):
-        """Starts it, and waits for its first line."""
+    def __init__(self, command: list[str]):
+        """Starts the process and waits until it has done its work once."""
         self.process = subprocess.Popen(command, env=module_environment(), stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.first, self.peak = self.read()
+        self.first_seconds, self.peak_gib = self.read_report()
 
     def __enter__(self):
         return self
@@ -28,11 +39,11 @@ class Side:
         self.process.stdin.close()
         self.process.wait()
 
-    def read(self) -> tuple[float, float]:
-        """The seconds and the peak memory of the next line.
+    def read_report(self) -> tuple[float, float]:
+        """Waits for the next report; returns its seconds and the peak memory in GiB.
 
         Raises:
-            RuntimeError: if it has died.
+            RuntimeError: if the process has died.
         """
         line = self.process.stdout.readline()
         if not line:
@@ -40,8 +51,8 @@ class Side:
         values = json.loads(line)
         return values["seconds"], values["peak"]
 
-    def step(self, words="") -> float:
-        """Has it do its work once more, for what `words` ask; returns the seconds."""
-        print(words, file=self.process.stdin, flush=True)
-        seconds, self.peak = self.read()
+    def repeat(self, request: object = "") -> float:
+        """Has the work done once more, for `request` if it takes one; returns the seconds."""
+        print(request, file=self.process.stdin, flush=True)
+        seconds, self.peak_gib = self.read_report()
         return seconds

@@ -1,7 +1,8 @@
-"""Rows of tools/bench.py about the score: FID's arithmetic beside scipy's sqrtm, and a second run of tools/mifid.py.
+"""Rows of `make bench` about scoring: FID beside SciPy's sqrtm, and a second run of tools/mifid.py.
 
-python -m benchmark.score ours|sqrtm|truth computes one FID in a process of its own; prints it as JSON, with its
-seconds and the process's peak memory. With fill ZIP WEIGHTS it puts features of the zip's images into the cache.
+    python -m benchmark.score IMAGES.zip WEIGHTS.pth
+
+puts made-up features of the zip's images into the cache of tools/mifid.py.
 """
 
 import io
@@ -10,165 +11,96 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
-from benchmark.memory import peak_memory_gib
-from benchmark.rows import PAIRS, Row
-from console import TOOLS, module_command, module_environment
+from benchmark.fid import GENERATED, made_features
+from benchmark.measure import seconds_of
+from benchmark.process import output_of
+from benchmark.rows import PAIRS, Row, paired_row
+from console import TOOLS, module_environment
 from PIL import Image
 
-GENERATED, REFERENCES, WIDTH = 7000, 300, 2048
-FACTORS = 400  # of the features, beside noise of their own
-FILL = "fill"  # the word for that
-PICTURES = 100  # JPEGs that are made for it; 7,000 of other bytes come from them
-PART = 256  # images in one file of the cache, as a run leaves them
-WEIGHTS_BYTES = 95_628_359  # of the published weights, whose digest each run takes
+IMAGES = GENERATED  # of the submission that is scored twice
+DISTINCT_IMAGES = 100  # different pictures in it; the bytes of all files differ
+CHUNK = 256  # images per file of the cache, as a run of the tool leaves them
+WEIGHTS_BYTES = 95_628_359  # size of the published weights, whose digest every run computes
 
 
-def made_features() -> tuple[np.ndarray, np.ndarray]:
-    """Both sides' features, float32 like the network's: not negative, with a spectrum that falls as theirs does."""
-    random = np.random.default_rng(0)
-    mixing = random.normal(0, 1, [FACTORS, WIDTH]) * (np.arange(1, FACTORS + 1) ** -0.7)[:, None]
-    sides = (random.normal(shift, 1, [count, FACTORS]) @ mixing * 0.1 + random.normal(0.4, 0.03, [count, WIDTH])
-             for count, shift in ((GENERATED, 0.05), (REFERENCES, 0.0)))
-    return tuple(np.maximum(side, 0).astype(np.float32) for side in sides)
+def correct_digits(value: float, exact: float) -> float:
+    """Returns how many decimal digits of `value` are right, at most 17."""
+    return float(-np.log10(max(abs(value / exact - 1), 1e-17)))
 
 
-def sqrtm_distance(generated: np.ndarray, real: np.ndarray) -> float:
-    """FID as other tools compute it: scipy's square root of the product of the covariances."""
-    from scipy.linalg import sqrtm
-
-    generated, real = generated.astype(np.float64), real.astype(np.float64)
-    covariances = [np.cov(side, rowvar=False) for side in (generated, real)]
-    between = generated.mean(axis=0) - real.mean(axis=0)
-    root = np.real(sqrtm(covariances[0] @ covariances[1]))
-    return float(between @ between + sum(map(np.trace, covariances)) - 2 * np.trace(root))
-
-
-def true_distance(generated: np.ndarray, real: np.ndarray) -> float:
-    """FID in NumPy's long double, 64 bits of mantissa on x86.
-
-    tr sqrt(S_g S_r) is the sum of the square roots of the eigenvalues of B S_g B^T, where S_r = B^T B. LAPACK has no
-    long double: the vectors are found in float64, and the values from them as Rayleigh quotients, whose error is the
-    square of the vectors' own.
-    """
-    generated, real = generated.astype(np.longdouble), real.astype(np.longdouble)
-    factors = [(side - side.mean(axis=0)) / np.sqrt(np.longdouble(len(side) - 1)) for side in (generated, real)]
-    product = factors[0] @ factors[1].T
-    inner = product.T @ product
-    vectors = np.linalg.eigh(inner.astype(np.float64))[1].astype(np.longdouble)
-    values = (vectors * (inner @ vectors)).sum(axis=0) / np.square(vectors).sum(axis=0)
-    values = np.sort(values)[1:]  # the centred real images are one fewer in rank
-    between = generated.mean(axis=0) - real.mean(axis=0)
-    traces = sum(np.square(factor).sum() for factor in factors)
-    return float(between @ between + traces - 2 * np.sqrt(np.clip(values, 0, None)).sum())
-
-
-def our_distance(generated: np.ndarray, real: np.ndarray) -> float:
-    """FID by `monet.scoring.mifid`."""
-    from monet.scoring.mifid import frechet_distance  # here, so that its import is no part of the others' memory
-
-    return frechet_distance(generated, real)
-
-
-METHODS = {"ours": our_distance, "sqrtm": sqrtm_distance, "truth": true_distance}
-
-
-def in_own_process(method: str) -> dict:
-    """The FID by a method, its seconds and its process's peak memory in GiB."""
-    said = subprocess.run(module_command("benchmark.score", method), env=module_environment(), check=True,
-                          capture_output=True, text=True).stdout
-    return json.loads(said)
-
-
-def digits(found: float, truth: float) -> float:
-    """How many decimal digits of `found` are right."""
-    return float(-np.log10(max(abs(found / truth - 1), 1e-17)))
+def measure_fid(method: str) -> dict:
+    """Returns what benchmark/fid.py prints for a method."""
+    return json.loads(output_of("benchmark.fid", method))
 
 
 def fid_rows(data) -> list[Row]:
-    """FID of 300 against 7,000 images: seconds, right digits and memory, ours and sqrtm's in turn."""
-    truth = in_own_process("truth")["fid"]
-    pairs = [(in_own_process("ours"), in_own_process("sqrtm")) for _ in range(PAIRS)]
-    ours, peer = zip(*pairs, strict=True)
+    """FID of 300 against 7,000 images, ours and sqrtm's in turn: seconds, correct digits and memory."""
+    exact = measure_fid("exact")["fid"]
+    pairs = [(measure_fid("ours"), measure_fid("sqrtm")) for _ in range(PAIRS)]
 
     def row(name: str, claim: str, unit: str, value) -> Row:
-        return Row(name, claim, unit, [value(one) for one in ours], "sqrtm's", tuple(value(one) for one in peer))
+        return paired_row(name, claim, unit, "sqrtm's", [(value(ours), value(peer)) for ours, peer in pairs])
 
-    return [row("fid", "at least 50 times as fast as sqrtm (0.02 of its time)", "s", lambda one: one["seconds"]),
-            row("fid accuracy", "no less accurate than sqrtm", "digits", lambda one: digits(one["fid"], truth)),
-            row("fid memory", "under 1 GiB", "GiB", lambda one: one["memory_gib"])]
+    return [row("fid", "at least 50 times as fast as sqrtm (0.02 of its time)", "s", lambda run: run["seconds"]),
+            row("fid accuracy", "no less accurate than sqrtm", "digits",
+                lambda run: correct_digits(run["fid"], exact)),
+            row("fid memory", "under 1 GiB", "GiB", lambda run: run["memory_gib"])]
 
 
-def write_submission(path: Path) -> None:
-    """A submission of `GENERATED` JPEGs with noise in them, of which no two have the same bytes."""
+def write_submission(path: Path, count: int) -> None:
+    """Writes a submission of `count` JPEGs of noise, no two with the same bytes."""
     random, encoded = np.random.default_rng(0), []
-    for _ in range(PICTURES):
+    for _ in range(min(count, DISTINCT_IMAGES)):
         file = io.BytesIO()
         pixels = random.integers(0, 256, [64, 64, 3], np.uint8)
         Image.fromarray(pixels).resize((256, 256)).save(file, "JPEG", quality=95)
         encoded.append(file.getvalue())
     with zipfile.ZipFile(path, "w") as archive:
-        for number in range(GENERATED):  # a decoder ignores what follows the picture's end
-            archive.writestr(f"{number:04d}.jpg", encoded[number % PICTURES] + number.to_bytes(4, "big"))
+        for number in range(count):  # decoders ignore what follows the end of the image
+            archive.writestr(f"{number:04d}.jpg", encoded[number % len(encoded)] + number.to_bytes(4, "big"))
 
 
-def fill_cache(path: Path, weights: Path, features: np.ndarray) -> None:
-    """Puts features of the images at `path` into the cache, in parts as a run leaves them."""
+def fill_cache(path: Path, weights: Path) -> None:
+    """Puts made-up features of the images at `path` into the cache."""
     from scoring.cache import FeatureCache
     from scoring.sources import open_source
 
     from monet.scoring.inception_weights import digest_of
 
     source, cache = open_source(str(path)), FeatureCache(digest_of(str(weights)))
-    for start in range(0, len(source.names), PART):
-        part = range(start, min(start + PART, len(source.names)))
-        cache.add([source.digest(at) for at in part], features[start:part.stop], [""] * len(part))
+    features = made_features(len(source.names))[0]
+    for start in range(0, len(source.names), CHUNK):
+        chunk = range(start, min(start + CHUNK, len(source.names)))
+        cache.add([source.digest(index) for index in chunk], features[start:chunk.stop], [""] * len(chunk))
 
 
-def seconds_of_process(command: list[str], environment: dict[str, str]) -> float:
-    """How long the command takes."""
-    started = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True, env=environment)
-    return time.monotonic() - started
-
-
-def second_run_row(data) -> Row:
-    """Seconds of tools/mifid.py on a submission of 7,000 images that it knows, less those that its start takes."""
+def second_run_rows(data, count: int = IMAGES, repeats: int = PAIRS) -> list[Row]:
+    """Seconds of tools/mifid.py, start-up apart, on a submission of `count` images that it has scored before."""
     with tempfile.TemporaryDirectory() as name:
-        folder, tool = Path(name), TOOLS / "mifid.py"
-        environment = module_environment(XDG_CACHE_HOME=name)
-        (folder / "weights.pth").write_bytes(np.random.default_rng(0).bytes(WEIGHTS_BYTES))
-        np.savez(folder / "real.npz", features=made_features()[1])
-        write_submission(folder / "images.zip")
-        filling = module_command("benchmark.score", FILL, folder / "images.zip", folder / "weights.pth")
-        seconds_of_process(filling, environment)
-        run = [sys.executable, str(tool), str(folder / "images.zip"), "--reference", str(folder / "real.npz"),
-               "--weights", str(folder / "weights.pth"), "--json"]
-        seconds_of_process(run, environment)  # the first run, which checks the zip
-        start = statistics.median(seconds_of_process([*run[:2], "--help"], environment) for _ in range(PAIRS))
-        seconds = [seconds_of_process(run, environment) - start for _ in range(PAIRS)]
-    return Row("second-run", "the same 7,000 images again in under 3 s beyond start-up", "s", seconds)
+        folder, environment = Path(name), module_environment(XDG_CACHE_HOME=name)
+        images, weights, reference = folder / "images.zip", folder / "weights.pth", folder / "real.npz"
+        weights.write_bytes(np.random.default_rng(0).bytes(WEIGHTS_BYTES))
+        np.savez(reference, features=made_features(count)[1])
+        write_submission(images, count)
+        output_of("benchmark.score", images, weights, XDG_CACHE_HOME=name)
+
+        def run(*arguments) -> float:
+            command = [sys.executable, str(TOOLS / "mifid.py"), *map(str, arguments)]
+            return seconds_of(lambda: subprocess.run(command, check=True, capture_output=True, env=environment))
+
+        score = (images, "--reference", reference, "--weights", weights, "--json")
+        run(*score)  # the first run, which checks the zip
+        start_up = statistics.median(run("--help") for _ in range(repeats))
+        seconds = [run(*score) - start_up for _ in range(repeats)]
+    return [Row("second-run", "the same 7,000 images again in under 3 s beyond start-up", "s", seconds)]
 
 
-SCORE_ROWS = {"fid": fid_rows, "second-run": second_run_row}
-
-
-def main() -> None:
-    """Computes one FID, or fills a cache."""
-    generated, real = made_features()
-    if sys.argv[1] == FILL:
-        fill_cache(Path(sys.argv[2]), Path(sys.argv[3]), generated)
-        return
-    method = METHODS[sys.argv[1]]
-    method(generated[:9, :4], real[:9, :4])  # what it imports and starts is no part of the arithmetic
-    started = time.monotonic()
-    found = method(generated, real)
-    print(json.dumps({"fid": found, "seconds": time.monotonic() - started, "memory_gib": peak_memory_gib()}))
-
+SCORE_ROWS = {"fid": fid_rows, "second-run": second_run_rows}
 
 if __name__ == "__main__":
-    main()
+    fill_cache(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""What one preset of a comparison is to do, and the settings it then trains with."""
+"""What one preset of a comparison does, and the settings it trains with."""
 
 import dataclasses
 
@@ -6,38 +6,38 @@ from monet.core.config import Config
 from monet.core.presets import resolve_config
 from monet.gan.systems import check_config
 
-WIDTH, BATCH = 8, 4  # at most, without an accelerator: every preset gets dozens of steps a minute on two cores
-# For all presets, unless --set says otherwise: a preset made for another machine still trains on this one.
+MAX_WIDTH, MAX_BATCH = 8, 4  # without an accelerator, so that two cores make dozens of steps a minute
+# Settings of every preset, unless --set gives others: a preset made for another machine trains on this one, too.
 COMMON = {"resume": False, "tensorboard": False, "accelerator": "auto", "max_minutes": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What one preset is to do, in the form that goes to its process."""
+    """What one preset is to do, as it is sent to its process."""
 
     preset: str
     data: str  # folder or gs:// address
     out: str  # folder of this preset
     seconds: float  # of training
     seed: int = 0
-    width: int = 0  # most filters of a network's first layer; 0: as the machine demands
-    batch_size: int = 0  # likewise
-    maps: bool = False  # keep the discriminators' maps, too
-    values: dict = dataclasses.field(default_factory=dict)  # fields set for all presets
-    weights: str = ""  # file of the FID Inception's; empty: FID is not measured
+    width: int = 0  # most filters of a network's first layer; 0: `MAX_WIDTH`, or no limit with an accelerator
+    batch_size: int = 0  # most images of each set per step; 0: `MAX_BATCH`, or no limit with an accelerator
+    maps: bool = False  # keep the discriminators' maps
+    values: dict = dataclasses.field(default_factory=dict)  # config fields set for all presets
+    weights: str = ""  # file of the FID Inception's weights; empty: no scores
 
 
 def job_config(job: Job, accelerated: bool) -> tuple[Config, list[str]]:
-    """The config that the job trains, and what it reduces of the preset's: 'generator_filters 64 to 8'.
+    """Returns the config that the job trains with, and how it reduces the preset's: 'generator_filters 64 to 8'.
 
     Raises:
-        UserError: for settings that the preset does not take.
+        UserError: if the preset does not accept the settings.
     """
     own = resolve_config({**COMMON, **job.values, "preset": job.preset, "data": job.data, "out": job.out,
                           "seed": job.seed})
-    width, batch = (job.width, job.batch_size) if accelerated else (job.width or WIDTH, job.batch_size or BATCH)
-    most = {"generator_filters": width, "discriminator_filters": width, "batch_size": batch}
-    reduced = {name: value for name, value in most.items() if value and getattr(own, name) > value}
+    width, batch = (job.width, job.batch_size) if accelerated else (job.width or MAX_WIDTH, job.batch_size or MAX_BATCH)
+    limits = {"generator_filters": width, "discriminator_filters": width, "batch_size": batch}
+    reduced = {name: limit for name, limit in limits.items() if limit and getattr(own, name) > limit}
     if not accelerated and own.precision == "bfloat16":  # a CPU only emulates it
         reduced["precision"] = "float32"
     reduced = {name: value for name, value in reduced.items() if name not in job.values}

@@ -1,7 +1,7 @@
-"""What a compiled TPU program moves to and from a core's memory, read from the program's text.
+"""Counts the bytes that a compiled TPU program moves to and from a core's memory, from the program's text.
 
-The compiler's own count, "bytes accessed", takes what operations read and write wherever it lies, and each copy twice
-again. Most of it lies on the chip, written `S(1)` in the text, and never crosses the bus that has 819 GB/s (v5e).
+The compiler's own count, "bytes accessed", includes what operations read and write on the chip, and each copy twice.
+Most arrays are on the chip, marked `S(1)` in the text, and never cross the bus to memory (819 GB/s on a v5e).
 """
 
 import math
@@ -11,70 +11,77 @@ from typing import NamedTuple
 ARRAY = re.compile(r"\b(pred|[a-z]+\d+)\w*\[([\d,]*)\](?:\{([\d,]*)((?::[^}]*)?)\})?")
 INSTRUCTION = re.compile(r"\s*(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)")
 COMPUTATION = re.compile(r"(ENTRY )?%([\w.\-]+) \(.*\{$")
-# What only names what is elsewhere. The ends of what runs beside other work are free, too: its beginnings count.
+# Operations that move nothing. Nor do the ends (`-done`) of asynchronous ones, whose starts count.
 FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast")
 
 
 class Instruction(NamedTuple):
-    """One line of a program: what it makes, how, and of what."""
+    """One line of a program.
 
-    made: str
+    Attributes:
+        result: the text of the arrays that it makes.
+        operation: its name.
+        operands: the names of the instructions whose results it takes.
+        arguments: all text after the operation's opening parenthesis.
+    """
+
+    result: str
     operation: str
     operands: list[str]
-    rest: str
+    arguments: str
 
 
-def array_bytes(found: re.Match) -> int:
-    """Bytes of an array, with what its tiles are padded by: `f32[8,3]{1,0:T(8,128)}` takes 4096."""
-    kind, sizes, order, layout = found.groups()
+def array_bytes(array: re.Match) -> int:
+    """Returns the bytes of an `ARRAY`, its tiles' padding included: `f32[8,3]{1,0:T(8,128)}` takes 4096."""
+    kind, sizes, order, layout = array.groups()
     sides = [int(size) for size in sizes.split(",") if size]
     if order:
-        sides = [sides[int(place)] for place in order.split(",")]  # the innermost first
+        sides = [sides[int(axis)] for axis in order.split(",")]  # innermost first
     tile = re.search(r"T\(([\d,]+)\)", layout or "")
-    for place, step in enumerate(reversed(tile[1].split(",")) if tile else ()):
-        if place < len(sides):
-            sides[place] = -(-sides[place] // int(step)) * int(step)
+    for axis, step in enumerate(reversed(tile[1].split(",")) if tile else ()):
+        if axis < len(sides):
+            sides[axis] = -(-sides[axis] // int(step)) * int(step)
     bits = 8 if kind == "pred" else int(re.search(r"\d+", kind)[0])
     return math.prod(sides) * bits // 8
 
 
-def on_chip(found: re.Match) -> bool:
-    """Whether an array lies on the chip: all but space 0 does."""
-    return bool(re.search(r"S\([1-9]", found[4] or ""))
+def on_chip(array: re.Match) -> bool:
+    """Returns whether an `ARRAY` is on the chip: in any memory space but 0."""
+    return bool(re.search(r"S\([1-9]", array[4] or ""))
 
 
-def in_memory(text: str) -> int:
-    """Bytes of the arrays in `text` that lie in the core's memory."""
-    return sum(array_bytes(found) for found in ARRAY.finditer(text) if not on_chip(found))
+def bytes_in_memory(text: str) -> int:
+    """Returns the bytes of those arrays in `text` that are in the core's memory."""
+    return sum(array_bytes(array) for array in ARRAY.finditer(text) if not on_chip(array))
 
 
-def computations_of(program: str) -> tuple[dict[str, dict[str, Instruction]], str]:
-    """A program's computations, each its instructions by name, and the name of the one that it begins with."""
+def parse_program(program: str) -> tuple[dict[str, dict[str, Instruction]], str]:
+    """Returns a program's computations, instructions by name, and the name of the entry computation."""
     computations, entry, current = {}, "", {}
     for line in program.splitlines():
-        if begins := COMPUTATION.match(line):
-            current = computations[begins[2]] = {}
-            entry = begins[2] if begins[1] else entry
-        elif found := INSTRUCTION.match(line):
-            name, made, operation, rest = found.groups()
-            inside = re.split(r"\), |\)$", rest, maxsplit=1)[0]
-            current[name] = Instruction(made, operation, re.findall(r"%([\w.\-]+)", inside), rest)
+        if start := COMPUTATION.match(line):
+            current = computations[start[2]] = {}
+            entry = start[2] if start[1] else entry
+        elif match := INSTRUCTION.match(line):
+            name, result, operation, arguments = match.groups()
+            operands = re.split(r"\), |\)$", arguments, maxsplit=1)[0]
+            current[name] = Instruction(result, operation, re.findall(r"%([\w.\-]+)", operands), arguments)
     return computations, entry
 
 
-def read_bytes(fused: dict[str, Instruction], place: int, whole: int) -> int:
-    """Bytes that a fused computation reads of its operand at `place`: `whole`, or slices of it if it takes no more."""
-    name = next(name for name, part in fused.items()
-                if part.operation == "parameter" and part.rest.startswith(f"{place})"))
-    users = [part for part in fused.values() if name in part.operands]
-    if not users or any(part.operation != "slice" for part in users):
+def bytes_read(fused: dict[str, Instruction], index: int, whole: int) -> int:
+    """Returns the bytes that a fused computation reads of operand `index`: `whole`, or less if it only slices it."""
+    parameter = next(name for name, instruction in fused.items() if instruction.operation == "parameter"
+                     and instruction.arguments.startswith(f"{index})"))
+    users = [instruction for instruction in fused.values() if parameter in instruction.operands]
+    if not users or any(user.operation != "slice" for user in users):
         return whole
-    return min(whole, sum(array_bytes(ARRAY.search(part.made)) for part in users))
+    return min(whole, sum(array_bytes(ARRAY.search(user.result)) for user in users))
 
 
-def started_bytes(instruction: Instruction, source: str) -> int:
-    """Bytes of a copy, or of a slice's, that runs beside other work: counted where it leaves and where it arrives."""
-    arrays = [found for found in ARRAY.finditer(instruction.made) if found[2]]  # all but the number that it signals by
+def bytes_of_start(instruction: Instruction, source: str) -> int:
+    """Returns the bytes of an asynchronous copy or slice, counted at each end that is in the core's memory."""
+    arrays = [array for array in ARRAY.finditer(instruction.result) if array[2]]  # not the scalar, a semaphore
     if instruction.operation == "slice-start":
         moved, ends = array_bytes(arrays[-1]), [arrays[-1], ARRAY.search(source)]
     else:
@@ -83,23 +90,23 @@ def started_bytes(instruction: Instruction, source: str) -> int:
 
 
 def memory_traffic(program: str) -> int:
-    """Bytes that one run of `program`, an optimized HLO module's text, reads from and writes to a core's memory.
+    """Returns the bytes that one run of `program`, the text of an optimized HLO module, moves to and from memory.
 
-    Tiles count with their padding, and operands in whole but for slices; loops count once, as in XLA's own analysis.
+    Tiles count with their padding, operands as a whole unless only sliced, and loops once, as in XLA's own analysis.
     """
-    computations, entry = computations_of(program)
+    computations, entry = parse_program(program)
     instructions, total = computations[entry], 0
     for instruction in instructions.values():
-        made, operation, operands, rest = instruction
+        result, operation, operands, arguments = instruction
         if operation in FREE or operation.endswith("-done"):
             continue
-        sources = [instructions[name].made for name in operands]
+        sources = [instructions[name].result for name in operands]
         if operation in ("slice-start", "copy-start"):
-            total += started_bytes(instruction, sources[0])
+            total += bytes_of_start(instruction, sources[0])
             continue
-        fused = computations[re.search(r"calls=%([\w.\-]+)", rest)[1]] if operation == "fusion" else None
-        total += in_memory(made)
-        for place, source in enumerate(sources):
-            whole = 0 if source.startswith("(") else in_memory(source)
-            total += read_bytes(fused, place, whole) if fused and whole else whole
+        fused = computations[re.search(r"calls=%([\w.\-]+)", arguments)[1]] if operation == "fusion" else None
+        total += bytes_in_memory(result)
+        for index, source in enumerate(sources):
+            whole = 0 if source.startswith("(") else bytes_in_memory(source)
+            total += bytes_read(fused, index, whole) if fused and whole else whole
     return total

@@ -1,35 +1,32 @@
-"""PyTorch's side of the FID Inception, run by the Python of `make peers`: weights files, torch-fidelity's features.
+"""PyTorch's side of the FID Inception: weight files, and features by torch-fidelity. Runs in `make peers`'s Python.
 
     python -m benchmark.peers.fidelity save legacy|zip STATE.npz WEIGHTS.pth
     python -m benchmark.peers.fidelity features WEIGHTS.pth IMAGES.npy FEATURES.npy
     python -m benchmark.peers.fidelity bench WEIGHTS.pth IMAGES.npy
     python -m benchmark.peers.fidelity fixtures FOLDER
 
-IMAGES.npy holds uint8 `[n, height, width, 3]`. `bench` is a side as tools/benchmark/process.py starts them: it prints a
-line of JSON once it has computed a batch, and one for each line that it reads, which says of how many images.
-`fixtures` writes the small files that tests/test_torch_file.py reads.
+IMAGES.npy holds uint8 `[n, height, width, 3]`. `bench` is a worker of tools/benchmark/features.py: its first report
+covers one batch; then each line of standard input is a number of images to compute features of. `fixtures` writes the
+small files that tests/data/test_torch_file.py reads.
 """
 
 import collections
 import importlib.util
-import itertools
-import json
-import os
 import sys
-import time
 import types
 
 import numpy as np
 import torch
-from benchmark.memory import peak_memory_gib
+from benchmark.measure import answer_requests, report, seconds_of
+from benchmark.peers.pytorch import configure_torch
 
 BATCH = 32
 
 
 def load_inception(path: str) -> torch.nn.Module:
-    """torch-fidelity's Inception with the weights of the file.
+    """Returns torch-fidelity's Inception with the file's weights.
 
-    Without the package's own first lines, which import torchvision for metrics that are not needed here.
+    Skips the package's `__init__`, which imports torchvision for metrics that are not used here.
     """
     package = types.ModuleType("torch_fidelity")
     package.__path__ = importlib.util.find_spec("torch_fidelity").submodule_search_locations
@@ -40,22 +37,22 @@ def load_inception(path: str) -> torch.nn.Module:
 
 
 def features_of(network: torch.nn.Module, images: np.ndarray) -> np.ndarray:
-    """uint8 `[n, height, width, 3]` to float32 `[n, 2048]`."""
+    """Returns the features, float32 `[n, 2048]`, of images, uint8 `[n, height, width, 3]`."""
     with torch.inference_mode():
-        found = [network(torch.from_numpy(images[first:first + BATCH]).permute(0, 3, 1, 2))[0].numpy()
-                 for first in range(0, len(images), BATCH)]
-    return np.concatenate(found)
+        batches = [network(torch.from_numpy(images[first:first + BATCH]).permute(0, 3, 1, 2))[0].numpy()
+                   for first in range(0, len(images), BATCH)]
+    return np.concatenate(batches)
 
 
 def save(kind: str, source: str, target: str) -> None:
-    """Writes the arrays of an .npz file as PyTorch does a state dict."""
+    """Writes the arrays of an .npz file as a state dict, in PyTorch's `legacy` or `zip` format."""
     with np.load(source) as arrays:
         state = collections.OrderedDict((name, torch.from_numpy(arrays[name].copy())) for name in arrays.files)
     torch.save(state, target, _use_new_zipfile_serialization=kind == "zip")
 
 
 def fixtures(folder: str) -> None:
-    """Writes tensors of all kinds that a state dict may hold, some of which share a storage, in both formats."""
+    """Writes tensors of every kind that a state dict may hold, some sharing a storage, in both formats."""
     grid = torch.arange(24, dtype=torch.float32).reshape(4, 6) / 8
     state = collections.OrderedDict({
         "grid": grid, "transposed": grid.T, "part": grid[1:3, ::2], "scalar": torch.tensor(7), "empty": grid[:0],
@@ -63,26 +60,25 @@ def fixtures(folder: str) -> None:
         "int": torch.tensor([-5, 2**31 - 1], dtype=torch.int32), "short": torch.tensor([-7], dtype=torch.int16),
         "char": torch.tensor([-8], dtype=torch.int8), "byte": torch.tensor([200], dtype=torch.uint8),
         "bool": torch.tensor([True, False])})
-    state._metadata = collections.OrderedDict({"": {"version": 1}})  # which networks' state dicts have
+    state._metadata = collections.OrderedDict({"": {"version": 1}})  # as in a network's state dict
     for kind in ("legacy", "zip"):
         torch.save(state, f"{folder}/torch_{kind}.pth", _use_new_zipfile_serialization=kind == "zip")
 
 
 def features(weights: str, images: str, target: str) -> None:
-    """Writes the features of the images."""
+    """Writes the features of the images as .npy."""
     np.save(target, features_of(load_inception(weights), np.load(images)))
 
 
 def bench(weights: str, images: str) -> None:
-    """Computes features until there is nothing more to read."""
-    network, ready = load_inception(weights), np.load(images)
-    for line in itertools.chain([str(BATCH)], sys.stdin):
-        started = time.monotonic()
-        features_of(network, ready[:int(line)])
-        print(json.dumps({"seconds": time.monotonic() - started, "peak": peak_memory_gib()}), flush=True)
+    """Computes features until standard input ends."""
+    network, pixels = load_inception(weights), np.load(images)
+    report(seconds_of(lambda: features_of(network, pixels[:BATCH])))
+    answer_requests(lambda line: features_of(network, pixels[:int(line)]))
 
+
+COMMANDS = {"save": save, "features": features, "bench": bench, "fixtures": fixtures}
 
 if __name__ == "__main__":
-    torch.set_num_threads(os.cpu_count())
-    torch.set_flush_denormal(True)  # as TensorFlow does
-    {"save": save, "features": features, "bench": bench, "fixtures": fixtures}[sys.argv[1]](*sys.argv[2:])
+    configure_torch()
+    COMMANDS[sys.argv[1]](*sys.argv[2:])
