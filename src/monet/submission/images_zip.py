@@ -18,8 +18,8 @@ from monet.core.errors import LOG, UserError
 from monet.core.files import atomic_write, out_of_space
 from monet.core.pixels import decode_image, encode_jpeg, pixels_to_float, resize
 from monet.core.progress import progress_bar
+from monet.data.read_errors import explain_read_errors
 from monet.data.records import ImageSet, read_examples
-from monet.data.validation import explained
 from monet.submission.check import CPU_THREADS, problems_of, zip_entries
 from monet.submission.pictures import safe_name, unique_name
 
@@ -110,7 +110,7 @@ def fill(filler: ZipFiller, paint, photos: ImageSet, config: Config, show: Calla
     with ThreadPoolExecutor(CPU_THREADS) as pool:
         while filler.count < filler.wanted:
             if filler.count + len(pending) < filler.wanted and len(pending) <= PENDING_IMAGES:
-                with explained(os.path.dirname(photos.files[0])):
+                with explain_read_errors(os.path.dirname(photos.files[0])):
                     names, images = next(batches)
                 painted = np.asarray(paint(images), np.float32)
                 encoded = [pool.submit(encode_jpeg, image, config) for image in painted]

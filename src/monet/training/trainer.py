@@ -14,8 +14,8 @@ from monet.core.errors import LOG, UserError
 from monet.core.files import write_config
 from monet.core.progress import Interval, progress_bar
 from monet.data.pipeline import first_images
+from monet.data.read_errors import explain_step_errors
 from monet.data.records import Data
-from monet.data.validation import step_explained
 from monet.gan.systems import check_config
 from monet.machine.cluster import Cluster
 from monet.machine.devices import check_reach, device_of
@@ -95,7 +95,7 @@ class Trainer:
             UserError: if losses are not finite again and again, the disk is full, or another machine is gone.
         """
         stopping = "Stopping after this step and saving; press Ctrl-C again to stop at once"
-        with noted_signal(signal.SIGINT, stopping) as interrupted, step_explained(self.data.root):
+        with noted_signal(signal.SIGINT, stopping) as interrupted, explain_step_errors(self.data.root):
             self.preview()
             self.score_what_was_saved()
             self.rehearse()
