@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-TFDS_SCHEME = "tfds"  # --data tfds:NAME names a TensorFlow dataset
 # The features to read. The competition's records also have a `target`, which is the same in every record.
 IMAGE_FEATURES = {
     "image_name": tf.io.FixedLenFeature([], tf.string),

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from monet.core.config import look_up
 from monet.core.errors import UserError
-from monet.data.formats import TFDS_SCHEME
 from monet.data.tfds import find_tfds
 
 # (kind of files, folder of the paintings, folder of the photos). The first complete layout is used.
@@ -19,7 +18,7 @@ LAYOUTS = (
 )
 ARRAYS = ("monet.npy", "photo.npy")  # take precedence over the folders: nobody has such a file by accident
 SUFFIXES = {"tfrec": (".tfrec",), "images": (".jpg", ".jpeg", ".png")}  # lower case
-CATALOGUES = {TFDS_SCHEME: find_tfds}  # by the scheme of an address that is no folder
+CATALOGUES = {"tfds": find_tfds}  # by the scheme of an address, such as tfds:NAME
 DomainFiles = tuple[str, tuple[str, ...]]  # key of FORMATS, and the files
 
 
@@ -40,7 +39,7 @@ def layout_names() -> str:
 def no_layout_error(root: str) -> UserError:
     """Returns the error for a `root` without a known layout, with a guess at what was meant."""
     if not tf.io.gfile.exists(root):
-        return UserError(f"There is no folder {root}. Check --data; a TensorFlow dataset is {TFDS_SCHEME}:NAME.")
+        return UserError(f"There is no folder {root}. Check --data; a TensorFlow dataset is tfds:NAME.")
     if not tf.io.gfile.isdir(root):
         return UserError(f"{root} is a file. Give --data the folder that contains {layout_names()}.")
     folders = {folder for _, *pair in LAYOUTS for folder in pair}

@@ -7,10 +7,9 @@ import sys
 import numpy as np
 
 from monet.core.errors import LOG, UserError
-from monet.data.formats import TFDS_SCHEME
 
 SPLITS = ("trainA", "trainB")  # the paintings and the photos, as in CycleGAN's folders
-EXAMPLE = f"such as {TFDS_SCHEME}:cycle_gan/monet2photo"
+EXAMPLE = "such as tfds:cycle_gan/monet2photo"
 
 
 def import_tfds(address: str):
@@ -43,7 +42,7 @@ def open_builder(tfds, address: str):
     """
     try:
         # tensorflow-datasets itself reads this variable only once, when it is imported.
-        builder = tfds.builder(address.removeprefix(f"{TFDS_SCHEME}:"), data_dir=os.environ.get("TFDS_DATA_DIR"))
+        builder = tfds.builder(address.removeprefix("tfds:"), data_dir=os.environ.get("TFDS_DATA_DIR"))
     except Exception as error:  # a dataset is a program, which may raise anything
         raise UserError(f"{address} cannot be opened ({first_line(error)}). Check the name, {EXAMPLE}; all names are "
                         "at https://www.tensorflow.org/datasets/catalog.") from error

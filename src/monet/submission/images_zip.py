@@ -21,7 +21,7 @@ from monet.core.progress import progress_bar
 from monet.data.read_errors import explain_read_errors
 from monet.data.records import ImageSet, read_examples
 from monet.submission.check import CPU_THREADS, problems_of, zip_entries
-from monet.submission.pictures import safe_name, unique_name
+from monet.submission.names import safe_name, unique_name
 
 PAINT_BATCH = 16  # images a call of the network: the same in every call, so that it is traced once
 REHEARSED = 4 * PAINT_BATCH  # images that are painted and zipped to see how long all of them will take
