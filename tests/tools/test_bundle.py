@@ -498,7 +498,7 @@ def test_script_alone_does_the_same_as_the_package(checkout, small_root, tmp_pat
 RUNNER = """
 import json, sys, types
 display = types.ModuleType("IPython.display")
-display.Image = lambda path, width: print("picture", open(path, "rb").read(2).hex())
+display.Image = lambda path, **options: print("picture", open(path, "rb").read(2).hex())
 display.HTML = print
 sys.modules.update({"IPython": types.ModuleType("IPython"), "IPython.display": display})
 sys.modules["IPython"].display = display

@@ -8,18 +8,22 @@ from bundling.sources import WIDTH
 from bundling.story import Part
 
 TITLE = "Photos repainted as Monet paintings"
+HOW_TO = "Run all cells. The last ones show photos with their paintings, the loss curves, and the check of images.zip."
 # The parts at the end of a notebook, with their source.
 RESULTS = (
-    (Part("Photos and their paintings", "The preview that the run painted last: photos with their paintings beside "
-                                        "them."),
+    (Part("Photos and their paintings",
+          "The first photos of the data, each with its painting to the right. The same generator painted the "
+          "submission."),
      "import IPython.display\n\n"
      "run_files = working_files()\n"
-     "IPython.display.Image(run_files.preview, width=768)"),
-    (Part("The loss curves", "Each loss over the steps of the run. The losses of generators and discriminators should "
-                             "stay in balance; cycle and identity losses should fall."),
+     'IPython.display.Image(run_files.preview, width=768, alt="photos and their paintings")'),
+    (Part("The loss curves",
+          "Each loss over the steps of the run. The losses of generators and discriminators should stay in balance; "
+          "cycle and identity losses should fall."),
      "IPython.display.HTML(loss_curves(run_files.history))"),
-    (Part("The check of images.zip", "What Kaggle would refuse about the submission. Submit images.zip from the "
-                                     "notebook's output if there is nothing."),
+    (Part("The check of images.zip",
+          "This lists what Kaggle would refuse about the submission. If it finds nothing, submit images.zip from the "
+          "notebook's output."),
      'print("\\n".join(check(run_files.zip)) or f"{run_files.zip}: nothing that Kaggle is known to refuse")'),
 )
 
@@ -73,7 +77,7 @@ def markdown_cell(text: str) -> dict:
 
 def as_notebook(introduction: str, sections: list[Section]) -> str:
     """Returns the same as a notebook, which also shows the results of the run at its end."""
-    cells = [markdown_cell(f"# {TITLE}\n\n{introduction}")]
+    cells = [markdown_cell(f"# {TITLE}\n\n{HOW_TO}\n\n{introduction}")]
     for part, contents in [*sections, *((part, [Cell(source)]) for part, source in RESULTS)]:
         cells.append(markdown_cell(f"## {part.title}\n\n{part.text}"))
         cells += [code_cell(f"# {cell.label}\n{cell.source}" if cell.label else cell.source, cell.is_open)

@@ -57,8 +57,8 @@ PARTS = (
          "then change the weights.",
          ("gan.cyclegan", "gan.cut", "training.train_step")),
     Part("What the step relies on",
-         "The optimizers with their learning rate and moving averages, the pool of past fakes, loss scaling for "
-         "float16, and the code that makes layers faster on a TPU without changing their result.",
+         "The optimizers with their learning rate and moving averages, the pool of past fakes, and loss scaling for "
+         "float16. The rest makes layers faster on a TPU without changing their results.",
          ("gan.optimizers", "gan.image_pool", "gan.loss_scale", "gan.shared_gradients", "networks.space_to_depth")),
     Part("The training loop",
          "The trainer makes steps until the last epoch or the time limit, and saves checkpoints, previews and the "
@@ -66,7 +66,7 @@ PARTS = (
          ("gan.systems", "training.trainer", "training.deadline", "training.checkpoint", "training.run_files",
           "training.history", "training.selection")),
     Part("Painting",
-         "The trained generator as a function from photos to paintings.",
+         "The trained generator becomes a function from photos to paintings. All devices share a batch.",
          ("submission.painter",)),
     Part("The submission",
          "Every photo is painted, encoded as JPEG and written to images.zip. The zip is then checked against all that "
@@ -75,12 +75,12 @@ PARTS = (
 )
 HELPERS = Part(
     "Helpers",
-    "What the parts above call: finding and checking the data, choosing the device, progress bars, and files that are "
-    "written whole or not at all.")
+    "The parts above call these modules: to find and check the data, choose the device, report progress, and write "
+    "files atomically. You need not read them to follow the method.")
 RUN = Part(
     "The run",
-    "Finds the data and an earlier run's checkpoint among Kaggle's inputs, then trains, paints, and writes everything "
-    "to Kaggle's working folder.",
+    "Everything above only defines functions; this part runs them. It finds the data among Kaggle's inputs, and the "
+    "checkpoint of an earlier run if there is one, then trains, paints, and writes to Kaggle's working folder.",
     ("training.session", "training.run", "kaggle_run"))
 # Modules whose notebook cells are not collapsed: those that tell how the method works.
 OPEN_CELLS = ("data.pipeline", "networks.generators", "networks.discriminators", "gan.losses", "gan.cyclegan",

@@ -4,7 +4,8 @@ import sys
 
 from monet.training.history import kept_rows
 
-NO_LOSSES = ("step", "epoch", "seconds_per_step")  # columns of history.csv that are no losses
+NO_LOSSES = ("step", "epoch", "seconds_per_step")  # columns of history.csv that are not losses
+GREY = 'fill="#777" stroke="#fff" stroke-width="3" paint-order="stroke"'  # legible on a line
 PANELS_PER_ROW, PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 3, 300, 150, 24  # pixels
 
 
@@ -19,8 +20,8 @@ def curve_panel(name: str, steps: list[float], values: list[float], left: int, t
             f'<text y="-8" font-weight="bold">{name} {values[-1]:.3g}</text>'
             f'<rect width="{width}" height="{height}" fill="none" stroke="#ccc"/>'
             f'<polyline points="{points}" fill="none" stroke="#1f77b4" stroke-width="1.5"/>'
-            f'<text x="4" y="12" fill="#777">{high:.3g}</text><text x="4" y="{height - 4}" fill="#777">{low:.3g}</text>'
-            f'<text x="{width}" y="{height + 14}" text-anchor="end" fill="#777">step {steps[-1]:,.0f}</text></g>')
+            f'<text x="4" y="12" {GREY}>{high:.3g}</text><text x="4" y="{height - 4}" {GREY}>{low:.3g}</text>'
+            f'<text x="{width}" y="{height + 14}" text-anchor="end" {GREY}>step {steps[-1]:,.0f}</text></g>')
 
 
 def loss_curves(path: str) -> str:
