@@ -59,12 +59,14 @@ PARTS = (
     Part("What the step relies on",
          "The optimizers with their learning rate and moving averages, the pool of past fakes, and loss scaling for "
          "float16. The rest makes layers faster on a TPU without changing their results.",
-         ("gan.optimizers", "gan.image_pool", "gan.loss_scale", "gan.shared_gradients", "networks.space_to_depth")),
+         ("gan.optimizers", "gan.image_pool", "gan.loss_scale", "core.random_numbers", "networks.step_calls",
+          "networks.tiled_layers", "networks.space_to_depth", "core.keras_compat")),
     Part("The training loop",
          "The trainer makes steps until the last epoch or the time limit, and saves checkpoints, previews and the "
          "history of the losses. If the losses diverge, it returns to the last checkpoint.",
-         ("gan.systems", "training.trainer", "training.deadline", "training.checkpoint", "training.run_files",
-          "training.history", "training.selection")),
+         ("gan.systems", "training.settled", "training.engine", "training.trainer", "training.readings",
+          "training.run_state", "training.deadline", "training.checkpoint", "training.state", "training.arrays",
+          "training.history", "training.run_files", "training.selection")),
     Part("Painting",
          "The trained generator becomes a function from photos to paintings. All devices share a batch.",
          ("submission.painter",)),
