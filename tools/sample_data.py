@@ -64,7 +64,7 @@ def draw_pictures(counts: dict[str, int], seed: int) -> Iterator[tuple[str, byte
 
 def write_side(folder: Path, side: str, count: int, pictures: Iterator[tuple[str, bytes]]) -> None:
     """Writes the next `count` pictures to `folder`, in a few files named as the competition names them."""
-    from monet.data.records import write_records  # here, because the drawing processes need no TensorFlow
+    from monet.data.writing import write_records  # here, because the drawing processes need no TensorFlow
 
     folder.mkdir()
     for number, share in enumerate(np.array_split(np.arange(count), min(FILES, count))):

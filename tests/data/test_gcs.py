@@ -17,8 +17,9 @@ import tensorflow as tf
 from support.gcs_stand_in import LISTS, OBJECTS, GcsStandIn
 
 from monet.core.errors import UserError
-from monet.data.records import read_examples, write_records
+from monet.data.records import read_examples
 from monet.data.validation import find_data
+from monet.data.writing import write_records
 
 FAULTS = {"locked": "forbidden", "unreadable": "unreadable", "torn": "cut", "shaky": "cut once"}
 NOWHERE = "http://127.0.0.1:9"  # a port that nobody listens on

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from monet.core.errors import UserError
 from monet.data.layouts import find_layout
-from monet.data.records import read_examples, write_records
+from monet.data.records import read_examples
 from monet.data.validation import find_data
+from monet.data.writing import write_records
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
 

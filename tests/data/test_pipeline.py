@@ -9,8 +9,9 @@ from PIL import Image
 
 from monet.core.config import make_config
 from monet.data import pipeline
-from monet.data.records import read_examples, write_records
+from monet.data.records import read_examples
 from monet.data.validation import find_data
+from monet.data.writing import write_records
 from monet.submission.images_zip import photo_batches
 from monet.training.selection import chosen_photos
 

@@ -13,8 +13,9 @@ from support.settings import REAL_DATA
 
 from monet.core.errors import UserError
 from monet.core.pixels import decode_image
-from monet.data.records import read_examples, write_records
+from monet.data.records import read_examples
 from monet.data.validation import find_data
+from monet.data.writing import write_records
 
 
 def noise(seed: int, size: int = 8, channels: int = 3) -> np.ndarray:

@@ -20,8 +20,8 @@ from support.kaggle_stand_in import API_HOST, FILE_HOST, Answer, client_environm
 from support.settings import TOOLS
 
 from monet.core.errors import UserError
-from monet.data.records import write_records
 from monet.data.validation import find_data
+from monet.data.writing import write_records
 
 KEY = "KGAT_0123456789abcdef-dummy"  # a made-up token
 DOWNLOAD = "competitions.CompetitionApiService/DownloadDataFiles"

@@ -1,12 +1,10 @@
-"""The two sets of images, paintings and photos, and how to read and write them."""
+"""The two sets of images, paintings and photos, and how to read them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from monet.core.config import look_up
-from monet.core.files import atomic_write
 from monet.data.formats import COMPETITION_RECORDS, IMAGE_FILES, TFDS_RECORDS, Format
 from monet.data.npy import NPY_ARRAY
 
@@ -89,19 +87,3 @@ def read_examples(image_set: ImageSet) -> tf.data.Dataset:
         rows = rows.enumerate().filter(lambda position, _: tf.reduce_all(position != skipped)).map(lambda _, row: row)
     examples = rows.map(format_of(image_set.kind).load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples.apply(tf.data.experimental.assert_cardinality(image_set.count))
-
-
-def write_records(path: str, rows: Iterable[tuple[str, bytes]], target: str) -> None:
-    """Writes a TFRecord file in the competition's layout to the local `path`, atomically.
-
-    Args:
-        path: file to write.
-        rows: pairs of image_name and JPEG or PNG bytes.
-        target: the `target` of every record, "monet" or "photo" in the competition.
-    """
-    with atomic_write(path) as temporary, tf.io.TFRecordWriter(temporary) as writer:
-        for name, image in rows:
-            texts = {"image_name": name.encode(), "image": image, "target": target.encode()}
-            features = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text]))
-                        for key, text in texts.items()}
-            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
