@@ -56,11 +56,10 @@ def as_script(introduction: str, sections: list[Section]) -> str:
     """Returns one Python file: the introduction as a comment, then the sections under banners."""
     pieces = ["\n".join(f"# {line}".rstrip() for line in [TITLE, "", *introduction.splitlines()])]
     for part, cells in sections:
-        text = textwrap.wrap(part.text, WIDTH - 2)
-        pieces.append(banner([part.title, *(["", *text] if text else [])]))
-        for cell in cells:
-            label = f"# --- {cell.label} ".ljust(WIDTH, "-") + "\n" if cell.label else ""
-            pieces.append(label + cell.source)
+        labels = [f"# --- {cell.label} ".ljust(WIDTH, "-") + "\n" if cell.label else "" for cell in cells]
+        first, *others = [label + cell.source for label, cell in zip(labels, cells, strict=True)]
+        heading = banner([part.title, "", *textwrap.wrap(part.text, WIDTH - 2)])
+        pieces += [f"{heading}\n\n{first}", *others]
     return "\n\n\n".join(pieces) + "\n"
 
 
