@@ -186,6 +186,6 @@ def test_a_run_on_paintings_of_a_dataset_and_photos_of_an_array(home, tiny, tmp_
     data = dataclasses.replace(find_data("tfds:monet_kit_dots/plain"), photo=find_data(str(tmp_path)).photo)
     trainer = Trainer(tiny(epochs=1, data="tfds:monet_kit_dots/plain"), data, tf.distribute.get_strategy())
     trainer.fit()
-    assert trainer.step == 3
+    assert trainer.state.step == 3
     again = Trainer(tiny(epochs=2), data, tf.distribute.get_strategy())  # compares the data with the checkpoint's
-    assert again.step == 3
+    assert again.state.step == 3
