@@ -11,8 +11,9 @@ from sample.dataset import write_sample
 from support.settings import NUM_MONET, NUM_PHOTO, REAL_DATA, TINY
 
 from monet.core.config import make_config
-from monet.data.records import read_examples, write_records
+from monet.data.records import read_examples
 from monet.data.validation import find_data
+from monet.data.writing import write_records
 from monet.training.trainer import Trainer
 
 # What XLA compiles here is run once or twice: optimizing the machine code would take most of the time.

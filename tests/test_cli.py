@@ -15,7 +15,8 @@ from PIL import Image
 
 from monet import cli
 from monet.core.presets import PRESETS, resolve_config
-from monet.data.records import read_examples, write_records
+from monet.data.records import read_examples
+from monet.data.writing import write_records
 from monet.networks.build import build_generator
 from monet.training.arrays import export_network
 

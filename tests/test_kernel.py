@@ -1,4 +1,4 @@
-"""A run on Kaggle's machine, in a mock of its tree: data, time limit, going on, and what is left behind."""
+"""A run in a mock of Kaggle's folders: its data, its time limit, how it resumes, and which files it leaves."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ LEFT = ["config.json", "history.csv", "images.zip", "photo_to_monet.npz", "previ
 
 @pytest.fixture(autouse=True)
 def kaggle(tmp_path, monkeypatch, small_root) -> Path:
-    """A folder with Kaggle's input, where the competition is mounted, and working folders."""
+    """A folder with Kaggle's input folder, in which the competition is mounted, and working folder."""
     (tmp_path / "input/competitions").mkdir(parents=True)
     (tmp_path / "input/competitions/gan-getting-started").symlink_to(small_root)
     (tmp_path / "working").mkdir()
@@ -40,13 +40,13 @@ def files_in(folder: Path) -> list[str]:
 
 
 def attach(kaggle: Path, place: str) -> None:
-    """What the last run left becomes input, as Kaggle attaches a kernel's output, and the working folder is empty."""
+    """Moves the last run's output to the input, as Kaggle does if it is attached, and empties the working folder."""
     (kaggle / "input" / place).parent.mkdir(parents=True, exist_ok=True)
     (kaggle / "working").rename(kaggle / "input" / place)
     (kaggle / "working").mkdir()
 
 
-def test_run_leaves_what_is_to_be_kept_and_the_next_goes_on_from_it(kaggle, capsys):
+def test_run_leaves_its_results_and_the_next_resumes_from_them(kaggle, capsys):
     assert run_on_kaggle(SETTINGS, "") == 0
     assert files_in(kaggle / "working") == ["checkpoints/step-00000006.npz", *LEFT]
     written = json.loads((kaggle / "working/config.json").read_text())
@@ -58,13 +58,13 @@ def test_run_leaves_what_is_to_be_kept_and_the_next_goes_on_from_it(kaggle, caps
     assert "from step 6 to 9" in capsys.readouterr().err
     assert files_in(kaggle / "working") == ["checkpoints/step-00000009.npz", *LEFT]
     assert (kaggle / "working/history.csv").read_text().startswith(history)
-    # A second time in the same session, cells run again: from what this session has, and there is nothing left to do.
+    # The cells are run again in the same session: it resumes from its own checkpoint, and nothing is left to do.
     assert run_on_kaggle({**SETTINGS, "epochs": 3}, "monet-cyclegan") == 0
     assert "from step 9 to 9" in capsys.readouterr().err
 
 
 def test_the_best_generator_is_carried_to_the_next_session(kaggle, monkeypatch, capsys):
-    """With weights as a dataset brings them, but named, because they are not the published ones."""
+    """With an attached file of weights, named by a variable because they are not the published ones."""
     write_state_dict(kaggle / "input/narrow.pth", random_state(narrow=16))
     monkeypatch.setenv(VARIABLE, str(kaggle / "input/narrow.pth"))
     scoring = {**SETTINGS, "select_by": "mifid", "max_minutes": 30.0}
@@ -72,24 +72,24 @@ def test_the_best_generator_is_carried_to_the_next_session(kaggle, monkeypatch, 
     assert {"best.npz", "scores.csv"} <= set(files_in(kaggle / "working"))
     best, scores = ((kaggle / "working" / name).read_bytes() for name in ("best.npz", "scores.csv"))
     attach(kaggle, "monet-cyclegan")
-    assert run_on_kaggle(scoring, "monet-cyclegan") == 0  # nothing is left to do but to paint
+    assert run_on_kaggle(scoring, "monet-cyclegan") == 0  # only painting is left to do
     assert (kaggle / "working/best.npz").read_bytes() == best
     assert (kaggle / "working/scores.csv").read_bytes() == scores
-    assert "whose MiFID was the best" in capsys.readouterr().err
+    assert "MiFID was the best" in capsys.readouterr().err
 
 
-def test_run_that_fails_leaves_its_newest_checkpoint_only(kaggle, monkeypatch, capsys):
-    """Training ends well, the pictures cannot be written."""
+def test_failed_run_leaves_only_its_newest_checkpoint(kaggle, monkeypatch, capsys):
+    """Training succeeds, then images.zip cannot be written."""
     (kaggle / "working/images.zip.part").mkdir()
     assert run_on_kaggle(SETTINGS, "") == 2
-    assert "images.zip cannot be written" in capsys.readouterr().err
+    assert "images.zip" in capsys.readouterr().err
     assert [path for path in files_in(kaggle / "working") if "step-" in path] == ["checkpoints/step-00000006.npz"]
 
 
-def test_resuming_without_a_checkpoint_is_an_error_and_no_new_start(kaggle, capsys):
+def test_resuming_without_a_checkpoint_is_refused(kaggle, capsys):
     assert run_on_kaggle(SETTINGS, "monet-cyclegan") == 2
     said = capsys.readouterr().err
-    assert "no attached output of monet-cyclegan holds one" in said and "without RESUME=1" in said
+    assert "monet-cyclegan" in said and "RESUME=1" in said
     assert files_in(kaggle / "working") == []
 
 
@@ -109,14 +109,14 @@ def test_time_limit_follows_the_machine_unless_one_is_given(monkeypatch):
 
 
 def test_time_limit_counts_from_the_kernels_start_not_from_the_restart(kaggle, monkeypatch, capsys):
-    """With its time used up while the environment was built, the run paints what it has at once."""
+    """If building the environment used up the time, the run paints with what it has at once."""
     monkeypatch.setenv("MONET_STARTED", "1.0")
     assert run_on_kaggle({**SETTINGS, "epochs": 100_000, "max_minutes": 0.01}, "") == 0
     assert "Stopping at step 0 of 300000" in capsys.readouterr().err
     assert "images.zip" in files_in(kaggle / "working")
 
 
-def test_config_is_what_this_machine_has(kaggle):
+def test_config_has_the_folders_of_this_machine(kaggle):
     config = kernel_config({"epochs": 3, "tensorboard": True}, working_files())
     assert config.data == f"{kaggle}/input/competitions/gan-getting-started"
     assert (config.out, config.resume, config.tensorboard) == (f"{kaggle}/working", True, False)
@@ -124,21 +124,22 @@ def test_config_is_what_this_machine_has(kaggle):
     assert kernel_config({"data": "gs://bucket/monets"}, working_files()).data == "gs://bucket/monets"
 
 
-def test_settings_edited_wrongly_on_kaggle_are_an_error_in_a_sentence(kaggle, capsys):
+def test_settings_with_a_mistake_are_refused(kaggle, capsys):
     assert run_on_kaggle({"epoch": 3}, "") == 2
-    assert capsys.readouterr().err == "error: There is no setting named 'epoch'. Did you mean epochs?\n"
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "Did you mean epochs" in said and said.count("\n") == 1
     assert run_on_kaggle({**SETTINGS, "epochs": "many"}, "") == 2
-    assert "--epochs many: expected int, got str" in capsys.readouterr().err
+    assert "--epochs many" in capsys.readouterr().err
 
 
-def test_it_says_where_it_runs_if_not_on_kaggle(monkeypatch, capsys):
+def test_outside_of_kaggle_it_is_refused(monkeypatch, capsys):
     monkeypatch.setenv("MONET_KAGGLE_WORKING", "/nowhere")
     assert run_on_kaggle(SETTINGS, "") == 2
-    assert "this file runs on Kaggle" in capsys.readouterr().err
+    assert "/kaggle/working" in capsys.readouterr().err
 
 
 def plant_kaggle_datasets(folder: Path, monkeypatch, answer: str) -> None:
-    """Kaggle's own package, which is nowhere else; its answer is the expression `answer`."""
+    """Writes a stand-in for Kaggle's own package, which exists only there; it returns the expression `answer`."""
     (folder / "kaggle_datasets.py").write_text(
         f"class KaggleDatasets:\n    def get_gcs_path(self, name):\n        assert name == 'gan-getting-started'\n"
         f"        return {answer}\n")
@@ -146,7 +147,7 @@ def plant_kaggle_datasets(folder: Path, monkeypatch, answer: str) -> None:
     monkeypatch.delitem(sys.modules, "kaggle_datasets", raising=False)
 
 
-def test_bucket_is_asked_for_where_nothing_is_mounted(kaggle, monkeypatch):
+def test_bucket_is_used_if_nothing_is_mounted(kaggle, monkeypatch):
     plant_kaggle_datasets(kaggle, monkeypatch, "'gs://kds-bucket/gan'")
     assert kernel_config({}, working_files()).data == f"{kaggle}/input/competitions/gan-getting-started"
     (kaggle / "input/competitions/gan-getting-started").unlink()
@@ -154,10 +155,10 @@ def test_bucket_is_asked_for_where_nothing_is_mounted(kaggle, monkeypatch):
 
 
 @pytest.mark.parametrize(("answer", "says"), [
-    ("'/kaggle/input/gan-getting-started'", "competition_sources"),  # a TPU VM says the mount, and there is none
-    ("1 / 0", "get_gcs_path\\(\\) failed \\(division by zero\\)"),
+    ("'/kaggle/input/gan-getting-started'", "competition_sources"),  # a TPU VM names the mount, which does not exist
+    ("1 / 0", "division by zero"),
 ])
-def test_no_data_anywhere_is_an_error_that_says_what_to_attach(kaggle, monkeypatch, answer, says):
+def test_missing_data_is_an_error_that_says_what_to_attach(kaggle, monkeypatch, answer, says):
     (kaggle / "input/competitions/gan-getting-started").unlink()
     plant_kaggle_datasets(kaggle, monkeypatch, answer)
     with pytest.raises(UserError, match=says):

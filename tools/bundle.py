@@ -1,15 +1,14 @@
-"""Joins `src/monet/` and a configuration into one readable Python file that Kaggle runs.
+"""Joins the modules of `src/monet/` that a configuration needs into one readable Python file that Kaggle runs.
 
     python tools/bundle.py --accelerator tpu --preset tpu --epochs 60 --ema-decay 0.999
-    python tools/bundle.py --accelerator gpu --notebook      an .ipynb instead, with a cell for every module
+    python tools/bundle.py --accelerator gpu --notebook      a notebook instead
 
-Writes kernel/monet_cyclegan.py (or .ipynb) and kernel/kernel-metadata.json. Options that are not in --help are settings
-of a run: python -m monet run --help. The same sources and options always give the same bytes.
+Writes kernel/monet_cyclegan.py (or .ipynb) and kernel/kernel-metadata.json. Options that are not listed below are
+settings of the run, as in python -m monet run --help. The same sources and options always give the same bytes.
 """
 
 import argparse
 import hashlib
-import json
 import os
 import shlex
 import subprocess
@@ -17,17 +16,12 @@ import sys
 import textwrap
 from pathlib import Path
 
-from bundling.sources import (
-    PACKAGE,
-    Module,
-    body_text,
-    check_names,
-    import_lines,
-    in_import_order,
-    read_modules,
-    split_standard,
-)
-from console import ROOT
+from bundling.output import Cell, Section, as_notebook, as_script
+from bundling.reach import leave_out, reachable
+from bundling.settings import resolve_settings, settings_source
+from bundling.sources import ENTRY, PACKAGE, WIDTH, Module, body_text, check_names, import_lines, read_modules
+from bundling.story import OPEN_CELLS, PREPARATION, RUN, SETTINGS, in_reading_order, machine_modules
+from console import ROOT, run_tool
 from kaggle_site.metadata import (
     FILE_NAME,
     MACHINE_SHAPES,
@@ -39,108 +33,34 @@ from kaggle_site.metadata import (
     write_text,
 )
 
-from monet.cli import parse_command_line
-from monet.core.config import FIELDS, VERSION, Config
+from monet.core.config import VERSION
 from monet.core.errors import UserError, say
-from monet.kaggle_run import KERNEL_DECIDES
 
 STEM = "monet_cyclegan"
-WIDTH = 120
-# What trains on each of Kaggle's machines, and the preset that is meant for it.
-DEVICES = {"tpu": "tpu", "gpu": "gpu", "none": "cpu"}
-
-# What a setting's comment says instead of its help, where Kaggle makes a difference.
-COMMENTS = {
-    "preset": "what the settings below began as; another name changes nothing here (make kernel-push PRESET=NAME does)",
-    "data": "folder or gs:// address of the images, or tfds:NAME of a TensorFlow dataset; empty: the competition's, "
-            "wherever Kaggle has mounted them",
-    "max_minutes": "end the run, images.zip included, within this time; 0: 170 minutes on a TPU, else 285, just under "
-                   "Kaggle's own limits",
-}
-
-PREPARATION = '''\
-# Before TensorFlow is imported: see that a run on a TPU has one, and a TensorFlow that can use it.
-if __name__ == "__main__":  # not where another program imports this file
-    prepare_machine(SETTINGS["accelerator"], globals().get("__file__"))  # a notebook is no file'''
+CURVES = "training.curves"  # what a notebook shows besides
+PREPARE = '''\
+if __name__ == "__main__":  # not when another program imports this file
+    prepare_machine(SETTINGS["accelerator"], globals().get("__file__"))  # a notebook has no file'''
 START = '''\
 if __name__ == "__main__":
     status = run_on_kaggle(SETTINGS, RESUME_FROM)
-    if status:  # then Kaggle, too, shall call the run failed
+    if status:  # makes Kaggle, too, call the run failed
         raise SystemExit(status)'''
 
 
 def parse_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The options of this program, and the settings among `argv`."""
+    """Returns the options of this program, and the other words of `argv`, which are settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
-    parser.add_argument("--accelerator", default="", help="tpu, gpu (two T4s) or none; default: what "
-                        f"{FILE_NAME} says. It decides on the default preset, too")
-    parser.add_argument("--resume-last", action="store_true", help="go on from the kernel's own last output")
+    parser.add_argument("--accelerator", default="", help="tpu, gpu (two T4s) or none; the default is in "
+                        f"{FILE_NAME}. The default preset follows from it")
+    parser.add_argument("--resume-last", action="store_true", help="resume from the kernel's own last output")
     parser.add_argument("--notebook", action="store_true", help="write an .ipynb")
     return parser.parse_known_args(argv)
 
 
-def option_names(settings: list[str]) -> set[str]:
-    """The names of the fields that the words of a command line set."""
-    return {word[2:].split("=")[0].replace("-", "_") for word in settings if word.startswith("--")}
-
-
-def resolve_settings(accelerator: str, settings: list[str]) -> Config:
-    """The config of the run, checked as the run itself would check it.
-
-    Args:
-        accelerator: tpu, gpu or none.
-        settings: words of a command line.
-
-    Raises:
-        UserError: for settings that cannot be, or that cannot be on Kaggle.
-    """
-    given = option_names(settings)
-    for name in KERNEL_DECIDES:
-        if name in given:
-            raise UserError(f"--{name}: on Kaggle the kernel itself decides on that. Leave it out; RESUME=1 goes on "
-                            "from the last run.")
-    device = DEVICES[accelerator]
-    defaults = [f"--accelerator={'cpu' if device == 'cpu' else device}"]
-    if not given & {"preset", "config"}:
-        defaults.append(f"--preset={device}")
-    _, config = parse_command_line(["run", *defaults, *settings])
-    if "data" in given and not config.data.startswith(("gs://", "tfds:", "/kaggle/")):
-        raise UserError(f"--data {config.data}: Kaggle's machine has no such folder. Give a gs:// address, a folder "
-                        "below /kaggle/input, or leave it out for the competition's images.")
-    if config.accelerator not in ("auto", device):
-        raise UserError(f"--accelerator {config.accelerator} with ACCELERATOR={accelerator}: the kernel's machine has "
-                        "none. Give only ACCELERATOR.")
-    return config
-
-
-def literal(value) -> str:
-    """The value as Python source."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
-
-
-def settings_block(config: Config, data_given: bool, resume_from: str) -> str:
-    """The configuration as Python source: a dict with a comment for every field, and what is resumed."""
-    lines = ["SETTINGS = {"]
-    for name, field in FIELDS.items():
-        if name in KERNEL_DECIDES:
-            continue
-        value = "" if name == "data" and not data_given else getattr(config, name)
-        line, comment = f'    "{name}": {literal(value)},', COMMENTS.get(name, field.metadata["help"])
-        if field.metadata["choices"]:
-            comment += f"; one of {', '.join(field.metadata['choices'])}"
-        if len(line) + 4 + len(comment) > WIDTH:
-            lines += textwrap.wrap(comment, WIDTH, initial_indent="    # ", subsequent_indent="    # ")
-            lines.append(line)
-        else:
-            lines.append(f"{line}  # {comment}")
-    lines += ["}", "# Slug of the kernel whose attached output holds the checkpoint to go on from; \"\": start anew.",
-              f"RESUME_FROM = {literal(resume_from)}"]
-    return "\n".join(lines)
-
-
 def git(root: Path, *words: str) -> str:
-    """What a git command prints about the checkout; "" where there is no git, or no checkout of its own."""
+    """Returns the output of a git command in the checkout; "" if there is no git or no checkout."""
     command = ["git", "-C", str(root), *words]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -149,97 +69,90 @@ def git(root: Path, *words: str) -> str:
 
 
 def commit_of(root: Path) -> str:
-    """The commit that the checkout in `root` is at, in words."""
-    commit = git(root, "rev-parse", "HEAD") if (root / ".git").exists() else ""  # else git looks in the folders above
+    """Returns the commit of the checkout in `root`, in words."""
+    commit = git(root, "rev-parse", "HEAD") if (root / ".git").exists() else ""  # else git searches the folders above
     if not commit:
         return "from no git checkout"
     return "modified since its git commit" if git(root, "status", "--porcelain") else f"git commit {commit}"
 
 
-def digest_of(modules: list[Module]) -> str:
-    """The SHA-256 of the sources, whatever order they are read in."""
+def digest_of(modules: dict[str, Module]) -> str:
+    """Returns the SHA-256 of the sources, independent of their order."""
     digest = hashlib.sha256()
-    for module in sorted(modules, key=lambda module: module.name):
-        digest.update(f"{module.name}\0{module.text}\0".encode())
+    for name, module in sorted(modules.items()):
+        digest.update(f"{name}\0{module.text}\0".encode())
     return digest.hexdigest()
 
 
-def command_of(argv: list[str]) -> str:
-    """The command line for the header; of a file on this machine, it says only the name."""
+def public_words(argv: list[str]) -> str:
+    """Returns the command line as text, with only the names of files on this machine."""
     words = [Path(word).name if before == "--config" else word for before, word in zip(["", *argv], argv, strict=False)]
     words = [f"--config={Path(word).name}" if word.startswith("--config=") else word for word in words]
-    return shlex.join(["python", "tools/bundle.py", *words])
+    return shlex.join(words)
 
 
-def header(modules: list[Module], root: Path, argv: list[str]) -> str:
-    """The comment that the bundle begins with."""
-    return "\n".join([
-        "# Photos repainted as Monet paintings, by a CycleGAN, for Kaggle's gan-getting-started: writes images.zip.",
-        "#",
-        f"# Version {VERSION} of the kit, {commit_of(root)}. SHA-256 of its sources:",
-        f"# {digest_of(modules)}",
-        "# Made by",
-        f"#     {command_of(argv)}",
-        "# To change what it does, edit the settings below, here or on Kaggle. The code is that of src/monet/, module",
-        "# by module, in the order in which they build on each other."])
+def introduction(sources: dict[str, Module], modules: dict[str, Module], root: Path, argv: list[str]) -> str:
+    """Returns the text below the bundle's title, which is also Markdown.
 
-
-def join_sections(modules: dict[str, Module], root: Path, block: str, argv: list[str]) -> list[tuple[str, str]]:
-    """The bundle's sections, each a title and Python source.
-
-    Raises:
-        UserError: if the modules cannot stand in one file.
+    Args:
+        sources: all modules of the package.
+        modules: those in the bundle.
+        root: the checkout.
+        argv: words of the command line.
     """
-    check_names(modules)
-    ordered = in_import_order(modules)
-    standard, others = split_standard(ordered)
-    standard_imports, other_imports = (import_lines(ordered, kind) for kind in (True, False))
-    return [("", header(ordered, root, argv)), ("settings", block), ("standard library", standard_imports),
-            *((module.path, body_text(module)) for module in standard),
-            ("the machine", PREPARATION), ("packages", other_imports),
-            *((module.path, body_text(module)) for module in others),
-            ("start", START)]
+    left_out = ", ".join(name for name in sources if name not in modules)
+    return f"""\
+A CycleGAN for Kaggle's competition gan-getting-started: it learns from unpaired photos and paintings to repaint the
+photos, and writes images.zip, the submission. To change what it does, edit the settings, here or on Kaggle.
+
+The code is that of src/monet/ in the kit, module by module, in reading order.
+{textwrap.fill(f"Modules that these settings do not need are left out: {left_out}.", WIDTH - 2)}
+
+Version {VERSION} of the kit, {commit_of(root)}. SHA-256 of its sources:
+
+    {digest_of(sources)}
+
+Made by
+
+    python tools/bundle.py {public_words(argv)}"""
 
 
-def as_script(sections: list[tuple[str, str]]) -> str:
-    """One Python file: the sections under banners."""
-    rule = "# " + "=" * (WIDTH - 2)
-    return "\n\n\n".join(f"{rule}\n# {title}\n{rule}\n\n{text}" if title else text for title, text in sections) + "\n"
+def make_sections(modules: dict[str, Module], settings: str) -> list[Section]:
+    """Returns the bundle's sections, from the settings to the start of the run."""
+    def module_cell(module: Module) -> Cell:
+        return Cell(body_text(module), module.path, module.name in OPEN_CELLS)
 
-
-def as_notebook(sections: list[tuple[str, str]]) -> str:
-    """The same as a notebook: a cell for each section, under its title."""
-    cells = []
-    for title, text in sections:
-        if title:
-            cells.append({"cell_type": "markdown", "metadata": {}, "source": f"## {title}"})
-        cells.append({"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": text})
-    kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    return json.dumps({"cells": cells, "metadata": {"kernelspec": kernelspec, "language_info": {"name": "python"}},
-                       "nbformat": 4, "nbformat_minor": 4}, indent=1, ensure_ascii=False) + "\n"
+    everything = list(modules.values())
+    standard_imports, other_imports = (import_lines(everything, standard) for standard in (True, False))
+    return [(SETTINGS, [Cell(settings, is_open=True)]),
+            (PREPARATION, [Cell(standard_imports), *map(module_cell, machine_modules(modules)),
+                           Cell(PREPARE, is_open=True), Cell(other_imports)]),
+            *((part, [*map(module_cell, contents), *([Cell(START, is_open=True)] if part is RUN else [])])
+              for part, contents in in_reading_order(modules))]
 
 
 def bundle(argv: list[str], root: Path = ROOT) -> Path:
-    """Writes the bundle and the metadata that `argv` asks for; returns the bundle's path.
+    """Writes the bundle and its metadata; returns the bundle's path.
 
     Args:
         argv: words of the command line.
         root: the checkout.
 
     Raises:
-        UserError: for anything that cannot be; nothing is written then.
+        UserError: if the options, the settings or the sources cannot be bundled; nothing is written then.
     """
-    options, settings = parse_options(argv)
+    options, words = parse_options(argv)
     metadata = read_metadata(root / FILE_NAME)
     accelerator = options.accelerator or accelerator_of(metadata)
     if accelerator not in MACHINE_SHAPES:
         raise UserError(f"ACCELERATOR={accelerator}: choose one of {', '.join(MACHINE_SHAPES)}.")
-    modules = read_modules(root / "src" / PACKAGE)
-    config = resolve_settings(accelerator, settings)
+    sources = read_modules(root / "src" / PACKAGE)
+    check_names(sources)
+    config = resolve_settings(accelerator, words)
+    modules = reachable(leave_out(sources, config), [ENTRY, CURVES] if options.notebook else [ENTRY])
     resume_from = metadata["id"].split("/")[1] if options.resume_last else ""
-    block = settings_block(config, "data" in option_names(settings), resume_from)
-    sections = join_sections(modules, root, block, argv)
-    text = as_notebook(sections) if options.notebook else as_script(sections)
+    sections = make_sections(modules, settings_source(config, resume_from, public_words(argv)))
+    text = (as_notebook if options.notebook else as_script)(introduction(sources, modules, root, argv), sections)
     size = len(text.encode())
     if size > MOST_BYTES:
         raise UserError(f"The bundle would have {size:,} bytes, and Kaggle takes less than 1 MB ({MOST_BYTES:,} here). "
@@ -252,15 +165,10 @@ def bundle(argv: list[str], root: Path = ROOT) -> Path:
     return path
 
 
-def main() -> int:
-    """The command line; returns the exit status."""
-    try:
-        bundle(sys.argv[1:])
-    except UserError as error:
-        say(f"error: {error}")
-        return 2
-    return 0
+def main() -> None:
+    """Runs the command line."""
+    bundle(sys.argv[1:])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(main))

@@ -1,11 +1,11 @@
-"""A run on Kaggle's machine: where it finds its data, goes on from, writes to, and what it leaves behind."""
+"""A run on Kaggle: where it finds its data, what it resumes from, where it writes, and which files it leaves."""
 
 import dataclasses
 import os
 import shutil
 import time
 
-from monet.core.config import Config, make_config
+from monet.core.config import Config, look_up, make_config
 from monet.core.errors import UserError
 from monet.core.files import atomic_write
 from monet.gan.systems import check_config
@@ -15,40 +15,41 @@ from monet.training.checkpoint import list_checkpoints
 from monet.training.run import run_command
 from monet.training.run_files import RunFiles
 from monet.training.session import exit_status, session_of, start_logging
+from monet.training.trainer import SELECTIONS
 
-# Fields that are not the user's to set here: `out` is the working folder, what lies in it is gone on from, and what
-# TensorBoard reads is not among what Kaggle keeps.
+# Settings that the user cannot choose here: `out` is the working folder, a checkpoint in it is always resumed, and
+# Kaggle does not keep TensorBoard's files.
 KERNEL_DECIDES = ("out", "resume", "tensorboard")
 
 
 def working_files() -> RunFiles:
-    """The files of a run in Kaggle's working folder.
+    """Returns the run's files in Kaggle's working folder.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is no such folder.
     """
     folder = kaggle_working()
     if folder is None:
-        raise UserError("There is no folder /kaggle/working: this file runs on Kaggle. On your own machine, use make "
+        raise UserError("There is no folder /kaggle/working: this file runs on Kaggle. On your own machine, run make "
                         "local-train.")
     return RunFiles(folder)
 
 
 def find_attached_run(slug: str) -> str | None:
-    """The folder below Kaggle's input folder with the checkpoints of an earlier run, or None.
+    """Returns the folder below Kaggle's input folder with the checkpoints of an earlier run, or None.
 
-    Of several, those of the kernel `slug` are taken, then the one that had come furthest.
+    If there are several, the output of the kernel `slug` comes first, then the run with the most steps.
     """
-    found = []
+    runs = []
     for folder, *_ in input_folders():
         checkpoints = list_checkpoints(RunFiles(folder).checkpoints)
         if checkpoints:
-            found.append((slug in folder.split(os.sep), os.path.basename(checkpoints[0]), folder))
-    return max(found)[2] if found else None
+            runs.append((slug in folder.split(os.sep), os.path.basename(checkpoints[0]), folder))
+    return max(runs)[2] if runs else None
 
 
 def copy_run(source: RunFiles, target: RunFiles) -> None:
-    """Copies what a run needs to go on from `source`: the newest checkpoint, the history, and the best generator."""
+    """Copies what a run needs to continue from `source`: newest checkpoint, history, scores and best generator."""
     newest = list_checkpoints(source.checkpoints)[0]
     pairs = [(newest, os.path.join(target.checkpoints, os.path.basename(newest)))]
     pairs += [pair for pair in ((source.history, target.history), (source.scores, target.scores),
@@ -58,62 +59,64 @@ def copy_run(source: RunFiles, target: RunFiles) -> None:
             shutil.copyfile(path, temporary)
 
 
-def attach_run(slug: str, files: RunFiles) -> None:
-    """Brings the run that the attached output of the kernel `slug` holds into the working folder, unless one is there.
+def copy_attached_run(slug: str, files: RunFiles) -> None:
+    """Copies the run in the attached output of the kernel `slug` to the working folder, unless that has a run already.
 
     Raises:
-        UserError: if no output with a checkpoint is attached.
+        UserError: if no attached output contains a checkpoint.
     """
     if list_checkpoints(files.checkpoints):
-        return  # of this session: the cells were run a second time
-    found = find_attached_run(slug)
-    if found is None:
-        raise UserError(f"There is no checkpoint to go on from: no attached output of {slug} holds one. Push without "
-                        "RESUME=1 to start anew, or attach the output of a run that has one.")
-    copy_run(RunFiles(found), files)
+        return  # of this session: its cells are run a second time
+    folder = find_attached_run(slug)
+    if folder is None:
+        raise UserError(f"There is no checkpoint to resume from: no attached output of {slug} contains one. Push "
+                        "without RESUME=1 to start a new run, or attach the output of a run with a checkpoint.")
+    copy_run(RunFiles(folder), files)
 
 
-def clear_up(files: RunFiles) -> None:
-    """Removes what a run needs only while it lasts: all checkpoints but the newest."""
+def remove_old_checkpoints(files: RunFiles) -> None:
+    """Removes all checkpoints but the newest, so that the kernel's output stays small."""
     for path in list_checkpoints(files.checkpoints)[1:]:
         os.remove(path)
 
 
 def kernel_config(settings: dict, files: RunFiles) -> Config:
-    """The run's config: `settings`, with data, folders and time limit as this machine has them.
+    """Returns the run's config: `settings` with this machine's data, folders and time limit.
 
     Raises:
-        UserError: for settings that cannot be, or without data.
+        UserError: if a setting is invalid, or chooses what this bundle was made without, or there is no data.
     """
     config = make_config(**settings)
+    check_config(config)
+    look_up(SELECTIONS, config.select_by, "select_by")
     return dataclasses.replace(config, data=config.data or find_kaggle_data(), out=files.out, resume=True,
                                tensorboard=False, max_minutes=time_limit(config.max_minutes))
 
 
-def run_on_kaggle(settings: dict, resume_from: str) -> int:
-    """Trains, paints, and writes images.zip into Kaggle's working folder.
-
-    Args:
-        settings: field values of `monet.config.Config` by name, but for `KERNEL_DECIDES`; an empty `data` is found
-            below Kaggle's input folder, and a `max_minutes` of 0 is what the accelerator allows.
-        resume_from: slug of the kernel whose attached output has the checkpoint to go on from; "" to start anew.
-
-    Returns:
-        The exit status: 0 done, 2 a mistake that the user can mend (said on standard error), 130 interrupted.
-    """
-    return exit_status(lambda: train_and_hand_in(settings, resume_from))
-
-
-def train_and_hand_in(settings: dict, resume_from: str) -> int:
-    """As `run_on_kaggle`, but raises what goes wrong."""
+def train_and_paint(settings: dict, resume_from: str) -> int:
+    """As `run_on_kaggle`, but raises its errors."""
     files = working_files()
     config = kernel_config(settings, files)
-    check_config(config)
     if resume_from:
-        attach_run(resume_from, files)
+        copy_attached_run(resume_from, files)
     start_logging(files.out)
     try:
         with session_of(float(os.environ.get(START_VARIABLE) or time.monotonic())) as session:
             return run_command(config, session)
     finally:
-        clear_up(files)
+        remove_old_checkpoints(files)
+
+
+def run_on_kaggle(settings: dict, resume_from: str) -> int:
+    """Trains, paints the photos and writes images.zip to Kaggle's working folder.
+
+    Args:
+        settings: fields of `Config` by name, without those in `KERNEL_DECIDES`. If `data` is empty, the competition's
+            images are found below Kaggle's input folder. If `max_minutes` is 0, the accelerator's limit applies.
+        resume_from: slug of the kernel whose attached output contains the checkpoint to resume from; "" starts anew.
+
+    Returns:
+        The exit status: 0 for success, 2 for an error that the user can fix (printed on standard error), 130 if
+        interrupted.
+    """
+    return exit_status(lambda: train_and_paint(settings, resume_from))

@@ -1,6 +1,6 @@
 """Reading from gs:// with TensorFlow's own client, against a stand-in for Google Cloud Storage on loopback.
 
-Run as a program, this file is that client: TensorFlow must meet the stand-in's settings before its first request.
+Run as a program, this file is the client: TensorFlow reads the stand-in's settings before its first request.
 """
 
 import hashlib
@@ -17,15 +17,16 @@ import tensorflow as tf
 from support.gcs_stand_in import LISTS, OBJECTS, GcsStandIn
 
 from monet.core.errors import UserError
-from monet.data.records import read_examples, write_records
+from monet.data.records import read_examples
 from monet.data.validation import find_data
+from monet.data.writing import write_records
 
 FAULTS = {"locked": "forbidden", "unreadable": "unreadable", "torn": "cut", "shaky": "cut once"}
 NOWHERE = "http://127.0.0.1:9"  # a port that nobody listens on
 
 
 def summary(root: str) -> dict:
-    """What `root` holds, in a form that survives JSON."""
+    """The content of `root`, in a form that survives JSON."""
     data = find_data(root)
     sides = {}
     for side, image_set in (("monet", data.monet), ("photo", data.photo)):
@@ -37,7 +38,7 @@ def summary(root: str) -> dict:
 
 
 def attempt(root: str) -> dict:
-    """`summary`, or the sentence that the user would read instead; and the seconds it took."""
+    """The `summary`, or the error message that the user would see; and the seconds it took."""
     start = time.monotonic()
     try:
         return {"data": summary(root), "seconds": time.monotonic() - start}
@@ -46,7 +47,7 @@ def attempt(root: str) -> dict:
 
 
 def client() -> None:
-    """Reads all of the stand-in's buckets and prints what came of it, as JSON in the last line."""
+    """Reads all of the stand-in's buckets and prints the results, as JSON in the last line."""
     answers = {name: attempt(f"gs://{name}") for name in ("good", "missing", *FAULTS)}
     answers["folder"] = attempt("gs://good/nowhere")
     answers["pictures"] = attempt("gs://good/pictures")
@@ -58,7 +59,7 @@ def client() -> None:
 
 
 def write_bucket(root) -> None:
-    """Two TFRecord files a side, four noise JPEGs each; below pictures/, the same as image files."""
+    """Two TFRecord files per domain with four noise JPEGs each; in pictures/, the same as image files."""
     random = np.random.default_rng(0)
     (root / "arrays").mkdir(parents=True)
     for side in ("monet", "photo"):
@@ -76,14 +77,15 @@ def write_bucket(root) -> None:
 
 @pytest.fixture(scope="module")
 def gcs(tmp_path_factory):
-    """One run of the client: its answers, the stand-in that it met, and the local folder behind every bucket."""
+    """One run of the client: its answers, the stand-in, and the local folder behind every bucket."""
     folder = tmp_path_factory.mktemp("gcs")
     bucket, home = folder / "bucket", folder / "home"
     home.mkdir()
     write_bucket(bucket)
     with GcsStandIn(folder, dict.fromkeys(("good", *FAULTS), bucket), FAULTS) as stand_in:
-        run = subprocess.run([sys.executable, __file__], env=stand_in.environment(home), timeout=120,
-                             capture_output=True, text=True, check=False)
+        environment = {**stand_in.environment(home), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        run = subprocess.run([sys.executable, __file__], env=environment, timeout=120, capture_output=True, text=True,
+                             check=False)
         assert run.returncode == 0, run.stderr
         yield SimpleNamespace(answers=json.loads(run.stdout.splitlines()[-1]), stand_in=stand_in, bucket=str(bucket))
 

@@ -1,4 +1,4 @@
-"""monet.data.pipeline: every image is seen, the order repeats by the seed and can be joined anywhere."""
+"""The pipeline shows every image, in an order that depends on the seed and can be resumed at any step."""
 
 import io
 
@@ -9,8 +9,9 @@ from PIL import Image
 
 from monet.core.config import make_config
 from monet.data import pipeline
-from monet.data.records import read_examples, write_records
+from monet.data.records import read_examples
 from monet.data.validation import find_data
+from monet.data.writing import write_records
 from monet.submission.images_zip import photo_batches
 from monet.training.selection import chosen_photos
 
@@ -24,7 +25,7 @@ def jpeg(picture):
 
 
 def write_greys(root, num_monet, num_photo, size=32):
-    """Images of one grey each, so that an image tells which it is: monet k has the level 10 k, photo k 10 k + 5."""
+    """Images of a single grey that identifies them: monet k has the level 10 k, photo k 10 k + 5."""
     for side, count, first in (("monet", num_monet, 0), ("photo", num_photo, 5)):
         (root / f"{side}_tfrec").mkdir(parents=True)
         rows = [(f"{k}", jpeg(np.full((size, size, 3), first + 10 * k, np.uint8))) for k in range(count)]
@@ -60,12 +61,12 @@ def test_the_seed_decides_the_order(tmp_path):
     assert first != streams(data, make_config(**PLAIN, seed=1), 12)
 
 
-@pytest.mark.parametrize("joined_at", [1, 5, 17])
-def test_joining_at_a_step_gives_the_batches_of_an_unbroken_run(small_data, joined_at):
+@pytest.mark.parametrize("resumed_at", [1, 5, 17])
+def test_resuming_at_a_step_gives_the_batches_of_an_uninterrupted_run(small_data, resumed_at):
     config = make_config(image_size=32, jitter=40, batch_size=2)
-    unbroken = list(pipeline.training_pairs(small_data, config).take(joined_at + 3))[joined_at:]
-    joined = list(pipeline.training_pairs(small_data, config, joined_at).take(3))
-    for expected, found in zip(unbroken, joined, strict=True):
+    uninterrupted = list(pipeline.training_pairs(small_data, config).take(resumed_at + 3))[resumed_at:]
+    resumed = list(pipeline.training_pairs(small_data, config, resumed_at).take(3))
+    for expected, found in zip(uninterrupted, resumed, strict=True):
         for side in (0, 1):
             np.testing.assert_array_equal(expected[side], found[side])
 
@@ -90,7 +91,7 @@ def test_black_and_white_are_minus_one_and_one():
 
 
 def ramp(size=64):
-    """Brightness rises from left to right by 2 a pixel, and does not change from top to bottom."""
+    """Brightness rises by 2 per pixel from left to right and is constant from top to bottom."""
     return np.broadcast_to((2 * np.arange(size, dtype=np.uint8))[None, :, None], (size, size, 3))
 
 
@@ -127,8 +128,8 @@ def test_the_preview_takes_the_first_images_as_they_are(tmp_path):
     assert levels(pipeline.first_images(data.photo, 3, 16)) == [5, 15, 25]
 
 
-def test_no_stream_is_tuned_by_a_thread_that_may_oversleep(small_data):
-    """TensorFlow's tuning thread sleeps up to a minute, and what ends the stream waits for it."""
+def test_no_stream_is_autotuned(small_data):
+    """TensorFlow's autotuning thread sleeps for up to a minute, and ending the stream waits for it."""
     config = make_config()
     for stream in (pipeline.training_pairs(small_data, config), photo_batches(small_data.photo, config),
                    chosen_photos(small_data.photo, 4, 0), read_examples(small_data.monet)):

@@ -1,4 +1,4 @@
-"""Reading what PyTorch saved without PyTorch: both formats, views, and files that mean harm or are damaged.
+"""Reading PyTorch state dicts without PyTorch: both formats, views, and malicious or damaged files.
 
 The two fixtures were written by PyTorch 2.13 (`tools/benchmark/peers/fidelity.py fixtures`).
 """
@@ -65,7 +65,7 @@ def state_of(*items):
 
 
 def legacy_file(path, held, storages=(), order="<"):
-    """A file in the old format: `held` is the pickle, `storages` pairs of key and array."""
+    """Writes a file in the legacy format: `held` is the pickle, `storages` pairs of key and array."""
     keys = pickle.dumps([key for key, _ in storages], 2)
     parts = [pickle.dumps(LEGACY_MAGIC, 2), pickle.dumps(1001, 2), pickle.dumps({"little_endian": True}, 2), held, keys]
     for _, array in storages:
@@ -89,7 +89,7 @@ ROW = np.arange(6, dtype=np.float32)
 
 
 def row_tensor(offset=0, shape=(6,), strides=(1,), kind=b"FloatStorage", count=6, view=b""):
-    """The instructions for a tensor of `ROW`."""
+    """The pickle instructions for a tensor of `ROW`."""
     storage = b"(" + text("storage") + b"ctorch\n" + kind + b"\n" + text("0") + text("cpu") + integer(count)
     return (b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + view + b"tQ" + integer(offset) + numbers(shape)
             + numbers(strides) + b"\x89NtR")
@@ -102,7 +102,7 @@ def test_the_byte_order_that_a_zip_says_is_kept_to(tmp_path, byteorder):
 
 
 def test_views_of_storages_of_the_old_format(tmp_path):
-    """PyTorch before 0.4 wrote storages that begin within others: key, first number and count."""
+    """PyTorch before 0.4 wrote storages that start inside others: key, first number and count."""
     view = b"(" + text("1") + integer(2) + integer(3) + b"t"
     body = state_of(text("row"), row_tensor(offset=1, shape=(2,), view=view))
     path = legacy_file(tmp_path / "a.pth", body, [("0", ROW)])
@@ -110,7 +110,7 @@ def test_views_of_storages_of_the_old_format(tmp_path):
 
 
 def test_pickles_of_python_2(tmp_path):
-    """Byte strings for names, and a list of pairs for what an ordered dict holds."""
+    """Names are byte strings, and the ordered dict is built from a list of pairs."""
     own = tensor("0", ROW).replace(text("0"), b"U\x010").replace(text("cpu"), b"U\x03cpu")
     body = pickled(b"ccollections\nOrderedDict\n(]](U\x03row" + own + b"eatR")
     path = legacy_file(tmp_path / "a.pth", body, [("0", ROW)])
@@ -118,7 +118,7 @@ def test_pickles_of_python_2(tmp_path):
 
 
 class Harm:
-    """Pickles as a call of a function that a state dict has no use for."""
+    """Pickles as a call of a function that no state dict needs."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -134,7 +134,7 @@ def test_a_pickle_that_calls_anything_else_is_refused_and_not_run(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     for held in (pickle.dumps(harm, 2), pickle.dumps(OrderedDict(a=harm), 2), pickle.dumps(harm, 4)):
         path = write(tmp_path / "a.pth", held)
-        with pytest.raises(UserError, match="is no state dict that PyTorch saved"):
+        with pytest.raises(UserError, match="not a PyTorch state dict"):
             read_state_dict(path)
     assert not (tmp_path / "harmed").exists()
 
@@ -146,13 +146,13 @@ def test_a_pickle_that_calls_anything_else_is_refused_and_not_run(tmp_path, monk
     (b"ctorch\nload\n", "asks for torch.load"),
     (b"ccollections\nOrderedDict\nX\x04\x00\x00\x00hash}b", "state dict"),
     (b"ctorch._utils\n_rebuild_tensor_v2\n}X\x01\x00\x00\x00aK\x01sb", "attribute"),
-    (b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x00))\x89NtR", "something else than a storage"),
+    (b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x00))\x89NtR", "something other than a storage"),
     (b"(ios\nsystem\n", "instruction INST"),
     (b"ccollections\nOrderedDict\n)\x81", "instruction NEWOBJ"),
     (b"}r\xff\xff\xff\xff", "too large"),
-    (b"X\xff\xff\xff\x7fabc", "no state dict"),
-    (b"K\x07Q", "no state dict"),
-    (b"(X\x06\x00\x00\x00moduleNNNNtQ", "something else than a storage"),
+    (b"X\xff\xff\xff\x7fabc", "state dict"),
+    (b"K\x07Q", "state dict"),
+    (b"(X\x06\x00\x00\x00moduleNNNNtQ", "something other than a storage"),
 ])
 def test_instructions_that_state_dicts_do_not_need_are_refused(tmp_path, write, body, why):
     path = write(tmp_path / "a.pth", pickled(body))
@@ -167,7 +167,7 @@ def test_instructions_that_state_dicts_do_not_need_are_refused(tmp_path, write, 
     {"kind": b"DoubleStorage"}, {"shape": (2**30, 2**30), "strides": (0, 0)}])
 def test_tensors_that_reach_beyond_their_storage_are_refused(tmp_path, write, broken):
     path = write(tmp_path / "a.pth", state_of(text("row"), row_tensor(**broken)), [("0", ROW)])
-    with pytest.raises(UserError, match="is no state dict that PyTorch saved"):
+    with pytest.raises(UserError, match="not a PyTorch state dict"):
         read_state_dict(path)
 
 
@@ -176,7 +176,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path, kind):
     whole = fixture(kind).read_bytes()
     for length in [0, 1, 3, 4, 5, 20, *range(50, len(whole), 97), len(whole) - 1]:
         (tmp_path / "cut.pth").write_bytes(whole[:length])
-        with pytest.raises(UserError, match="is no state dict that PyTorch saved"):
+        with pytest.raises(UserError, match="not a PyTorch state dict"):
             read_state_dict(str(tmp_path / "cut.pth"))
 
 
@@ -184,7 +184,7 @@ def test_a_zip_that_is_larger_inside_than_outside_is_refused(tmp_path):
     zeros = np.zeros(1 << 20, np.float32)
     path = zip_file(tmp_path / "a.pth", state_of(text("row"), tensor("0", zeros)), [("0", zeros)],
                     compression=zipfile.ZIP_DEFLATED)
-    with pytest.raises(UserError, match="not stored as PyTorch"):
+    with pytest.raises(UserError, match="stored"):
         read_state_dict(path)
 
 
@@ -206,5 +206,5 @@ def test_other_files_are_refused(tmp_path):
     legacy_file(tmp_path / "nested.pth", pickle.dumps({"state_dict": OrderedDict()}, 2))
     names = ("page.pth", "arrays.npz", "any.zip", "pickle.pth", "list.pth", "nested.pth", "none.pth", "")
     for name in names:
-        with pytest.raises(UserError, match=r"is no state dict that PyTorch saved \(.+\)\. Give"):
+        with pytest.raises(UserError, match=r"not a PyTorch state dict \(.+\)"):
             read_state_dict(str(tmp_path / name))

@@ -9,7 +9,8 @@ from PIL import Image
 
 from monet.core.config import Config
 from monet.core.errors import UserError
-from monet.submission.pictures import paint_files, unique_name
+from monet.submission.names import unique_name
+from monet.submission.pictures import paint_files
 
 FINE = Config(jpeg_quality=100)
 

@@ -17,8 +17,9 @@ from support.settings import REAL_DATA
 
 from monet.core.config import Config
 from monet.core.errors import UserError
-from monet.data.records import ImageSet, write_records
+from monet.data.records import ImageSet
 from monet.data.validation import find_data
+from monet.data.writing import write_records
 from monet.submission.check import check
 from monet.submission.images_zip import PAINT_BATCH, generate_submission, number_of_images
 

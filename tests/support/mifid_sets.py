@@ -9,7 +9,7 @@ from PIL import Image
 from scoring.cache import FeatureCache
 from scoring.sources import open_source
 
-from monet.data.records import write_records
+from monet.data.writing import write_records
 from monet.scoring.inception_weights import digest_of
 
 WIDTH = 40  # features

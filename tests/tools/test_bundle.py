@@ -1,10 +1,12 @@
-"""The bundle: one readable file of all of src/monet/ that, alone in Kaggle's tree, does what the package does."""
+"""The bundle: one readable file of what its settings need from src/monet/, which does the same as the package."""
 
 import ast
 import io
 import json
 import os
 import re
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,9 +14,11 @@ import tokenize
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from bundle import bundle
-from bundling.sources import check_names, in_import_order, read_modules, split_standard
+from bundling.sources import bindings, check_names, read_modules
+from bundling.story import PARTS, RUN, in_reading_order
 from support.settings import ROOT, TINY
 
 from monet.cli import main
@@ -24,49 +28,95 @@ from monet.core.presets import PRESETS
 from monet.kaggle_run import KERNEL_DECIDES
 from monet.scoring.inception_weights import INCEPTION
 
-pytestmark = pytest.mark.lengthy
-
 SECRETS = {"KAGGLE_KEY": "0123456789abcdef-dummy", "KAGGLE_API_TOKEN": "KGAT_dummy-token",
            "AWS_SECRET_ACCESS_KEY": "dummy/secret+key", "KAGGLE_USERNAME": "somebody-planted"}
 TINY_RUN = {**{name: value for name, value in TINY.items() if name not in KERNEL_DECIDES}, "num_images": 20, "seed": 3,
             "max_minutes": 30.0}
 TINY_OPTIONS = ["--accelerator", "none", *(f"--{name.replace('_', '-')}={value}" for name, value in TINY_RUN.items())]
+SOURCES = read_modules(ROOT / "src" / "monet")
+# Options of a bundle, and which of the optional modules it contains.
+OPTIONAL = {"gan.cyclegan", "gan.cut", "data.npy", "data.tfds", "training.selection", "scoring.mifid",
+            "scoring.inception", "scoring.inception_weights", "data.torch_file", "training.curves"}
+SCORING = {"training.selection", "scoring.mifid", "scoring.inception", "scoring.inception_weights", "data.torch_file"}
+VARIANTS = {
+    "--accelerator tpu": {"gan.cyclegan"},
+    "--accelerator gpu": {"gan.cyclegan"},
+    "--accelerator none": {"gan.cyclegan"},
+    "--preset cut": {"gan.cut"},
+    "--preset paper": {"gan.cyclegan"},
+    "--preset residual-unet": {"gan.cyclegan"},
+    "--select-by mifid": {"gan.cyclegan", *SCORING},
+    "--data tfds:cycle_gan/monet2photo": {"gan.cyclegan", "data.tfds"},
+    "--data /kaggle/input/mine": {"gan.cyclegan", "data.npy"},
+    "--data gs://bucket/mine --preset cut": {"gan.cut", "data.npy"},
+    "--notebook": {"gan.cyclegan", "training.curves"},
+}
+
+
+def copy_checkout(root: Path) -> Path:
+    """A checkout with the project's sources and no git."""
+    shutil.copytree(ROOT / "src" / "monet", root / "src" / "monet", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "kernel-metadata.json", root)
+    return root
 
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:
-    """A checkout with the project's sources and no git."""
-    root = tmp_path / "checkout"
-    shutil.copytree(ROOT / "src" / "monet", root / "src" / "monet", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "kernel-metadata.json", root)
-    return root
+    return copy_checkout(tmp_path / "checkout")
 
 
 def bundled(root: Path, *words: str) -> str:
     return bundle(list(words), root).read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request, tmp_path_factory) -> tuple[str, str]:
+    """The options of a bundle and its code, of a notebook that of its cells."""
+    text = bundled(copy_checkout(tmp_path_factory.mktemp("variant") / "checkout"), *request.param.split())
+    if "--notebook" in request.param:
+        cells = json.loads(text)["cells"]
+        text = "\n\n\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code")
+    return request.param, text
+
+
+def modules_in(code: str) -> list[str]:
+    """The modules in a bundle, by the labels above them."""
+    return [path.replace("/", ".") for path in re.findall(r"^# (?:--- )?monet/(\S+)\.py(?: -+)?$", code, re.MULTILINE)]
+
+
+def defined_name(node: ast.stmt) -> str:
+    """The name that a top-level statement defines; of an assignment, the first."""
+    targets = [name.id for target in getattr(node, "targets", []) for name in ast.walk(target)
+               if isinstance(name, ast.Name)]
+    return getattr(node, "name", "") or next(iter(targets), "")
+
+
+def comments_of(code: str) -> set[str]:
+    return {token.string for token in tokenize.generate_tokens(io.StringIO(code).readline)
+            if token.type == tokenize.COMMENT}
+
+
 def settings_of(text: str) -> dict:
-    """The settings that stand in the bundle, read as Python reads them."""
+    """The settings in the bundle, read as Python reads them."""
     assigned = {node.targets[0].id: node.value for node in ast.parse(text).body
                 if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)}
     return ast.literal_eval(assigned["SETTINGS"])
 
 
-# What the file is.
+# The file.
 
 
 def test_same_sources_give_the_same_bytes(checkout):
     first = bundled(checkout, "--accelerator", "gpu", "--epochs", "60")
     assert bundled(checkout, "--accelerator", "gpu", "--epochs", "60") == first
     assert not re.search(r"20\d\d-\d\d-\d\d", first.replace(INCEPTION.address, ""))
-    with (checkout / "src/monet/losses.py").open("a") as file:
+    with (checkout / "src/monet/gan/losses.py").open("a") as file:
         file.write("# one more line\n")
-    digests = [re.search(r"^# ([0-9a-f]{64})$", text, re.MULTILINE)[1] for text in (first, bundled(checkout))]
+    digests = [re.search(r"^# +([0-9a-f]{64})$", text, re.MULTILINE)[1] for text in (first, bundled(checkout))]
     assert digests[0] != digests[1]
 
 
-def test_header_says_version_commit_and_command(checkout, monkeypatch):
+def test_header_gives_version_commit_and_command(checkout, monkeypatch):
     def git(*words):
         subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=checkout, check=True,
                        capture_output=True)
@@ -83,66 +133,109 @@ def test_header_says_version_commit_and_command(checkout, monkeypatch):
     assert "--accelerator none --ema-decay 0.5\n" in clean
     (checkout / "src/monet/new.py").write_text("")
     assert "modified since its git commit" in bundled(checkout)
-    monkeypatch.setenv("PATH", str(checkout))  # where there is no git
+    monkeypatch.setenv("PATH", str(checkout))  # without git
     assert "from no git checkout" in bundled(checkout)
 
 
-def test_all_of_the_package_is_in_it_with_comments_and_docstrings(checkout):
-    """Everything but the import lines, in the order of the modules' imports; every comment and docstring of them."""
-    text = bundled(checkout)
-    comments = {token.string for token in tokenize.generate_tokens(io.StringIO(text).readline)
-                if token.type == tokenize.COMMENT}
-    for path in sorted((checkout / "src/monet").glob("*.py")):
-        if path.name == "__main__.py":
-            continue
-        assert f"\n# monet/{path.name}\n" in text
-        source = path.read_text(encoding="utf-8")
-        own = {token.string for token in tokenize.generate_tokens(io.StringIO(source).readline)
-               if token.type == tokenize.COMMENT}
-        assert own <= comments
-        for node in ast.parse(source).body:
-            if not isinstance(node, (ast.Import, ast.ImportFrom)):
-                assert ast.get_source_segment(source, node) in text
-    assert not re.search(r"^\s*(from|import) monet", text, re.MULTILINE)
-    assert not re.search(r"\bexec\(|\beval\(|base64", text)
-    assert max(len(line) for line in text.splitlines()) <= 120
-
-
-def test_what_needs_only_the_standard_library_stands_before_the_machine_is_prepared(checkout):
-    before, after = bundled(checkout).split("# the machine\n")
-    imports = [node for node in ast.parse(before).body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    outside = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name) for node in imports}
-    assert {name.split(".")[0] for name in outside} <= set(sys.stdlib_module_names)
-    assert "# monet/tpu_environment.py\n" in before and "# monet/presets.py\n" in before
-    assert after.index("prepare_machine(") < after.index("import tensorflow as tf")
-    assert after.count("\nimport tensorflow as tf\n") == 1
-
-
-def test_it_needs_only_what_kaggles_images_hold(checkout):
-    imports = [node for node in ast.parse(bundled(checkout)).body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    names = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in imports}
-    outside = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
-    assert outside <= {"tensorflow", "keras", "numpy", "PIL", "scipy", "tqdm"}
-
-
-def test_it_has_no_undefined_and_no_doubly_defined_name(checkout):
-    bundled(checkout)
+def test_it_contains_what_the_settings_reach(variant, tmp_path):
+    """No name is undefined, so nothing is missing."""
+    (tmp_path / "code.py").write_text(variant[1])
     ruff = subprocess.run([sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F",
-                           str(checkout / "kernel/monet_cyclegan.py")], capture_output=True, text=True)
+                           str(tmp_path / "code.py")], capture_output=True, text=True)
     assert ruff.returncode == 0, ruff.stdout
 
 
-def test_notebook_is_the_same_code_in_cells_with_titles(checkout):
+def test_it_contains_nothing_else(variant):
+    """Each module defines a name that another module or the start of the run uses."""
+    options, code = variant
+    names = set(modules_in(code))
+    assert OPTIONAL & names == VARIANTS[options]
+    assert not {"cli", "core.presets", "training.generate", "training.describe", "submission.pictures"} & names
+    owners = {key: name for name in names for key, _ in bindings(SOURCES[name].tree) if key}
+    used = set()
+    for node in ast.parse(code).body:
+        here = owners.get(defined_name(node))
+        used |= {owners.get(name.id) for name in ast.walk(node) if isinstance(name, ast.Name)} - {here}
+    assert names - used == {"__init__"}
+
+
+def test_its_text_is_that_of_the_sources(variant):
+    """Except imports and the registry entries that are left out; with all comments and docstrings."""
+    code = variant[1]
+    nodes, comments = {defined_name(node): node for node in ast.parse(code).body}, comments_of(code)
+    for name in modules_in(code):
+        source = SOURCES[name].text
+        assert comments_of(source) <= comments, name
+        for node in SOURCES[name].tree.body:
+            if isinstance(node, (ast.Import, ast.ImportFrom)) or ast.get_source_segment(source, node) in code:
+                continue
+            registries = node.value, nodes[defined_name(node)].value
+            entries, left = (dict(zip(map(ast.unparse, registry.keys), map(ast.unparse, registry.values), strict=True))
+                             for registry in registries)
+            assert list(entries) == list(left)
+            assert all(left[key] == entries[key] or left[key].startswith("LeftOut(") for key in entries), name
+    assert not re.search(r"^\s*(from|import) monet", code, re.MULTILINE)
+    assert not re.search(r"\bexec\(|\beval\(|base64", code)
+    assert max(len(line) for line in code.splitlines()) <= 120
+
+
+def test_it_reads_from_the_settings_to_the_zip(checkout):
+    text = bundled(checkout, "--accelerator", "tpu")
+    story = ["SETTINGS = {", "class Config:", "def training_pairs(", "GENERATORS = {", "ADVERSARIAL_LOSSES = {",
+             "def losses_and_gradients(", "def train_step(", "class Trainer:", "def make_painter(",
+             "def generate_submission(", "def run_on_kaggle("]
+    positions = [text.index(line) for line in story]
+    assert positions == sorted(positions)
+    assert text[:text.index("def train_step(")].count("\n") < text.count("\n") / 2
+
+
+def test_every_module_of_the_story_exists():
+    assert {name for part in (*PARTS, RUN) for name in part.modules} <= set(SOURCES)
+
+
+def test_standard_library_comes_before_the_machine_is_prepared(checkout):
+    before, after = bundled(checkout).split("    prepare_machine(")
+    imports = [node for node in ast.parse(before + "    pass").body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    outside = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name) for node in imports}
+    assert {name.split(".")[0] for name in outside} <= set(sys.stdlib_module_names)
+    assert modules_in(before) == ["__init__", "core.errors", "machine.kaggle_machine", "machine.tpu_environment"]
+    assert after.count("\nimport tensorflow as tf\n") == 1
+
+
+def test_it_needs_only_what_kaggles_images_have(variant):
+    options, code = variant
+    imports = [node for node in ast.parse(code).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in imports}
+    outside = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
+    assert outside <= {"tensorflow", "keras", "numpy", "PIL", "scipy", "tqdm"} | (
+        {"IPython"} if "--notebook" in options else set())
+
+
+def test_notebook_is_the_same_code_in_cells(checkout):
     options = ("--accelerator", "none", "--epochs", "7")
     script, notebook = bundled(checkout, *options), json.loads(bundled(checkout, *options, "--notebook"))
     nbformat.validate(notebook)
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    titles = [cell["source"].removeprefix("## ") for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
-    assert titles == re.findall(r"^# =+\n# (.*)\n# =+$", script, re.MULTILINE)
     code = "\n".join(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code")
-    without_headers = [ast.dump(ast.parse(text)) for text in (script, code)]
-    assert without_headers[0] == without_headers[1]
+    of_script, of_notebook = ([ast.dump(node) for node in ast.parse(text.replace(" --notebook", "")).body]
+                              for text in (script, code))
+    assert [node for node in of_notebook if node in set(of_script)] == of_script
     assert json.loads((checkout / "kernel/kernel-metadata.json").read_text())["kernel_type"] == "notebook"
+
+
+def test_notebook_has_titles_sentences_and_collapsed_helpers(checkout):
+    cells = json.loads(bundled(checkout, "--notebook"))["cells"]
+    texts = [cell["source"] for cell in cells if cell["cell_type"] == "markdown"]
+    assert texts[0].startswith("# ") and "python tools/bundle.py --notebook" in texts[0]
+    for text in texts[1:]:
+        title, sentences = re.fullmatch(r"## ([^\n]+)\n\n(.+)", text, re.DOTALL).groups()
+        assert "/" not in title and ".py" not in title and sentences.endswith(".")
+    hidden = {cell["source"].splitlines()[0]: cell["metadata"].get("_kg_hide-input", False)
+              for cell in cells if cell["cell_type"] == "code"}
+    assert hidden["# monet/machine/tpu_environment.py"] is True
+    assert hidden["SETTINGS = {"] is hidden["# monet/gan/cyclegan.py"] is False
+    last = [cell["source"] for cell in cells[-5::2]]
+    assert ["preview" in last[0], "loss_curves" in last[1], "check(" in last[2]] == [True] * 3
 
 
 # The settings.
@@ -151,14 +244,14 @@ def test_notebook_is_the_same_code_in_cells_with_titles(checkout):
 @pytest.mark.parametrize(("accelerator", "preset", "shape", "device"),
                          [("tpu", "tpu", "TpuV5E8", "tpu"), ("gpu", "gpu", "NvidiaTeslaT4", "gpu"),
                           ("none", "cpu", "", "cpu")])
-def test_accelerator_decides_on_preset_machine_and_device(checkout, accelerator, preset, shape, device):
+def test_accelerator_decides_preset_machine_and_device(checkout, accelerator, preset, shape, device):
     settings = settings_of(bundled(checkout, "--accelerator", accelerator))
     assert make_config(**settings) == make_config(**{**PRESETS[preset], "preset": preset, "accelerator": device})
     metadata = json.loads((checkout / "kernel/kernel-metadata.json").read_text())
     assert (metadata["machine_shape"], metadata["kernel_sources"]) == (shape, [])
 
 
-def test_settings_are_what_was_asked_for_every_one_with_a_comment(checkout):
+def test_every_setting_has_its_value_and_a_comment(checkout):
     text = bundled(checkout, "--accelerator", "tpu", "--preset", "tutorial", "--epochs", "60", "--ema-decay=0.999")
     settings = settings_of(text)
     assert set(settings) == set(FIELDS) - set(KERNEL_DECIDES)
@@ -168,10 +261,9 @@ def test_settings_are_what_was_asked_for_every_one_with_a_comment(checkout):
         found = re.search(rf'((?:    # .*\n)+)    "{name}": .*|    "{name}": .*  # (.*)', block)
         comment = " ".join((found[1] or found[2]).replace("    # ", "").split())
         assert comment.endswith(", ".join(FIELDS[name].metadata["choices"])), name
-    assert "# what the settings below began as; another name changes nothing here" in block
 
 
-def test_metadata_of_the_top_decides_where_no_accelerator_is_named(checkout):
+def test_metadata_decides_if_no_accelerator_is_given(checkout):
     path = checkout / "kernel-metadata.json"
     path.write_text(path.read_text().replace("TpuV5E8", "NvidiaTeslaT4"))
     assert settings_of(bundled(checkout))["preset"] == "gpu"
@@ -183,7 +275,7 @@ def test_resuming_attaches_the_kernels_own_output(checkout):
     assert metadata["kernel_sources"] == ["USERNAME/monet-cyclegan"]
 
 
-def test_config_of_an_earlier_run_is_taken_but_for_its_folders(checkout, tmp_path):
+def test_config_of_an_earlier_run_is_used_without_its_folders(checkout, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"epochs": 3, "data": "/home/me/monets", "out": "/home/me/out"}))
     text = bundled(checkout, "--accelerator", "gpu", "--config", str(tmp_path / "config.json"))
     assert settings_of(text)["epochs"] == 3
@@ -192,34 +284,74 @@ def test_config_of_an_earlier_run_is_taken_but_for_its_folders(checkout, tmp_pat
 
 
 @pytest.mark.parametrize(("words", "says"), [
-    (["--accelerator", "p100"], "ACCELERATOR=p100: choose one of tpu, gpu, none."),
-    (["--preset", "tup"], "there is no such preset. Did you mean tpu"),
-    (["--epoch", "60"], "no setting named 'epoch'. Did you mean epochs"),
-    (["--epochs", "many"], "--epochs many: expected a whole number."),
+    (["--accelerator", "p100"], "ACCELERATOR=p100"),
+    (["--preset", "tup"], "Did you mean tpu"),
+    (["--epoch", "60"], "Did you mean epochs"),
+    (["--epochs", "many"], "--epochs many"),
     (["--generator-levels", "16"], "--generator-levels 16"),
-    (["--accelerator", "gpu", "--data", "data/monets"], "Kaggle's machine has no such folder"),
-    (["--out", "here"], "--out: on Kaggle the kernel itself decides"),
-    (["--resume=false"], "--resume: on Kaggle the kernel itself decides"),
-    (["--config", "nowhere.json"], "nowhere.json cannot be read"),
+    (["--accelerator", "gpu", "--data", "data/monets"], "no such folder"),
+    (["--out", "here"], "--out: "),
+    (["--resume=false"], "--resume: "),
+    (["--config", "nowhere.json"], "nowhere.json"),
 ])
-def test_settings_that_cannot_be_are_refused_before_anything_is_written(checkout, words, says):
+def test_invalid_settings_are_refused_before_anything_is_written(checkout, words, says):
     with pytest.raises(UserError, match=re.escape(says)):
         bundled(checkout, *words)
     assert not (checkout / "kernel").exists()
 
 
-def test_command_line_says_errors_in_a_sentence():
+def test_command_line_prints_errors_in_a_sentence():
     run = subprocess.run([sys.executable, "tools/bundle.py", "--preset", "nothing"], cwd=ROOT, capture_output=True,
                          text=True)
-    assert run.returncode == 2 and run.stderr.startswith("error: --preset nothing: there is no such preset.")
+    assert run.returncode == 2 and run.stderr.startswith("error: --preset nothing: ")
+
+
+# What was left out.
+
+
+@pytest.fixture
+def kaggle(tmp_path, monkeypatch) -> Path:
+    """Kaggle's folders, with a dataset of two arrays and no competition."""
+    for name in ("working", "input/arrays"):
+        (tmp_path / name).mkdir(parents=True)
+    for side in ("monet", "photo"):
+        np.save(tmp_path / "input/arrays" / f"{side}.npy", np.zeros((2, 64, 64, 3), np.uint8))
+    monkeypatch.setenv("MONET_KAGGLE_INPUT", str(tmp_path / "input"))
+    monkeypatch.setenv("MONET_KAGGLE_WORKING", str(tmp_path / "working"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("options", "edited", "module"), [
+    ("", {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0}, "gan.cut"),
+    ("--preset residual-unet", {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0, "cycle_loss": "l1"},
+     "gan.cut"),
+    ("--preset cut", {"system": "cyclegan"}, "gan.cyclegan"),
+    ("--preset paper --epochs=3", {"select_by": "mifid"}, "training.selection"),
+    ("", {"data": "tfds:cycle_gan/monet2photo"}, "data.tfds"),
+    ("", {"data": "ARRAYS"}, "data.npy"),
+    ("--data tfds:cycle_gan/monet2photo", {"data": "ARRAYS"}, "data.npy"),
+])
+def test_choosing_what_was_left_out_gives_the_command_that_includes_it(checkout, kaggle, capsys, options, edited,
+                                                                       module):
+    tiny = [f"--{name}=4" for name in ("generator-filters", "discriminator-filters")]
+    words = ["--accelerator", "none", *tiny, *options.split()]
+    space = runpy.run_path(str(bundle(words, checkout)))
+    edited = {name: str(kaggle / "input/arrays") if value == "ARRAYS" else value for name, value in edited.items()}
+    capsys.readouterr()
+    assert space["run_on_kaggle"]({**space["SETTINGS"], **edited}, "") == 2
+    said = capsys.readouterr().err
+    [arguments] = re.findall(r'make kernel ARGS="(.*)"', said)
+    assert arguments.startswith(shlex.join(words)), said
+    assert module not in modules_in((checkout / "kernel/monet_cyclegan.py").read_text())
+    assert module in modules_in(bundled(checkout, *shlex.split(arguments)))
 
 
 # What cannot be bundled.
 
 
 def package(folder: Path, **modules: str) -> dict:
-    """The modules of a package that is made of these texts."""
-    for name, text in {"kernel": "", **modules}.items():
+    """The modules of a package that consists of these texts."""
+    for name, text in {"kaggle_run": "", **modules}.items():
         (folder / f"{name}.py").write_text(text)
     return read_modules(folder)
 
@@ -244,20 +376,16 @@ def package(folder: Path, **modules: str) -> dict:
     ({"low": "from __future__ import annotations\n"}, "src/monet/low.py:1: `from __future__"),
     ({"low": "", "high": "from monet.low import gone\n"}, "src/monet/high.py:1: monet.low defines no gone"),
     ({"high": "from monet.gone import a\n"}, "src/monet/high.py:1: monet.gone defines no a"),
-    ({"low": "from monet.high import b\na = 1\n", "high": "\nfrom monet.low import a\nb = 1\n"},
-     "src/monet/high.py:2, src/monet/low.py:1. Move"),
 ])
 def test_modules_that_cannot_share_a_file_are_refused_by_line(tmp_path, modules, says):
     with pytest.raises(UserError) as refusal:
-        found = package(tmp_path, **modules)
-        check_names(found)
-        in_import_order(found)
+        check_names(package(tmp_path, **modules))
     for part in re.split(r" and by |, ", says):
         assert part in str(refusal.value)
 
 
 def test_a_module_that_is_not_python_is_refused_by_line(tmp_path):
-    with pytest.raises(UserError, match=r"src/monet/low.py:2 is not Python"):
+    with pytest.raises(UserError, match="src/monet/low.py:2"):
         package(tmp_path, low="a = 1\nb = = 2\n")
 
 
@@ -266,27 +394,52 @@ def test_an_empty_src_is_refused(checkout, there):
     shutil.rmtree(checkout / "src")
     if there:
         (checkout / "src/monet").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"holds no kernel.py: there is nothing to bundle"):
+    with pytest.raises(UserError, match="kaggle_run.py"):
         bundled(checkout)
 
 
-def test_modules_stand_after_what_they_import(tmp_path):
-    modules = package(tmp_path, a="from monet.b import x\ny = x\n", b="import numpy\nx = 1\n",
-                      c="import json\nz = json\n", kernel="from monet.a import y\nfrom monet.c import z\nw = y, z\n")
-    ordered = in_import_order(modules)
-    assert [module.name for module in ordered] == ["b", "a", "c", "kernel"]
-    standard, others = split_standard(ordered)
-    assert [module.name for module in standard] == ["c"] and [module.name for module in others] == ["b", "a", "kernel"]
+def test_an_entry_that_is_no_longer_in_its_registry_is_refused(checkout):
+    path = checkout / "src/monet/gan/systems.py"
+    path.write_text(path.read_text().replace('"cut":', '"cut2":'))
+    with pytest.raises(UserError, match="SYSTEMS.*'cut'"):
+        bundled(checkout)
+
+
+def test_the_module_that_prepares_the_machine_may_import_the_standard_library_only(checkout):
+    path = checkout / "src/monet/core/errors.py"
+    path.write_text(path.read_text() + "\nimport numpy\n")
+    with pytest.raises(UserError, match="core/errors.py:"):
+        bundled(checkout)
+
+
+
+def ordered(tmp_path, **modules: str) -> list[str]:
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "machine/tpu_environment.py").write_text("")
+    (tmp_path / "__init__.py").write_text("")
+    return [module.name for _, contents in in_reading_order(package(tmp_path, **modules)) for module in contents]
+
+
+def test_modules_come_after_what_they_use_when_they_are_run(tmp_path):
+    order = ordered(tmp_path, a="from monet.b import x\nfrom monet.c import z\n\n\ndef f(y: x):\n    return z\n",
+                    b="x = 1\n", c="z = 1\n", kaggle_run="from monet.a import f\n\n\ndef g():\n    f()\n")
+    assert order == ["b", "a", "c", "kaggle_run"]
+
+
+def test_modules_that_need_each_other_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"a, b"):
+        ordered(tmp_path, a="from monet.b import y\nx = y\n", b="from monet.a import x\ny = x\n")
 
 
 def test_bundle_too_large_for_kaggle_is_refused(checkout):
-    (checkout / "src/monet/large.py").write_text('"""Large."""\n' + "# much\n" * 120_000)
-    with pytest.raises(UserError, match=r"would have 1,\d\d\d,\d\d\d bytes, and Kaggle takes less than 1 MB"):
+    with (checkout / "src/monet/gan/losses.py").open("a") as file:
+        file.write("# much\n" * 120_000)
+    with pytest.raises(UserError, match=r"1,\d\d\d,\d\d\d bytes"):
         bundled(checkout)
 
 
 def test_nothing_of_this_machine_gets_in(checkout, tmp_path):
-    """Secrets planted in the environment, in the home and in the checkout, bundled in a process of its own."""
+    """Secrets planted in the environment, in the home and in the checkout, bundled in a separate process."""
     home = tmp_path / "home-of-somebody"
     (home / ".kaggle").mkdir(parents=True)
     (home / ".kaggle/kaggle.json").write_text(json.dumps({"username": "somebody-planted", "key": "planted-key-1"}))
@@ -308,7 +461,7 @@ def test_nothing_of_this_machine_gets_in(checkout, tmp_path):
 
 @pytest.fixture(scope="module")
 def package_zip(small_root, tmp_path_factory) -> bytes:
-    """images.zip of the package's own run with the settings of the bundle."""
+    """images.zip of a run of the package with the bundle's settings."""
     out = tmp_path_factory.mktemp("package")
     config = {**PRESETS["cpu"], **TINY_RUN, "preset": "cpu", "accelerator": "cpu", "data": small_root, "out": str(out)}
     assert main(["run", *(f"--{name.replace('_', '-')}={value}" for name, value in config.items())]) == 0
@@ -316,7 +469,7 @@ def package_zip(small_root, tmp_path_factory) -> bytes:
 
 
 def run_alone(command: list[str], small_root: str, tmp_path: Path, mount: str):
-    """Runs the bundle in a mock of Kaggle's tree: (the finished process, its working folder)."""
+    """Runs the bundle in a mock of Kaggle's tree; returns the finished process and its working folder."""
     data, working = tmp_path / "input" / mount, tmp_path / "working"
     data.parent.mkdir(parents=True)
     data.symlink_to(small_root)
@@ -327,10 +480,11 @@ def run_alone(command: list[str], small_root: str, tmp_path: Path, mount: str):
     return run, working
 
 
-@pytest.mark.parametrize("mount", ["gan-getting-started", "competitions/gan-getting-started"])
-def test_bundle_alone_does_what_the_package_does(checkout, small_root, tmp_path, package_zip, mount):
+@pytest.mark.lengthy
+def test_script_alone_does_the_same_as_the_package(checkout, small_root, tmp_path, package_zip):
     (tmp_path / "alone").mkdir()
     shutil.move(bundle([*TINY_OPTIONS], checkout), tmp_path / "alone")
+    mount = "competitions/gan-getting-started"
     run, working = run_alone([sys.executable, "-I", "monet_cyclegan.py"], small_root, tmp_path, mount)
     assert run.returncode == 0, run.stderr
     assert (working / "images.zip").read_bytes() == package_zip
@@ -340,31 +494,36 @@ def test_bundle_alone_does_what_the_package_does(checkout, small_root, tmp_path,
     assert f"below {tmp_path}/input/{mount}" in run.stderr
 
 
-def test_notebook_alone_does_the_same(checkout, small_root, tmp_path, package_zip):
-    """Its cells one after the other in one namespace without a file, as a notebook runs them."""
+# Runs the cells of a notebook in one namespace without a file, as Jupyter does, with a stand-in for IPython's display.
+RUNNER = """
+import json, sys, types
+display = types.ModuleType("IPython.display")
+display.Image = lambda path, **options: print("picture", open(path, "rb").read(2).hex())
+display.HTML = print
+sys.modules.update({"IPython": types.ModuleType("IPython"), "IPython.display": display})
+sys.modules["IPython"].display = display
+space = {"__name__": "__main__"}
+for cell in json.load(open(sys.argv.pop(1)))["cells"]:
+    if cell["cell_type"] == "code":
+        exec(compile(cell["source"], "<cell>", "exec"), space)
+"""
+
+
+@pytest.mark.lengthy
+def test_notebook_alone_does_the_same_and_shows_the_results(checkout, small_root, tmp_path, package_zip):
     (tmp_path / "alone").mkdir()
     path = shutil.move(bundle([*TINY_OPTIONS, "--notebook"], checkout), tmp_path / "alone")
-    runner = ("import json, sys\n"
-              "cells = [cell for cell in json.load(open(sys.argv.pop(1)))['cells'] if cell['cell_type'] == 'code']\n"
-              "space = {'__name__': '__main__'}\n"
-              "for cell in cells: exec(compile(cell['source'], '<cell>', 'exec'), space)\n")
-    command = [sys.executable, "-I", "-c", runner, str(path)]
+    command = [sys.executable, "-I", "-c", RUNNER, str(path)]
     run, working = run_alone(command, small_root, tmp_path, "gan-getting-started")
     assert run.returncode == 0, run.stderr
     assert (working / "images.zip").read_bytes() == package_zip
+    picture, curves, problems = run.stdout.splitlines()
+    assert picture == "picture ffd8"
+    assert curves.startswith("<svg") and curves.count("<polyline") == 6 and ">monet_discriminator" in curves
+    assert "20" in problems and "7,000" in problems  # pictures, of which Kaggle wants more
 
 
-def test_bundle_without_data_says_what_to_attach(checkout, tmp_path):
-    (tmp_path / "alone").mkdir()
-    (tmp_path / "nothing").mkdir()
-    shutil.move(bundle([*TINY_OPTIONS], checkout), tmp_path / "alone")
-    run, working = run_alone([sys.executable, "-I", "monet_cyclegan.py"], str(tmp_path / "nothing"), tmp_path, "other")
-    assert run.returncode == 2 and "Traceback" not in run.stderr
-    assert '"competition_sources": ["gan-getting-started"]' in run.stderr
-    assert not list(working.iterdir())
-
-
-def test_bundle_for_a_tpu_stops_at_once_where_there_is_none(checkout, tmp_path):
+def test_bundle_for_a_tpu_stops_at_once_without_one(checkout, tmp_path):
     (tmp_path / "alone").mkdir()
     (tmp_path / "nothing").mkdir()
     shutil.move(bundle(["--accelerator", "tpu"], checkout), tmp_path / "alone")

@@ -33,7 +33,7 @@ from support.settings import ROOT, TOOLS
 
 from monet.core.errors import UserError
 from monet.data import validation
-from monet.data.records import write_records
+from monet.data.writing import write_records
 
 KEY = "KGAT_0123456789abcdef-dummy"  # a made-up token
 CHUNK = 2**20  # bytes that the client writes at a time; it loses what it got of a broken chunk

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmark.measure import seconds_of
 from benchmark.process import output_of
 from benchmark.rows import Row
-from sample_data import write_sample
+from sample.dataset import write_sample
 
 
 def sample_rows(data) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Reads the modules of `src/monet/`, sees that they can stand in one file, and orders them: the work of `bundle.py`."""
+"""Reads the modules of `src/monet/` and checks that they can share one file: used by `bundle.py`."""
 
 import ast
 import builtins
@@ -11,7 +11,8 @@ from pathlib import Path
 from monet.core.errors import UserError
 
 PACKAGE = "monet"
-ENTRY = "kaggle_run"  # the module whose imports, followed in order, give the order of the modules
+ENTRY = "kaggle_run"  # the module that a bundle runs
+WIDTH = 120  # characters in a line
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
@@ -25,39 +26,39 @@ class Module:
 
     @property
     def path(self) -> str:
-        """Its file, from the folder of the package: monet/core/config.py."""
+        """Its file, relative to the folder that contains the package: monet/core/config.py."""
         return f"{PACKAGE}/{self.name.replace('.', '/')}.py"
 
-    def place(self, node: ast.AST) -> str:
-        """Where the node stands, for messages: src/monet/config.py:12."""
+    def line_of(self, node: ast.AST) -> str:
+        """Returns the node's file and line for messages: src/monet/config.py:12."""
         return f"src/{self.path}:{node.lineno}"
 
 
 @dataclass(frozen=True)
-class Outside:
-    """One name imported from outside the package, at the top of a module."""
+class Import:
+    """One name that a module imports from outside the package."""
 
-    source: str  # the module it is from; "" for `import x`
+    source: str  # the module it comes from; "" for `import x`
     name: str
     alias: str  # "" without `as`
-    comment: str  # what stands behind the import, "" or "# …"
+    comment: str  # the comment behind the import, "" or "# …"
 
     @property
     def bound(self) -> str:
-        """The name that it has in the file."""
+        """The name in the importing file."""
         return self.alias or (self.name if self.source else self.name.split(".")[0])
 
     @property
     def is_standard(self) -> bool:
-        """Whether it is from the standard library."""
+        """Whether it comes from the standard library."""
         return (self.source or self.name).split(".")[0] in sys.stdlib_module_names
 
 
 def read_modules(folder: Path) -> dict[str, Module]:
-    """The modules of the package in `folder` by name, but for `__main__`.
+    """Returns the modules of the package in `folder` by name, without `__main__`.
 
     Raises:
-        UserError: if there are none, or one is not Python.
+        UserError: if `ENTRY` is missing or a file is not Python.
     """
     modules = {}
     for path in sorted(folder.rglob("*.py")):
@@ -66,64 +67,64 @@ def read_modules(folder: Path) -> dict[str, Module]:
         try:
             modules[name] = Module(name, text, ast.parse(text))
         except SyntaxError as error:
-            place = f"src/{PACKAGE}/{path.relative_to(folder)}:{error.lineno}"
-            raise UserError(f"{place} is not Python ({error.msg}). Mend it.") from None
+            line = f"src/{PACKAGE}/{path.relative_to(folder)}:{error.lineno}"
+            raise UserError(f"{line} is not Python ({error.msg}). Fix it.") from None
     modules.pop("__main__", None)
     if ENTRY not in modules:
-        raise UserError(f"{folder} holds no {ENTRY}.py: there is nothing to bundle. Run this in a whole checkout.")
+        raise UserError(f"{folder} has no {ENTRY}.py, so there is nothing to bundle. Run this in a complete checkout.")
     return modules
 
 
-def of_package(node: ast.AST) -> bool:
-    """Whether the node imports from the package."""
+def is_inner(node: ast.AST) -> bool:
+    """Returns whether the node imports from the package."""
     if isinstance(node, ast.ImportFrom):
         return node.level > 0 or node.module.split(".")[0] == PACKAGE
     return isinstance(node, ast.Import) and any(alias.name.split(".")[0] == PACKAGE for alias in node.names)
 
 
 def target_of(node: ast.ImportFrom) -> str:
-    """The module, by its name in the package, that an import of the package is from."""
+    """Returns the name of the package's module that the node imports from."""
     return node.module.removeprefix(f"{PACKAGE}.")
 
 
-def inside_imports(module: Module) -> list[ast.ImportFrom]:
-    """The module's imports from the package.
+def inner_imports(module: Module) -> list[ast.ImportFrom]:
+    """Returns the module's imports from the package.
 
     Raises:
-        UserError: naming the line of one that is not `from monet.x import name` at the top.
+        UserError: if one is not `from monet.x import name` at the top level.
     """
-    nodes = [node for node in ast.walk(module.tree) if of_package(node)]
+    nodes = [node for node in ast.walk(module.tree) if is_inner(node)]
     for node in nodes:
         renamed = any(alias.asname or alias.name == "*" for alias in node.names)
         dotted = isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.startswith(f"{PACKAGE}.")
         if renamed or not dotted or node not in module.tree.body:
-            raise UserError(f"{module.place(node)}: `{ast.unparse(node)}` cannot be bundled. Imports of the package "
-                            f"are `from {PACKAGE}.x import name`, at the top of a module and without `as`.")
+            raise UserError(f"{module.line_of(node)}: `{ast.unparse(node)}` cannot be bundled. Import from the package "
+                            f"with `from {PACKAGE}.x import name`, at the top of the module and without `as`.")
     return nodes
 
 
-def outside_imports(module: Module) -> list[tuple[ast.stmt, list[Outside]]]:
-    """The module's imports from elsewhere that stand at its top: (statement, what it imports).
+def outer_imports(module: Module) -> list[tuple[ast.stmt, list[Import]]]:
+    """Returns the module's top-level imports from outside the package: (statement, imported names).
 
     Raises:
-        UserError: naming the line of one that would mean something else in one file.
+        UserError: if one would affect other modules in the same file.
     """
-    found = []
+    imports = []
     for node in module.tree.body:
-        if not isinstance(node, (ast.Import, ast.ImportFrom)) or of_package(node):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)) or is_inner(node):
             continue
         source = node.module if isinstance(node, ast.ImportFrom) else ""
         if source == "__future__" or any(alias.name == "*" for alias in node.names):
-            raise UserError(f"{module.place(node)}: `{ast.unparse(node)}` would hold for all modules of the bundle. "
-                            "Write it without.")
+            raise UserError(f"{module.line_of(node)}: `{ast.unparse(node)}` would apply to all modules of the bundle. "
+                            "Do without it.")
         comment = re.search(r"#.*$", module.text.splitlines()[node.end_lineno - 1])
-        found.append((node, [Outside(source, alias.name, alias.asname or "", comment[0] if comment else "")
-                             for alias in node.names]))
-    return found
+        imports.append((node, [Import(source, alias.name, alias.asname or "", comment[0] if comment else "")
+                               for alias in node.names]))
+    return imports
 
 
 def bindings(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
-    """The names that a module defines at its top level, also in an `if`, `try` or `with`, each with its node."""
+    """Yields the names that a module defines at its top level, also inside `if`, `try` or `with`, with their nodes."""
     pending = list(tree.body)
     while pending:
         node = pending.pop(0)
@@ -138,77 +139,36 @@ def bindings(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
 
 
 def check_names(modules: dict[str, Module]) -> None:
-    """Raises UserError, naming the lines, if in one file a name would mean two things, or an import finds nothing."""
+    """Raises UserError if a name would have two meanings in one file, or an import from the package finds nothing."""
     owners = {name: ("Python itself", "") for name in dir(builtins)}
     own = {name: {key: node for key, node in bindings(module.tree) if key} for name, module in modules.items()}
     for name, module in modules.items():
-        places = [(key, module.place(node), f"its own in {name}") for key, node in own[name].items()]
-        places += [(item.bound, module.place(node), f"{item.source}.{item.name}")
-                   for node, items in outside_imports(module) for item in items]
-        for key, place, meaning in places:
-            first, other = owners.setdefault(key, (place, meaning))
-            if meaning != other:
-                raise UserError(f"{key} is defined at {place} and by {first}: one file cannot hold both. Rename one.")
-        for node in inside_imports(module):
-            target = target_of(node)
+        definitions = [(key, module.line_of(node), f"its own in {name}") for key, node in own[name].items()]
+        definitions += [(item.bound, module.line_of(node), f"{item.source}.{item.name}")
+                        for node, items in outer_imports(module) for item in items]
+        for key, line, meaning in definitions:
+            other_line, other_meaning = owners.setdefault(key, (line, meaning))
+            if meaning != other_meaning:
+                raise UserError(f"{key} is defined at {line} and by {other_line}, but must be unique. Rename one.")
+        for node in inner_imports(module):
             for alias in node.names:
-                if alias.name not in own.get(target, ()):
-                    raise UserError(f"{module.place(node)}: {node.module} defines no {alias.name}. Mend the import.")
-
-
-def in_import_order(modules: dict[str, Module]) -> list[Module]:
-    """The modules in the order in which Python would run them for `ENTRY`, then those that it does not import.
-
-    Raises:
-        UserError: naming the lines, if modules import each other in a circle.
-    """
-    ordered, path = {}, []
-
-    def visit(name: str, line: str) -> None:
-        if name in ordered:
-            return
-        if name in [step for step, _ in path]:
-            circle = [where for step, where in path[1:]] + [line]
-            raise UserError(f"These imports form a circle: {', '.join(circle)}. Move what they share to a module "
-                            "below.")
-        path.append((name, line))
-        module = modules[name]
-        for node in inside_imports(module):
-            visit(target_of(node), module.place(node))
-        path.pop()
-        ordered[name] = module
-
-    for name in ["__init__", ENTRY, *modules]:
-        if name in modules:
-            visit(name, "")
-    return list(ordered.values())
-
-
-def split_standard(ordered: list[Module]) -> tuple[list[Module], list[Module]]:
-    """The modules that need the standard library only, themselves and in what they import, and the others."""
-    standard = {}
-    for module in ordered:
-        outside = [item for _, items in outside_imports(module) for item in items]
-        if all(item.is_standard for item in outside) and all(
-                target_of(node) in standard for node in inside_imports(module)):
-            standard[module.name] = module
-    return list(standard.values()), [module for module in ordered if module.name not in standard]
+                if alias.name not in own.get(target_of(node), ()):
+                    raise UserError(f"{module.line_of(node)}: {node.module} defines no {alias.name}. Fix the import.")
 
 
 def body_text(module: Module) -> str:
-    """The module's text without its imports at the top level; comments and docstrings stay."""
+    """Returns the module's text without its top-level imports; comments and docstrings stay."""
     lines = module.text.splitlines()
-    imports = [*inside_imports(module), *(node for node, _ in outside_imports(module))]
-    for node in imports:
+    for node in [*inner_imports(module), *(node for node, _ in outer_imports(module))]:
         lines[node.lineno - 1:node.end_lineno] = [None] * (node.end_lineno - node.lineno + 1)
     text = "\n".join(line for line in lines if line is not None)
-    # Where a block of imports stood, its blank lines are left: two are enough between any two things.
-    return re.sub(r"\n{4,}", "\n\n\n", text).strip()
+    text = re.sub(r"\n{4,}", "\n\n\n", text).strip()  # removed imports leave extra blank lines
+    return re.sub(r'\A(""".*?""")\n{3}(?!def |class |@|#)', r"\1\n\n", text, flags=re.DOTALL)
 
 
 def import_lines(modules: list[Module], standard: bool) -> str:
-    """The imports of the standard library, or of anything else, of all `modules`, each name once."""
-    items = {item for module in modules for _, found in outside_imports(module) for item in found
+    """Returns the imports of all `modules` from the standard library, or from other packages, each name once."""
+    items = {item for module in modules for _, imports in outer_imports(module) for item in imports
              if item.is_standard is standard}
     whole = sorted({(item.name, item.alias, item.comment) for item in items if not item.source})
     lines = [f"import {name}{f' as {alias}' if alias else ''}{f'  {comment}' if comment else ''}"

@@ -59,7 +59,7 @@ def draw_pictures(counts: dict[str, int], seed: int) -> Iterator[tuple[str, byte
 
 def write_domain(folder: Path, domain: str, count: int, pictures: Iterator[tuple[str, bytes]]) -> None:
     """Writes the next `count` pictures to a few files in `folder`, named like the competition's."""
-    from monet.data.records import write_records  # here, because the drawing processes need no TensorFlow
+    from monet.data.writing import write_records  # here, because the drawing processes need no TensorFlow
 
     folder.mkdir()
     for number, part in enumerate(np.array_split(np.arange(count), min(MAX_FILES, count))):

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 
 from monet.core.errors import UserError, suggest_names
+from monet.core.left_out import LeftOut
 
 VERSION = "0.1.0"
 SUBMISSION_SIZE = 256  # side in pixels of a submitted image, fixed by the competition
@@ -184,14 +185,18 @@ FORMER_NAMES = {"jitter_size": "jitter"}
 
 
 def look_up(registry: Mapping, name: str, option: str):
-    """Returns `registry[name]`; raises UserError, with similar names, if there is no such entry.
+    """Returns `registry[name]`. `option` is the setting that gave the name.
 
-    `option` is the setting that gave the name.
+    Raises:
+        UserError: if there is no such entry, with similar names; or if this bundle was made without it.
     """
     if name not in registry:
         option_text = f"--{option.replace('_', '-')} {name}"
         raise UserError(f"{option_text}: there is no such {option}. {suggest_names(name, registry)}")
-    return registry[name]
+    entry = registry[name]
+    if isinstance(entry, LeftOut):
+        raise entry.error(f"{option} {name}")
+    return entry
 
 
 def check_field_name(name: str) -> None:

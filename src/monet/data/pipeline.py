@@ -6,12 +6,12 @@ from monet.core.config import Config
 from monet.core.pixels import decode_image, pixels_to_float, resize
 from monet.data.records import Data, ImageSet, read_examples
 
-CACHE_BYTES = 1 << 30  # encoded images up to this size in all stay in memory: the competition's are 0.16 GB
-SHUFFLE_UNCACHED = 512  # images in the shuffle buffer of a larger set
+CACHE_BYTES = 1 << 30  # cache encoded images up to this total size in memory; the competition's are 0.16 GB
+SHUFFLE_UNCACHED = 512  # size of the shuffle buffer for a larger set, in images
 
 
 def jittered(image: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
-    """One training image, as the config augments it.
+    """Crops and mirrors one training image at random.
 
     Args:
         image: uint8 `[height, width, 3]`.
@@ -21,32 +21,32 @@ def jittered(image: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
     Returns:
         float32 `[image_size, image_size, 3]` in [-1, 1].
     """
-    top, left, mirrored = tf.unstack(tf.random.stateless_uniform([3], seed))
-    if config.mirror:  # as uint8, which TensorFlow reverses by rows; floats it reverses one by one
-        image = tf.cond(mirrored < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
-    size, room = config.image_size, config.jitter - config.image_size
-    if room <= 0:
+    top, left, mirror = tf.unstack(tf.random.stateless_uniform([3], seed))
+    if config.mirror:  # while it is uint8, which TensorFlow reverses row by row; floats it reverses one by one
+        image = tf.cond(mirror < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
+    size, margin = config.image_size, config.jitter - config.image_size
+    if margin <= 0:
         return pixels_to_float(resize(image, size))
     larger = resize(image, config.jitter)
-    corner = tf.cast(tf.stack([top, left, 0.0]) * (room + 1), tf.int32)
+    corner = tf.cast(tf.stack([top, left, 0.0]) * (margin + 1), tf.int32)
     return pixels_to_float(tf.slice(larger, corner, [size, size, 3]))
 
 
 def encoded_bytes(image_set: ImageSet) -> int:
-    """Bytes of the set's files."""
+    """Returns the total size of the set's files in bytes."""
     return sum(tf.io.gfile.stat(file).length for file in image_set.files)
 
 
-def training_side(image_set: ImageSet, config: Config, side: int, first: int,
-                  context: tf.distribute.InputContext) -> tf.data.Dataset:
-    """Endless augmented images of one set: every image once before any comes again, in a new order each time.
+def training_images(image_set: ImageSet, config: Config, domain: int, first: int,
+                    context: tf.distribute.InputContext) -> tf.data.Dataset:
+    """Endless augmented images of one domain: every image once per pass, in a new order each time.
 
     Args:
-        image_set: where the images are.
-        config: gives the augmentation, the seed and the global batch.
-        side: 0 or 1; the two sets of a run draw different random numbers.
-        first: position in the stream to begin at.
-        context: which of the machines that share each global batch this is.
+        image_set: the images.
+        config: gives the augmentation, the seed and the global batch size.
+        domain: 0 or 1; each has its own random numbers.
+        first: position in the stream to start at.
+        context: this machine among those that share each global batch.
 
     Returns:
         A dataset of float32 `[image_size, image_size, 3]` in [-1, 1].
@@ -55,47 +55,47 @@ def training_side(image_set: ImageSet, config: Config, side: int, first: int,
     in_memory = encoded_bytes(image_set) <= CACHE_BYTES
     images = images.cache() if in_memory else images
     buffer = image_set.count if in_memory else min(image_set.count, SHUFFLE_UNCACHED)
-    images = images.shuffle(buffer, seed=2 * config.seed + side, reshuffle_each_iteration=True).repeat()
+    images = images.shuffle(buffer, seed=2 * config.seed + domain, reshuffle_each_iteration=True).repeat()
 
-    def augmented(position, encoded):
-        seed = tf.random.experimental.stateless_fold_in([config.seed, side], position)
+    def augment(position, encoded):
+        seed = tf.random.experimental.stateless_fold_in([config.seed, domain], position)
         return jittered(decode_image(encoded), seed, config)
 
-    # Skipped before anything is decoded: resuming at position 100,000 takes less than a second.
+    # Skipped before decoding: resuming at position 100,000 takes less than a second.
     images = images.enumerate().skip(first)
     if context.num_input_pipelines > 1:
-        part = config.batch_size // context.num_input_pipelines
+        share = config.batch_size // context.num_input_pipelines
         images = images.filter(
-            lambda position, _: position % config.batch_size // part == context.input_pipeline_id)
+            lambda position, _: position % config.batch_size // share == context.input_pipeline_id)
         images = images.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-    return images.map(augmented, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return images.map(augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def training_pairs(data: Data, config: Config, first_step: int = 0,
                    context: tf.distribute.InputContext | None = None) -> tf.data.Dataset:
     """Endless batches of unpaired photos and paintings, the same for the same seed.
 
-    Both sets repeat by themselves: zipping them finite would end, with the competition's data, after 300 photos.
+    Each set repeats by itself: zipped before repeating, every epoch would end after the competition's 300 paintings.
 
     Args:
-        data: the two sets.
-        config: gives the global batch, the augmentation and the seed.
-        first_step: the step to begin at; the batches are those that an unbroken run sees from there on.
-        context: which of the machines that share each global batch this is, and the number of replicas; None: the
-            batch is not shared.
+        data: both domains.
+        config: gives the global batch size, the augmentation and the seed.
+        first_step: step to start at; the batches from there on equal those of an uninterrupted run.
+        context: this machine among those that share each global batch, and the number of replicas; None: all batches
+            are this machine's.
 
     Returns:
         A dataset of `(photo, monet)`, each float32 `[batch_size / replicas, image_size, image_size, 3]` in [-1, 1].
-        The batches of all replicas of all machines, in their order, make up the global one.
+        The batches of all replicas of all machines, in order, form the global batch.
     """
     context = context or tf.distribute.InputContext()
     first, batch = first_step * config.batch_size, context.get_per_replica_batch_size(config.batch_size)
-    sides = [training_side(image_set, config, side, first, context).batch(batch, drop_remainder=True)
-             for side, image_set in enumerate((data.photo, data.monet))]
-    return tf.data.Dataset.zip(tuple(sides)).prefetch(2)
+    streams = [training_images(image_set, config, domain, first, context).batch(batch, drop_remainder=True)
+               for domain, image_set in enumerate((data.photo, data.monet))]
+    return tf.data.Dataset.zip(tuple(streams)).prefetch(2)
 
 
 def first_images(image_set: ImageSet, count: int, size: int) -> tf.Tensor:
-    """The set's first `count` images, not augmented, float32 `[count, size, size, 3]` in [-1, 1]."""
+    """Returns the set's first `count` images, not augmented: float32 `[count, size, size, 3]` in [-1, 1]."""
     examples = read_examples(image_set).take(count)
     return tf.stack([pixels_to_float(resize(decode_image(example["image"]), size)) for example in examples])

@@ -18,10 +18,10 @@ from monet.core.errors import LOG, UserError
 from monet.core.files import atomic_write, out_of_space
 from monet.core.pixels import decode_image, encode_jpeg, pixels_to_float, resize
 from monet.core.progress import progress_bar
+from monet.data.read_errors import explain_read_errors
 from monet.data.records import ImageSet, read_examples
-from monet.data.validation import explained
 from monet.submission.check import CPU_THREADS, problems_of, zip_entries
-from monet.submission.pictures import safe_name, unique_name
+from monet.submission.names import safe_name, unique_name
 
 PAINT_BATCH = 16  # images a call of the network: the same in every call, so that it is traced once
 REHEARSED = 4 * PAINT_BATCH  # images that are painted and zipped to see how long all of them will take
@@ -110,7 +110,7 @@ def fill(filler: ZipFiller, paint, photos: ImageSet, config: Config, show: Calla
     with ThreadPoolExecutor(CPU_THREADS) as pool:
         while filler.count < filler.wanted:
             if filler.count + len(pending) < filler.wanted and len(pending) <= PENDING_IMAGES:
-                with explained(os.path.dirname(photos.files[0])):
+                with explain_read_errors(os.path.dirname(photos.files[0])):
                     names, images = next(batches)
                 painted = np.asarray(paint(images), np.float32)
                 encoded = [pool.submit(encode_jpeg, image, config) for image in painted]

@@ -1,7 +1,6 @@
 """Painted pictures as JPEG files: encoding, names, files written whole, and pictures of any size."""
 
 import os
-import re
 import struct
 
 import numpy as np
@@ -12,33 +11,11 @@ from monet.core.errors import LOG, UserError
 from monet.core.files import atomic_write
 from monet.core.pixels import encode_jpeg, pixels_to_float
 from monet.core.progress import progress_bar
+from monet.submission.names import unique_name
 
 MAX_SIDE = 1024  # pixels: a larger picture is shrunk to this on its longer side before it is painted
-LONGEST_NAME = 100  # characters of a file name, without suffix
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 UNREADABLE_PICTURE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
-
-
-def safe_name(name: str) -> str:
-    """`name` without .jpg, as a file name without folders or anything that a shell or file system could mind."""
-    kept = re.sub(r"[^A-Za-z0-9_.-]+", "_", re.sub(r"\.jpe?g$", "", name, flags=re.IGNORECASE))
-    return kept[:LONGEST_NAME].strip(".-") or "image"
-
-
-def unique_name(base: str, taken: dict[str, int]) -> str:
-    """`base`, or if that is taken `base-2`, `base-3`…; upper and lower case count as equal.
-
-    Args:
-        base: the name wanted.
-        taken: the names given out so far, to which this one is added; begin with an empty dict.
-    """
-    name, number = base, taken.get(base.lower(), 1)
-    while name.lower() in taken:
-        number += 1
-        name = f"{base}-{number}"
-    taken[base.lower()] = number  # where the next search begins: thousands of equal names stay quick
-    taken.setdefault(name.lower(), 1)
-    return name
 
 
 def without_transparency(image: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -245,3 +246,13 @@ def open_selection(config: Config, data: Data, files: RunFiles, strategy: tf.dis
     if weights.note:
         LOG.warning("%s holds %s", weights.path, weights.note)
     return Selection(config, data, files, strategy, weights, step)
+
+
+class SelectionMethod(NamedTuple):
+    """What a value of --select-by does: `open` starts a run's selection, `choose` loads the chosen weights."""
+
+    open: Callable
+    choose: Callable
+
+
+BY_MIFID = SelectionMethod(open_selection, choose_best)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from monet.core.config import SUBMISSION_SIZE, Config
+from monet.core.config import SUBMISSION_SIZE, Config, look_up
 from monet.core.errors import LOG, UserError
 from monet.core.files import write_config
 from monet.core.progress import Interval, progress_bar
 from monet.data.pipeline import first_images
+from monet.data.read_errors import explain_step_errors
 from monet.data.records import Data
-from monet.data.validation import step_explained
 from monet.gan.systems import check_config
 from monet.machine.cluster import Cluster
 from monet.machine.devices import check_reach, device_of
@@ -28,10 +28,11 @@ from monet.training.history import History, write_preview
 from monet.training.readings import Broken, Readings, epoch_of
 from monet.training.run_files import prepare_out
 from monet.training.run_state import RunState
-from monet.training.selection import choose_best, open_selection
+from monet.training.selection import BY_MIFID
 from monet.training.settled import compiles_at_first_call, settled
 
 PREVIEW_IMAGES = 8
+SELECTIONS = {"last": None, "mifid": BY_MIFID}  # by --select-by
 MOST_SETBACKS = 3  # times that a run goes back to its last checkpoint without getting any further
 
 
@@ -78,8 +79,9 @@ class Trainer:
         self.engine.seek(self.state.step + self.state.skipped)
         write_config(config, self.files.config)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
-        self.selection = (open_selection(self.config, data, self.files, strategy, self.state.step)
-                          if cluster.writes else None)
+        self.selection_method = look_up(SELECTIONS, config.select_by, "select_by")
+        self.selection = (self.selection_method.open(self.config, data, self.files, strategy, self.state.step)
+                          if self.selection_method and cluster.writes else None)
         self.history = History(self.files, self.state.step, config.tensorboard)
         self.readings = Readings(self.config, self.engine.loss_names, self.state.step, now)
         LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset,
@@ -95,7 +97,7 @@ class Trainer:
             UserError: if losses are not finite again and again, the disk is full, or another machine is gone.
         """
         stopping = "Stopping after this step and saving; press Ctrl-C again to stop at once"
-        with noted_signal(signal.SIGINT, stopping) as interrupted, step_explained(self.data.root):
+        with noted_signal(signal.SIGINT, stopping) as interrupted, explain_step_errors(self.data.root):
             self.preview()
             self.score_what_was_saved()
             self.rehearse()
@@ -311,8 +313,8 @@ class Trainer:
         """
         with self.clock.measured("preview"):
             self.engine.update_painter()
-            if finished and self.engine.cluster.writes:
-                choose_best(self.engine.painter, self.files, self.config)
+            if finished and self.engine.cluster.writes and self.selection_method:
+                self.selection_method.choose(self.engine.painter, self.files, self.config)
             if "paint" not in self.clock.seconds:
                 with self.clock.measured("first paint"):  # makes the graph
                     np.asarray(self.engine.paint(self.photos))

@@ -1,4 +1,4 @@
-"""TensorFlow datasets, written by tensorflow-datasets itself into a folder of the test's own; never the network."""
+"""TensorFlow datasets, written by tensorflow-datasets itself into a temporary folder, without the network."""
 
 import dataclasses
 import http.server
@@ -20,7 +20,7 @@ from monet.training.trainer import Trainer
 
 PICTURES = {split: np.random.default_rng(seed).integers(0, 256, (count, 32, 40, 3), dtype=np.uint8)
             for seed, (split, count) in enumerate((("trainA", 3), ("trainB", 5), ("testA", 2)))}
-FORMS = {  # what a config's records hold, where it is not the usual
+UNUSUAL_FEATURES = {  # the features of the configs that have unusual ones
     "depths": {"image": tfds.features.Image(shape=(32, 40, 1), dtype=np.float32)},
     "words": {"text": tfds.features.Text()},
     "raw": {"image": tfds.features.Tensor(shape=(32, 40, 3), dtype=np.uint8)},
@@ -28,16 +28,16 @@ FORMS = {  # what a config's records hold, where it is not the usual
 
 
 class MonetKitDots(tfds.core.GeneratorBasedBuilder):
-    """A dataset as others write theirs; the configs are what can be the matter with one."""
+    """A dataset with one good config, and one config for each thing that can be wrong."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = tuple(tfds.core.BuilderConfig(name=name)
-                            for name in ("plain", "onesided", "broken", "offline", "gone", *FORMS))
+                            for name in ("plain", "onesided", "broken", "offline", "gone", *UNUSUAL_FEATURES))
     address = ""
 
     def _info(self):
-        form = FORMS.get(self.builder_config.name, {"image": tfds.features.Image(), "label": np.int64})
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(form))
+        features = UNUSUAL_FEATURES.get(self.builder_config.name, {"image": tfds.features.Image(), "label": np.int64})
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
         if self.builder_config.name == "offline":
@@ -57,13 +57,13 @@ class MonetKitDots(tfds.core.GeneratorBasedBuilder):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """The folder that tensorflow-datasets keeps everything in."""
+    """The folder in which tensorflow-datasets keeps its files."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     return tmp_path / "tfds"
 
 
 def store_cyclegan(home, config: str) -> None:
-    """One of CycleGAN's sets as if downloaded: tensorflow-datasets' own program for them takes it for its own."""
+    """Writes one of CycleGAN's datasets where tensorflow-datasets expects its own download of it."""
     tfds.dataset_builders.store_as_tfds_dataset(
         name="cycle_gan", config=config, version="3.0.0", data_dir=home,
         features=tfds.features.FeaturesDict({"image": tfds.features.Image(),
@@ -118,34 +118,34 @@ def test_the_datasets_of_the_cyclegan_paper(home):
 
 
 @pytest.mark.parametrize(("name", "words"), [
-    ("monet_kit_dotz/plain", "cannot be opened (Dataset monet_kit_dotz not found"),
+    ("monet_kit_dotz/plain", "Dataset monet_kit_dotz not found"),
     ("monet_kit_dots/plein", "BuilderConfig plein not found"),
     ("monet_kit_dots/plain:9.9.9", "only: 1.0.0"),
     ("", "Check the name"),
     ("no such/thing !", "Check the name"),
-    ("monet_kit_dots/onesided", "has no split trainB, only "),
-    ("monet_kit_dots/depths", "has no feature `image` of 8-bit pictures"),
-    ("monet_kit_dots/raw", "has no feature `image` of 8-bit pictures"),
-    ("monet_kit_dots/words", "its features are text"),
-    ("monet_kit_dots/offline", "(ConnectionError: Max retries exceeded). Check the network"),
+    ("monet_kit_dots/onesided", "no split trainB"),
+    ("monet_kit_dots/depths", "`image`"),
+    ("monet_kit_dots/raw", "`image`"),
+    ("monet_kit_dots/words", "features are text"),
+    ("monet_kit_dots/offline", "ConnectionError: Max retries exceeded"),
 ])
 def test_a_dataset_that_cannot_be_used(home, name, words):
     assert words in refusal(f"tfds:{name}")
 
 
-def test_a_dataset_that_is_not_at_its_address_any_more(home, monkeypatch):
+def test_a_dataset_that_moved_from_its_address(home, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setattr(MonetKitDots, "address", f"http://127.0.0.1:{server.server_port}/dots.zip")
         message = refusal("tfds:monet_kit_dots/gone")
         server.shutdown()
-    assert "could not be downloaded and prepared (DownloadError" in message
+    assert "DownloadError" in message
     assert str(home) in message
 
 
 def test_a_dataset_prepared_in_another_format(home):
     tfds.builder("monet_kit_dots/plain", data_dir=home, file_format="array_record").download_and_prepare()
-    assert "as array_record files, not as TFRecords. Delete that folder" in refusal("tfds:monet_kit_dots/plain")
+    assert "array_record" in refusal("tfds:monet_kit_dots/plain")
 
 
 def test_a_damaged_file_of_a_dataset(home):
@@ -157,7 +157,7 @@ def test_a_damaged_file_of_a_dataset(home):
 
 
 def test_pictures_that_cannot_be_decoded_are_named_with_their_file(home):
-    with pytest.raises(UserError, match="3 of 3 paintings cannot .*: monet_kit_dots-trainA-00000-of-00001-0, "):
+    with pytest.raises(UserError, match="3 of 3 paintings .*: monet_kit_dots-trainA-00000-of-00001-0, "):
         find_data("tfds:monet_kit_dots/broken")
 
 
@@ -168,8 +168,8 @@ def test_without_the_package(monkeypatch):
     assert "make setup EXTRAS=tfds" in message
 
 
-def test_the_command_line_says_everything_once(home):
-    """In a process of its own: pytest has a log handler where tensorflow-datasets would put one."""
+def test_log_lines_are_printed_once(home):
+    """In a separate process: pytest has a root log handler, which keeps tensorflow-datasets from adding one."""
     store_cyclegan(home, "vangogh2photo")
     described = subprocess.run(
         [sys.executable, "-m", "monet", "describe", "--data", "tfds:cycle_gan/vangogh2photo",
@@ -186,6 +186,6 @@ def test_a_run_on_paintings_of_a_dataset_and_photos_of_an_array(home, tiny, tmp_
     data = dataclasses.replace(find_data("tfds:monet_kit_dots/plain"), photo=find_data(str(tmp_path)).photo)
     trainer = Trainer(tiny(epochs=1, data="tfds:monet_kit_dots/plain"), data, tf.distribute.get_strategy())
     trainer.fit()
-    assert trainer.step == 3
-    again = Trainer(tiny(epochs=2), data, tf.distribute.get_strategy())  # which compares the data with the checkpoint's
-    assert again.step == 3
+    assert trainer.state.step == 3
+    again = Trainer(tiny(epochs=2), data, tf.distribute.get_strategy())  # compares the data with the checkpoint's
+    assert again.state.step == 3

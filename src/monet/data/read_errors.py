@@ -1,0 +1,68 @@
+"""TensorFlow's errors of reading data, as errors that tell the user what to do."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from monet.core.errors import UserError
+from monet.data.formats import IMAGE_FEATURES
+
+TRY_AGAIN = "Check the network and try again, or copy the data to a local folder and give that."
+STORAGE_ERRORS = (  # (errors, what is wrong, what to do); the first match is used
+    (tf.errors.NotFoundError, "there is no such bucket or file",
+     "Check the spelling; a bucket must exist and be visible to you."),
+    ((tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError), "access is denied",
+     "For gs://, log in with `gcloud auth application-default login`, or ask the bucket's owner for the role "
+     "Storage Object Viewer; for a local file, make it readable."),
+    (tf.errors.UnimplementedError, "this TensorFlow cannot read such addresses",
+     "For gs://, `pip install tensorflow-io-gcs-filesystem`; else copy the data to a local folder and give that."),
+    ((tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError),
+     "the connection to the storage failed", TRY_AGAIN),
+    (tf.errors.OpError, "it cannot be read", TRY_AGAIN),
+)
+
+
+def cause_of(error: tf.errors.OpError) -> str:
+    """Returns the sentence of TensorFlow's message that states the cause, without graph and stack traces."""
+    noise = ("Graph execution error", "Detected at node", "<stack traces", " ", "\t")
+    lines = [line for line in error.message.splitlines() if line and not line.startswith(noise)]
+    line = re.sub(r"^Error in user-defined function .* iterator: \S+: ", "", lines[0] if lines else "")
+    return re.sub(r" with body .*", "", line)[:300] or type(error).__name__
+
+
+def damaged_file_error(path: str, cause: str) -> UserError:
+    """Returns the error for a TFRecord file that is truncated or fails its checksums."""
+    return UserError(f"{path} is truncated or damaged ({cause}). Copy or download it again.")
+
+
+@contextlib.contextmanager
+def explain_read_errors(path: str) -> Iterator[None]:
+    """Turns TensorFlow's errors of reading `path`, raised in the block, into a UserError."""
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        raise damaged_file_error(path, cause_of(error)) from None
+    except tf.errors.OpError as error:
+        cause = cause_of(error)
+        feature = re.search(r"(?:Feature|Key): (\w+)", cause)
+        if feature or "parse example" in cause:
+            problem = f"without a valid {feature[1]!r}" if feature else "that is not a tf.train.Example"
+            raise UserError(f"{path} contains a record {problem} ({cause}). Every record needs "
+                            f"{' and '.join(IMAGE_FEATURES)}, one string each, as in the competition's files: "
+                            "write the file again.") from None
+        problem, remedy = next(rest for errors, *rest in STORAGE_ERRORS if isinstance(error, errors))
+        raise UserError(f"{path}: {problem} ({cause}). {remedy}") from None
+
+
+@contextlib.contextmanager
+def explain_step_errors(root: str) -> Iterator[None]:
+    """Turns errors of reading the data at `root`, raised by training steps in the block, into a UserError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if "IteratorGetNext" in str(error):  # the name of the operation
+            with explain_read_errors(root):
+                raise
+        raise

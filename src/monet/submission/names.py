@@ -1,0 +1,27 @@
+"""File names for painted images."""
+
+import re
+
+LONGEST_NAME = 100  # characters, without the suffix
+
+
+def safe_name(name: str) -> str:
+    """Returns `name` without .jpg, as a file name without folders or characters that a shell or file system minds."""
+    kept = re.sub(r"[^A-Za-z0-9_.-]+", "_", re.sub(r"\.jpe?g$", "", name, flags=re.IGNORECASE))
+    return kept[:LONGEST_NAME].strip(".-") or "image"
+
+
+def unique_name(base: str, taken: dict[str, int]) -> str:
+    """Returns `base`, or if that is taken `base-2`, `base-3`…; names that differ only in case count as equal.
+
+    Args:
+        base: the preferred name.
+        taken: the names used so far, to which the result is added; start with an empty dict.
+    """
+    name, number = base, taken.get(base.lower(), 1)
+    while name.lower() in taken:
+        number += 1
+        name = f"{base}-{number}"
+    taken[base.lower()] = number  # the next search starts here, so that thousands of equal names stay fast
+    taken.setdefault(name.lower(), 1)
+    return name

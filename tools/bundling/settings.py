@@ -1,0 +1,92 @@
+"""The settings of a bundle: resolved from the command line, and as Python source. Used by `bundle.py`."""
+
+import json
+import textwrap
+
+from bundling.sources import WIDTH
+
+from monet.cli import parse_command_line
+from monet.core.config import FIELDS, Config
+from monet.core.errors import UserError
+from monet.kaggle_run import KERNEL_DECIDES
+
+# By ACCELERATOR: the device that trains, which is also the name of the preset made for it.
+DEVICES = {"tpu": "tpu", "gpu": "gpu", "none": "cpu"}
+# Comments for settings that mean something else on Kaggle than their help says.
+COMMENTS = {
+    "preset": "the preset that the settings below started from; changing it here has no effect (make kernel-push "
+              "PRESET=NAME has)",
+    "data": "folder or gs:// address of the images, or tfds:NAME for a TensorFlow dataset; empty: the competition's, "
+            "wherever Kaggle has mounted them",
+    "max_minutes": "end the run, images.zip included, within this time; 0: 170 minutes on a TPU, else 285, just under "
+                   "Kaggle's own limits",
+}
+
+
+def option_names(words: list[str]) -> set[str]:
+    """Returns the names of the fields that the words of a command line set."""
+    return {word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--")}
+
+
+def resolve_settings(accelerator: str, words: list[str]) -> Config:
+    """Returns the run's config, with an empty `data` for the competition's images.
+
+    Args:
+        accelerator: tpu, gpu or none.
+        words: command line with settings.
+
+    Raises:
+        UserError: if the settings are invalid, or do not fit a run on Kaggle.
+    """
+    given = option_names(words)
+    for name in KERNEL_DECIDES:
+        if name in given:
+            raise UserError(f"--{name}: the kernel itself decides this on Kaggle. Leave it out; RESUME=1 continues the "
+                            "last run.")
+    device = DEVICES[accelerator]
+    defaults = [f"--accelerator={device}"]
+    if not given & {"preset", "config"}:
+        defaults.append(f"--preset={device}")
+    if "data" not in given:
+        defaults.append("--data=")  # not that of a --config
+    _, config = parse_command_line(["run", *defaults, *words])
+    if not config.data.startswith(("gs://", "tfds:", "/kaggle/")) and config.data:
+        raise UserError(f"--data {config.data}: Kaggle's machine has no such folder. Give a gs:// address, a folder "
+                        "below /kaggle/input, or leave it out for the competition's images.")
+    if config.accelerator not in ("auto", device):
+        raise UserError(f"--accelerator {config.accelerator} with ACCELERATOR={accelerator}: the kernel's machine has "
+                        "none. Give only ACCELERATOR.")
+    return config
+
+
+def literal(value) -> str:
+    """Returns the value as Python source."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def settings_source(config: Config, resume_from: str, made_with: str) -> str:
+    """Returns the settings as Python source: a dict with a comment for each field, and two strings.
+
+    Args:
+        config: from `resolve_settings`.
+        resume_from: slug of the kernel to resume from; "" starts anew.
+        made_with: the options of this program.
+    """
+    lines = ["SETTINGS = {"]
+    for name, field in FIELDS.items():
+        if name in KERNEL_DECIDES:
+            continue
+        line, comment = f'    "{name}": {literal(getattr(config, name))},', COMMENTS.get(name, field.metadata["help"])
+        if field.metadata["choices"]:
+            comment += f"; one of {', '.join(field.metadata['choices'])}"
+        if len(line) + 4 + len(comment) > WIDTH:
+            lines += textwrap.wrap(comment, WIDTH, initial_indent="    # ", subsequent_indent="    # ")
+            lines.append(line)
+        else:
+            lines.append(f"{line}  # {comment}")
+    lines += ["}",
+              "# Slug of the kernel whose attached output contains the checkpoint to resume from; \"\": start anew.",
+              f"RESUME_FROM = {literal(resume_from)}",
+              "# The options of make kernel ARGS=\"…\" that made this file.",
+              f"MADE_WITH = {literal(made_with)}"]
+    return "\n".join(lines)
