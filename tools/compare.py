@@ -25,9 +25,10 @@ from console import module_command, module_environment, run_tool
 from find_data import default_data
 from tqdm import tqdm
 
-from monet.core.config import look_up, parse_field
+from monet.core.config import look_up
 from monet.core.errors import UserError, say
 from monet.core.files import atomic_write
+from monet.core.options import parse_field
 from monet.core.presets import PRESETS
 from monet.scoring.inception_weights import find_weights
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from monet.core.config import FIELDS, VERSION, Config, check_field_name, parse_field
+from monet.core.config import FIELDS, VERSION, Config, check_field_name
 from monet.core.errors import LOG, UserError
+from monet.core.options import parse_field
 from monet.core.presets import resolve_config
 from monet.gan.systems import check_config
 from monet.submission.check import check

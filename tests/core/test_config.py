@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from monet.core.config import FIELDS, Config, check_field_value, make_config, parse_field, read_config_values
+from monet.core.config import FIELDS, Config, check_field_value, make_config
 from monet.core.errors import UserError
 from monet.core.files import write_config
+from monet.core.options import parse_field, read_config_values
 from monet.core.presets import PRESETS, resolve_config
 
 

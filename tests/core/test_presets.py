@@ -11,7 +11,8 @@ from monet.core.config import ARCHITECTURE_FIELDS, Config
 from monet.core.errors import UserError
 from monet.core.presets import PRESETS, resolve_config
 from monet.gan.systems import SYSTEMS
-from monet.networks.build import build_discriminator, build_generator, parameter_count
+from monet.networks.build import build_discriminator, build_generator
+from monet.training.describe import parameter_count
 
 SEED = tf.constant([1, 2])
 SMALL = {"generator_filters": 2, "discriminator_filters": 2, "batch_size": 2}

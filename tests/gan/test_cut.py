@@ -9,9 +9,7 @@ import tensorflow as tf
 
 from monet.core.config import make_config
 from monet.core.errors import UserError
-from monet.gan.cut import EMBEDDING, Cut, projection_network
-from monet.gan.losses import patch_nce
-from monet.networks.generators import encoder_layers
+from monet.gan.cut import EMBEDDING, Cut, encoder_layers, patch_nce, projection_network
 from monet.training.train_step import make_gradients, train_step
 
 SEED = tf.constant([3, 4])

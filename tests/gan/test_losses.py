@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from monet.gan.losses import ADVERSARIAL_LOSSES, DISTANCES, patch_nce
+from monet.gan.cut import patch_nce
+from monet.gan.losses import ADVERSARIAL_LOSSES, DISTANCES
 
 REAL_DATA, FAKE = np.array([2.0, -1.0, 0.5], np.float32), np.array([0.5, 3.0, -2.0], np.float32)
 

@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from monet.core.config import Config, make_config
 from monet.core.errors import UserError
-from monet.networks.build import GENERATORS, build_discriminator, build_generator, parameter_count
-from monet.networks.generators import block_count, encoder_layers, size_multiple
+from monet.gan.cut import encoder_layers
+from monet.networks.build import GENERATORS, build_discriminator, build_generator
+from monet.networks.generators import block_count, size_multiple
+from monet.training.describe import parameter_count
 
 SMALL = {"generator_filters": 2, "discriminator_filters": 2, "generator_levels": 3}
 SEED = tf.constant([1, 2])

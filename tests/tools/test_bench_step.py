@@ -14,7 +14,8 @@ from monet.core.config import make_config
 from monet.core.presets import resolve_config
 from monet.gan.cyclegan import CycleGan
 from monet.machine.devices import Device
-from monet.networks.build import build_discriminator, build_generator, parameter_count
+from monet.networks.build import build_discriminator, build_generator
+from monet.training.describe import parameter_count
 from monet.training.settled import settled
 
 NARROW = {"generator_filters": 4, "discriminator_filters": 4}

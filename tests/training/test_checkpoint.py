@@ -17,15 +17,9 @@ from monet.core.config import make_config
 from monet.core.errors import UserError
 from monet.gan.cyclegan import CycleGan
 from monet.networks.build import build_generator
-from monet.training.arrays import assign_arrays, export_network, import_network, read_arrays, value_of, write_arrays
-from monet.training.checkpoint import (
-    Meta,
-    check_unchanged,
-    list_checkpoints,
-    load_newest,
-    restore_network,
-    save_checkpoint,
-)
+from monet.training.arrays import assign_arrays, export_network, read_arrays, value_of, write_arrays
+from monet.training.checkpoint import Meta, check_unchanged, list_checkpoints, load_newest, save_checkpoint
+from monet.training.generate import import_network, restore_network
 from monet.training.state import load_state, state_of, system_variables
 from monet.training.train_step import make_gradients, train_step
 

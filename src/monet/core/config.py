@@ -1,7 +1,6 @@
 """All settings of a run in one frozen dataclass, their validation, and their command-line and JSON forms."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 
 from monet.core.errors import UserError, suggest_names
@@ -180,8 +179,6 @@ ARCHITECTURE_FIELDS = (
     "system", "generator", "generator_filters", "generator_levels", "residual_blocks", "upsample", "generator_leak",
     "discriminator", "discriminator_filters", "discriminator_levels", "discriminator_leak", "norm", "norm_affine",
     "norm_epsilon")
-# Old names of fields in the config.json of earlier versions.
-FORMER_NAMES = {"jitter_size": "jitter"}
 
 
 def look_up(registry: Mapping, name: str, option: str):
@@ -203,27 +200,6 @@ def check_field_name(name: str) -> None:
     """Raises UserError, with similar names, if `Config` has no field `name`."""
     if name not in FIELDS:
         raise UserError(f"There is no setting named {name!r}. {suggest_names(name, FIELDS)}")
-
-
-def parse_field(name: str, text: str):
-    """Parses the command line's `text` as a value of the field `name`.
-
-    Raises:
-        UserError: if the field is unknown or the text does not fit its type.
-    """
-    check_field_name(name)
-    field_type = FIELDS[name].type
-    option = f"--{name.replace('_', '-')} {text}"
-    if field_type is bool:
-        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if text.lower() not in words:
-            raise UserError(f"{option}: expected true or false.")
-        return words[text.lower()]
-    try:
-        return field_type(text)
-    except ValueError:
-        expected = {int: "a whole number", float: "a number"}[field_type]
-        raise UserError(f"{option}: expected {expected}.") from None
 
 
 def check_field_value(name: str, value) -> None:
@@ -283,21 +259,3 @@ def check_combinations(config: Config) -> None:
     for conflict, message in conflicts:
         if conflict:
             raise UserError(message)
-
-
-def read_config_values(path: str) -> dict:
-    """Reads field values from the JSON file at `path`, without validating them.
-
-    Raises:
-        UserError: if the file cannot be read or is not a JSON object.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}. Give --config the config.json of a run.") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}. Give --config the config.json of a run.") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is not a JSON object of settings. Give --config the config.json of a run.")
-    return {FORMER_NAMES.get(name, name): value for name, value in values.items()}

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from monet.core.config import Config, check_field_value, look_up, make_config, read_config_values
+from monet.core.config import Config, check_field_value, look_up, make_config
 from monet.core.errors import UserError
+from monet.core.options import read_config_values
 
 # Common part of the presets for accelerators. The batch size scored best in public runs: 37.4 with the tutorial's
 # networks at 32, 54 to 79 at 1. The rest comes from public recipes that were published without a score or without the

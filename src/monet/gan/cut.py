@@ -7,10 +7,9 @@ from monet.core.config import Config
 from monet.core.random_numbers import named_seeds, split_seed, uniform
 from monet.gan.discriminator import Discriminator, collect_states
 from monet.gan.loss_scale import make_loss_scale
-from monet.gan.losses import patch_nce
 from monet.gan.optimizers import make_optimizer
 from monet.networks.build import build_generator
-from monet.networks.generators import encoder_layers
+from monet.networks.generators import block_count
 from monet.networks.layers import normal_initializer
 from monet.networks.step_calls import call_each
 
@@ -153,3 +152,28 @@ class Cut:
             flat = tf.reshape(layer, [batch, height * width, channels])
             chosen.append(tf.cast(tf.gather(flat, positions, axis=1), tf.float32))
         return self.networks["projection"](chosen, training=True)
+
+
+def patch_nce(queries: tf.Tensor, keys: tf.Tensor, temperature: float) -> tf.Tensor:
+    """PatchNCE (Park et al. 2020, equation 3): each query must find the key of its own place among its image's others.
+
+    Args:
+        queries: `[batch, places, features]` of unit length, from what was painted.
+        keys: the same from the source; no gradient flows into them.
+        temperature: what the similarities are divided by.
+
+    Returns:
+        The mean cross-entropy, a float32 scalar; log(places) if all look alike.
+    """
+    similarities = tf.matmul(queries, tf.stop_gradient(keys), transpose_b=True) / temperature
+    places = tf.broadcast_to(tf.range(tf.shape(queries)[1]), tf.shape(queries)[:2])
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=places, logits=similarities))
+
+
+def encoder_layers(config: Config) -> list[str]:
+    """Names of the five generator layers that contrastive learning compares (Park et al. 2020): the image, the
+    convolutions that halve it, and in a ResNet the first and the middle residual block."""
+    if config.generator == "resnet":
+        blocks = dict.fromkeys((1, (block_count(config) + 1) // 2))  # one block is both
+        return ["image", "down1_conv", "down2_conv", *(f"block{block}" for block in blocks)]
+    return ["image", *(f"down{level}_conv" for level in range(1, min(config.generator_levels, 4) + 1))]

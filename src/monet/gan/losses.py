@@ -73,19 +73,3 @@ def mean_squared(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 # Of the cycle and the identity loss, before weighting.
 DISTANCES = {"l1": mean_absolute, "l2": mean_squared}
-
-
-def patch_nce(queries: tf.Tensor, keys: tf.Tensor, temperature: float) -> tf.Tensor:
-    """PatchNCE (Park et al. 2020, equation 3): each query must find the key of its own place among its image's others.
-
-    Args:
-        queries: `[batch, places, features]` of unit length, from what was painted.
-        keys: the same from the source; no gradient flows into them.
-        temperature: what the similarities are divided by.
-
-    Returns:
-        The mean cross-entropy, a float32 scalar; log(places) if all look alike.
-    """
-    similarities = tf.matmul(queries, tf.stop_gradient(keys), transpose_b=True) / temperature
-    places = tf.broadcast_to(tf.range(tf.shape(queries)[1]), tf.shape(queries)[:2])
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=places, logits=similarities))

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.config import SUBMISSION_SIZE, Config, look_up
@@ -61,8 +60,3 @@ def build_discriminator(config: Config, name: str, kind: str) -> keras.Model:
         UserError: for an unknown kind.
     """
     return look_up(DISCRIMINATORS, kind, "discriminator")(config, name)
-
-
-def parameter_count(model: keras.Model) -> int:
-    """Number of trainable parameters."""
-    return sum(int(tf.size(variable)) for variable in model.trainable_variables)

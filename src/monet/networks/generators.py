@@ -109,15 +109,6 @@ def block_count(config: Config) -> int:
     return config.residual_blocks or usual.get(config.generator, 0)
 
 
-def encoder_layers(config: Config) -> list[str]:
-    """Names of the five generator layers that contrastive learning compares (Park et al. 2020): the image, the
-    convolutions that halve it, and in a ResNet the first and the middle residual block."""
-    if config.generator == "resnet":
-        blocks = dict.fromkeys((1, (block_count(config) + 1) // 2))  # one block is both
-        return ["image", "down1_conv", "down2_conv", *(f"block{block}" for block in blocks)]
-    return ["image", *(f"down{level}_conv" for level in range(1, min(config.generator_levels, 4) + 1))]
-
-
 def size_multiple(config: Config) -> int:
     """Height and width of a picture must be multiples of this many pixels for the generator to take it."""
     if config.generator == "resnet":

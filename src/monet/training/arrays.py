@@ -92,16 +92,3 @@ def assign_arrays(variables: dict, arrays: dict[str, np.ndarray], source: str) -
 def export_network(network: keras.Model, path: str) -> None:
     """Writes the network's weights to `path` as an .npz file of arrays named `layer/weight`."""
     write_arrays(path, ((name, value_of(variable)) for name, variable in weight_names(network).items()))
-
-
-def import_network(network: keras.Model, path: str) -> None:
-    """Loads into `network` what `export_network` wrote, under either version of Keras.
-
-    Raises:
-        UserError: if the file cannot be read, or does not fit; the first array that differs is named.
-    """
-    try:
-        arrays = read_arrays(path)
-    except UNREADABLE as error:
-        raise UserError(f"{path} is not an exported network ({error}). Give the .npz file that a run wrote.") from None
-    assign_arrays(weight_names(network), arrays, path)

@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import tensorflow as tf
+from tensorflow import keras
+
 from monet.core.config import FIELDS, Config
 from monet.core.errors import UserError
 from monet.gan.systems import build_system
 from monet.machine.devices import choose_strategy, device_of, devices_found, set_precision
-from monet.networks.build import parameter_count
 from monet.training.run import open_data
 from monet.training.settled import settled
 
@@ -30,3 +32,8 @@ def describe_command(config: Config) -> int:
             raise
         print(f"data                   none: {error}")
     return 0
+
+
+def parameter_count(model: keras.Model) -> int:
+    """Number of trainable parameters."""
+    return sum(int(tf.size(variable)) for variable in model.trainable_variables)

@@ -8,6 +8,7 @@ from tensorflow import keras
 
 from monet.core.config import MAX_IMAGES, Config
 from monet.core.errors import LOG, UserError
+from monet.core.keras_compat import weight_names
 from monet.data.records import Data
 from monet.machine.devices import choose_strategy, device_of, set_precision
 from monet.networks.build import build_generator
@@ -15,12 +16,13 @@ from monet.networks.generators import size_multiple
 from monet.submission.images_zip import generate_submission
 from monet.submission.painter import make_painter
 from monet.submission.pictures import paint_files
-from monet.training.arrays import import_network
-from monet.training.checkpoint import list_checkpoints, restore_network
+from monet.training.arrays import UNREADABLE, assign_arrays, read_arrays
+from monet.training.checkpoint import list_checkpoints, load_newest
 from monet.training.run import hand_in, open_data
 from monet.training.run_files import RunFiles
 from monet.training.selection import restore_best
 from monet.training.settled import settled
+from monet.training.state import AVERAGE
 
 DIRECTIONS = ("photo_to_monet", "monet_to_photo")
 
@@ -94,3 +96,33 @@ def generate_command(config: Config, images: str = "", weights: str = "", direct
     painted = paint_files(paint, images, folder, config, multiple)
     LOG.info("Wrote %d picture(s) to %s", len(painted), folder)
     return 0
+
+
+def import_network(network: keras.Model, path: str) -> None:
+    """Loads into `network` what `export_network` wrote, under either version of Keras.
+
+    Raises:
+        UserError: if the file cannot be read, or does not fit; the first array that differs is named.
+    """
+    try:
+        arrays = read_arrays(path)
+    except UNREADABLE as error:
+        raise UserError(f"{path} is not an exported network ({error}). Give the .npz file that a run wrote.") from None
+    assign_arrays(weight_names(network), arrays, path)
+
+
+def restore_network(folder: str, network: keras.Model) -> None:
+    """Loads the network of that name from the newest readable checkpoint in `folder`: its moving average, if any.
+
+    Raises:
+        UserError: if there is no readable checkpoint, or it does not fit.
+    """
+    newest = load_newest(folder, f"{network.name}/")
+    if newest is None:
+        raise UserError(f"There is no trained generator: {folder} holds no checkpoint. Train first (python -m monet "
+                        "train), name the run's folder with --out, or give --weights FILE.")
+    meta, arrays = newest
+    averaged = {name.removeprefix(AVERAGE): array for name, array in arrays.items() if name.startswith(AVERAGE)}
+    own = {name: array for name, array in arrays.items() if not name.startswith(("adam/", AVERAGE))}
+    assign_arrays(weight_names(network), own | averaged, folder)
+    LOG.info("Painting with step %d of %s", meta.step, folder)
