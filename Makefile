@@ -44,7 +44,7 @@ BUNDLE = "$(BIN)/python" tools/bundle.py $(if $(ACCELERATOR),--accelerator $(ACC
 KERNEL = "$(BIN)/python" tools/kaggle_kernel.py
 ASKING = $(call flag,--dry-run,$(DRY_RUN)) $(call flag,--yes,$(YES))
 
-.PHONY: help setup local-train test lint bench compare data check mifid describe lock clean tpu-env tpu-check
+.PHONY: help setup local-train test test-all lint bench compare data check mifid describe lock clean tpu-env tpu-check
 .PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit tpu-wheels peers
 
 help:  ## list the targets
@@ -94,7 +94,10 @@ kernel-submit: setup  ## submit the pushed kernel's images.zip (MSG="…" descri
 tpu-wheels: setup  ## collect what a TPU kernel without internet installs, in kernel/tpu-wheels
 	@"$(BIN)/python" tools/tpu_wheels.py
 
-test: setup  ## run the tests
+test: setup  ## run the quick tests, a few minutes
+	$(BIN)/python -m pytest -m "not lengthy" $(ARGS)
+
+test-all: setup  ## run all tests, a quarter of an hour
 	$(BIN)/python -m pytest $(ARGS)
 
 peers: $(PEERS)/installed  ## build .venv-peers, the PyTorch environment of tests and benchmarks

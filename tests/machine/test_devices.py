@@ -62,6 +62,7 @@ def results(small_root, tmp_path_factory):
     return found
 
 
+@pytest.mark.keras_2
 @pytest.mark.parametrize("count", [*COUNTS[1:], COMPILED])
 def test_several_devices_end_with_the_weights_of_one(results, count):
     assert results[count]["photo_to_monet/adam/iterations"] == 3

@@ -14,8 +14,6 @@ from monet.training.state import system_variables
 from monet.training.train_step import make_gradients, train_step
 from monet.training.trainer import Trainer
 
-pytestmark = pytest.mark.lengthy
-
 CUT = {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0}
 T4, A100, P100 = (7, 5), (8, 0), (6, 0)
 
@@ -46,6 +44,7 @@ def layer_dtypes(network):
     return {layer.name: layer.compute_dtype for layer in network.layers}
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 @pytest.mark.parametrize("settings", [
     {"diffaugment": "color,translation,cutout", "image_pool": 4, "ema_decay": 0.9, "feature_cycle": 0.5},
@@ -113,6 +112,8 @@ def test_the_scale_doubles_after_many_good_steps_and_is_never_less_than_1():
     assert float(scale.scale) == 1.0
 
 
+@pytest.mark.lengthy
+@pytest.mark.keras_2
 def test_the_scale_changes_no_gradient(tiny):
     """Two equal steps in float16, whose scales differ by a power of two, end alike."""
     set_precision("float16")
@@ -130,6 +131,7 @@ def test_the_scale_changes_no_gradient(tiny):
     np.testing.assert_allclose(ends[0], ends[1], atol=2e-5)
 
 
+@pytest.mark.lengthy
 def test_a_resumed_run_goes_on_with_its_scale_and_another_precision_without(tiny, small_data):
     first = Trainer(tiny(precision="float16"), small_data, tf.distribute.get_strategy())
     first.engine.system.loss_scale.scale.assign(128.0)

@@ -62,6 +62,7 @@ def newest_step(out):
     return int(checkpoints(out)[0][-12:-4]) if checkpoints(out) else -1
 
 
+@pytest.mark.keras_2
 def test_a_run_killed_again_and_again_ends_where_an_unbroken_one_does(small_root, tmp_path):
     """A checkpoint is due at every step, so that most of the time one is being written when the kill comes."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
