@@ -481,6 +481,7 @@ def run_alone(command: list[str], small_root: str, tmp_path: Path, mount: str):
 
 
 @pytest.mark.lengthy
+@pytest.mark.keras_2
 def test_script_alone_does_the_same_as_the_package(checkout, small_root, tmp_path, package_zip):
     (tmp_path / "alone").mkdir()
     shutil.move(bundle([*TINY_OPTIONS], checkout), tmp_path / "alone")
