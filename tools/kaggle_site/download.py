@@ -14,6 +14,7 @@ from kaggle_site.credentials import HOW_TO_SIGN_IN, find_credentials, read_json
 from tqdm import tqdm
 
 from monet.core.errors import UserError, say
+from monet.core.progress import progress_bar
 from monet.machine.kaggle_machine import COMPETITION
 
 DOWNLOAD_ERRORS = (
@@ -96,11 +97,13 @@ def unpack(zip_path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(zip_path) as archive:
             members = [name for name in archive.namelist() if TFRECORD.fullmatch(name)]
-            for name in tqdm(members, desc="unpacking", unit="file", disable=None):
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(name) as source, target.open("wb") as file:
-                    shutil.copyfileobj(source, file, 2**20)
+            with progress_bar("unpacking", len(members), "file") as show:
+                for done, name in enumerate(members, 1):
+                    target = folder / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with archive.open(name) as source, target.open("wb") as file:
+                        shutil.copyfileobj(source, file, 2**20)
+                    show(done)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
         zip_path.unlink()
         raise UserError(f"{zip_path} was damaged and has been removed. Run `{RETRY}` to download it again.") from None

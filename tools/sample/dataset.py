@@ -18,9 +18,9 @@ from PIL import Image
 from sample.brush import paint
 from sample.camera import photograph
 from sample.scenes import draw_scene
-from tqdm import tqdm
 
 from monet.core.errors import UserError
+from monet.core.progress import progress_bar
 
 NUM_MONET, NUM_PHOTO = 80, 240
 MAX_FILES = 4  # TFRecord files per domain
@@ -52,9 +52,12 @@ def draw_pictures(counts: dict[str, int], seed: int) -> Iterator[tuple[str, byte
     # Spawned: this process may have loaded TensorFlow, whose threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     ignore_interrupt = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends the workers
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), context, signal.signal, ignore_interrupt) as pool:
+    with (ProcessPoolExecutor(min(os.cpu_count() or 1, 8), context, signal.signal, ignore_interrupt) as pool,
+          progress_bar("drawing the sample", len(domains), "picture") as show):
         pictures = pool.map(partial(draw_picture, seed), domains, indices, chunksize=4)
-        yield from tqdm(pictures, desc="drawing the sample", total=len(domains), unit="picture", disable=None)
+        for done, picture in enumerate(pictures, 1):
+            show(done)
+            yield picture
 
 
 def write_domain(folder: Path, domain: str, count: int, pictures: Iterator[tuple[str, bytes]]) -> None:
