@@ -11,7 +11,7 @@ from support.settings import TINY
 from monet.core.errors import UserError
 from monet.kaggle_run import KERNEL_DECIDES, kernel_config, run_on_kaggle, working_files
 from monet.machine.kaggle_machine import OTHER_MINUTES, TPU_MINUTES, TPU_VARIABLES
-from monet.scoring.inception_weights import VARIABLE
+from monet.scoring.inception_weights import WEIGHTS_VARIABLE
 from monet.training.checkpoint import list_checkpoints
 from monet.training.run_files import RunFiles
 
@@ -66,7 +66,7 @@ def test_run_leaves_its_results_and_the_next_resumes_from_them(kaggle, capsys):
 def test_the_best_generator_is_carried_to_the_next_session(kaggle, monkeypatch, capsys):
     """With an attached file of weights, named by a variable because they are not the published ones."""
     write_state_dict(kaggle / "input/narrow.pth", random_state(narrow=16))
-    monkeypatch.setenv(VARIABLE, str(kaggle / "input/narrow.pth"))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(kaggle / "input/narrow.pth"))
     scoring = {**SETTINGS, "select_by": "mifid", "max_minutes": 30.0}
     assert run_on_kaggle(scoring, "") == 0
     assert {"best.npz", "scores.csv"} <= set(files_in(kaggle / "working"))

@@ -13,7 +13,7 @@ from monet.data.records import read_examples
 from monet.data.validation import find_data
 from monet.data.writing import write_records
 from monet.submission.images_zip import photo_batches
-from monet.training.selection import chosen_photos
+from monet.training.selection import sample_photos
 
 PLAIN = {"image_size": 32, "jitter": 0, "mirror": False}
 
@@ -132,5 +132,5 @@ def test_no_stream_is_autotuned(small_data):
     """TensorFlow's autotuning thread sleeps for up to a minute, and ending the stream waits for it."""
     config = make_config()
     for stream in (pipeline.training_pairs(small_data, config), photo_batches(small_data.photo, config),
-                   chosen_photos(small_data.photo, 4, 0), read_examples(small_data.monet)):
+                   sample_photos(small_data.photo, 4, 0), read_examples(small_data.monet)):
         assert stream.options().autotune.enabled is False

@@ -14,7 +14,7 @@ from benchmark.inception_state import random_state, write_state_dict
 
 from monet.core.errors import UserError
 from monet.machine.cluster import cluster_task, is_chief
-from monet.scoring.inception_weights import VARIABLE
+from monet.scoring.inception_weights import WEIGHTS_VARIABLE
 from monet.training.arrays import read_arrays
 from monet.training.checkpoint import list_checkpoints
 
@@ -201,7 +201,7 @@ def test_one_machine_of_a_cluster_is_its_chief(monkeypatch, cluster, kind, index
 
 def test_the_chief_scores_checkpoints_and_the_others_wait(small_root, tmp_path, monkeypatch):
     write_state_dict(tmp_path / "narrow.pth", random_state(narrow=16))
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "narrow.pth"))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "narrow.pth"))
     out = tmp_path / "together"
     outputs = run(small_root, out, "--epochs", "2", "--steps-per-epoch", "2", "--checkpoint-epochs", "1",
                   "--select-by", "mifid", cluster=True)

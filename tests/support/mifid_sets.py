@@ -1,4 +1,4 @@
-"""Small sets of images for the tests of tools/mifid.py, with features in the cache as if they had been computed."""
+"""Small sets of images for the tests of tools/mifid.py, with made-up features in the cache."""
 
 import io
 import zipfile
@@ -12,11 +12,11 @@ from scoring.sources import open_source
 from monet.data.writing import write_records
 from monet.scoring.inception_weights import digest_of
 
-WIDTH = 40  # features
+WIDTH = 40  # features per image
 
 
 def jpeg(number, size=(256, 256), mode="RGB", kind="JPEG", **options):
-    """A picture of one colour with some noise, another for each number."""
+    """An image of one colour and some noise, different for each number."""
     random = np.random.default_rng(number)
     noise = Image.fromarray(random.integers(0, 256, [32, 32], np.uint8)).resize(size)
     picture = Image.composite(Image.new("RGB", size, tuple(random.integers(0, 256, 3).tolist())),
@@ -56,7 +56,7 @@ def features_of(count, seed=0, shift=0.0):
 
 
 def make_known(path, features, weights, notes=None):
-    """Puts features of the images at `path` into the cache, as of the file of weights."""
+    """Caches features of the images at `path`, as if computed with the file of weights."""
     source = open_source(str(path))
     digests = [source.digest(position) for position in range(len(source.names))]
     FeatureCache(digest_of(str(weights))).add(digests, features, notes or [""] * len(digests))

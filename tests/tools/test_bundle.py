@@ -26,7 +26,7 @@ from monet.core.config import FIELDS, make_config
 from monet.core.errors import UserError
 from monet.core.presets import PRESETS
 from monet.kaggle_run import KERNEL_DECIDES
-from monet.scoring.inception_weights import INCEPTION
+from monet.scoring.inception_weights import INCEPTION_WEIGHTS
 
 SECRETS = {"KAGGLE_KEY": "0123456789abcdef-dummy", "KAGGLE_API_TOKEN": "KGAT_dummy-token",
            "AWS_SECRET_ACCESS_KEY": "dummy/secret+key", "KAGGLE_USERNAME": "somebody-planted"}
@@ -109,7 +109,7 @@ def settings_of(text: str) -> dict:
 def test_same_sources_give_the_same_bytes(checkout):
     first = bundled(checkout, "--accelerator", "gpu", "--epochs", "60")
     assert bundled(checkout, "--accelerator", "gpu", "--epochs", "60") == first
-    assert not re.search(r"20\d\d-\d\d-\d\d", first.replace(INCEPTION.address, ""))
+    assert not re.search(r"20\d\d-\d\d-\d\d", first.replace(INCEPTION_WEIGHTS.address, ""))
     with (checkout / "src/monet/gan/losses.py").open("a") as file:
         file.write("# one more line\n")
     digests = [re.search(r"^# +([0-9a-f]{64})$", text, re.MULTILINE)[1] for text in (first, bundled(checkout))]

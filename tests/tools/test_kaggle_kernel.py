@@ -465,7 +465,7 @@ def test_output_is_fetched_and_checked(site, checkout, kernel, good_zip):
 @pytest.mark.parametrize(("response", "part"), [
     (Response(200, b"PK" * 1000, cut_at=500), "connection broke"),
     (Response(404, b"gone"), "zip"),
-    (Response(200, images_zip(3)), "pictures is 3"),
+    (Response(200, images_zip(3)), "images is 3"),
 ])
 def test_invalid_output_replaces_nothing(site, checkout, kernel, response, part):
     (checkout / "submission").mkdir()

@@ -1,4 +1,4 @@
-"""What tools/mifid.py keeps from run to run: only what is so, only as long as it is so, and not at any price."""
+"""The cache of tools/mifid.py: it returns only what is still true, and the tool works without it."""
 
 import json
 import os
@@ -9,18 +9,18 @@ from pathlib import Path
 import mifid
 import numpy as np
 import pytest
-from scoring import cache as mifid_cache
-from scoring.cache import FeatureCache, cached_verdict
-from scoring.features import compute, find_features, read_image
+from scoring import cache
+from scoring.cache import FeatureCache, cached_problems
+from scoring.features import compute_features, find_features, read_image
 from scoring.sources import open_source
 from support.mifid_sets import features_of, jpeg, make_known, parts_of_cache, some_images, write_folder, write_zip
 from support.settings import ROOT
 
 from monet.core.errors import UserError
-from monet.scoring.inception_weights import Weights
+from monet.scoring.inception_weights import WeightsFile
 
 DIGESTS = [bytes([number]) * 32 for number in range(3)]
-NOWHERE = "/proc/nope"  # where nobody may write, not even root
+UNWRITABLE = "/proc/nope"  # not even for root
 
 
 @pytest.fixture(autouse=True)
@@ -31,86 +31,86 @@ def cache_home(tmp_path, monkeypatch):
 
 
 def pooled(images):
-    """Stands for a network: 2 features an image."""
+    """A stand-in for the network: 2 features per image."""
     return np.stack([np.asarray(images).mean((1, 2, 3)), np.asarray(images).std((1, 2, 3))], axis=1)
 
 
-def test_features_are_of_the_code_that_made_them(tmp_path, monkeypatch):
-    copies = [tmp_path / path.name for path in mifid_cache.FEATURE_CODE]
-    for copy, path in zip(copies, mifid_cache.FEATURE_CODE, strict=True):
+def test_features_belong_to_the_code_that_made_them(tmp_path, monkeypatch):
+    copies = [tmp_path / path.name for path in cache.FEATURE_CODE]
+    for copy, path in zip(copies, cache.FEATURE_CODE, strict=True):
         copy.write_bytes(path.read_bytes())
-    assert {"inception.py", "mifid_images.py"} <= {path.name for path in copies}
+    assert {"inception.py", "sources.py"} <= {path.name for path in copies}
     FeatureCache("00").add(DIGESTS[:1], features_of(1), [""])
-    monkeypatch.setattr(mifid_cache, "FEATURE_CODE", tuple(copies))
+    monkeypatch.setattr(cache, "FEATURE_CODE", tuple(copies))
     assert FeatureCache("00").find(DIGESTS)  # the same bytes elsewhere
     for copy in copies:
         text = copy.read_bytes()
         copy.write_bytes(text + b"# changed")
         assert not FeatureCache("00").find(DIGESTS)
         copy.write_bytes(text)
-    monkeypatch.setattr(mifid_cache.PIL, "__version__", "0.0")
+    monkeypatch.setattr(cache.PIL, "__version__", "0.0")
     assert not FeatureCache("00").find(DIGESTS)
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv("XDG_CACHE_HOME", NOWHERE)
+def test_the_tool_works_without_a_writable_cache(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", UNWRITABLE)
     source = open_source(write_zip(tmp_path / "some.zip", some_images(3)))
-    found = find_features(source, [0, 1, 2], Weights("some.pth", "00", ""), lambda: pooled)
-    assert found.features.shape == (3, 2) and len(np.unique(found.features, axis=0)) == 3
-    assert cached_verdict(b"key", lambda: ["wrong"]) == ["wrong"]
-    said = capsys.readouterr().err
-    assert said.count(f"warning: nothing can be kept in {NOWHERE}") == 1
-    assert "--out" not in said
+    images = find_features(source, [0, 1, 2], WeightsFile("some.pth", "00", ""), lambda: pooled)
+    assert images.features.shape == (3, 2) and len(np.unique(images.features, axis=0)) == 3
+    assert cached_problems(b"key", lambda: ["wrong"]) == ["wrong"]
+    errors = capsys.readouterr().err
+    assert errors.count(f"warning: {UNWRITABLE}") == 1
+    assert "--out" not in errors
 
 
-def test_a_part_that_may_be_read_only_is_used(cache_home, monkeypatch):
-    """Neither its time nor a damaged one's removal is needed."""
-    cache = FeatureCache("00")
-    cache.add(DIGESTS[:1], features_of(1), [""])
-    (cache.folder / "damaged.npz").write_bytes(b"no zip")
+def test_a_read_only_cache_is_used(cache_home, monkeypatch):
+    """Files can be neither touched nor removed."""
+    features = FeatureCache("00")
+    features.add(DIGESTS[:1], features_of(1), [""])
+    (features.folder / "damaged.npz").write_bytes(b"no zip")
 
     def refused(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(mifid_cache.os, "utime", refused)
-    monkeypatch.setattr(mifid_cache.Path, "unlink", refused)
-    assert set(cache.find(DIGESTS)) == set(DIGESTS[:1])
-    monkeypatch.setattr(mifid_cache, "MOST_KEPT", 1)
-    assert cache.add(DIGESTS[1:2], features_of(1), [""])
+    monkeypatch.setattr(cache.os, "utime", refused)
+    monkeypatch.setattr(cache.Path, "unlink", refused)
+    assert set(features.find(DIGESTS)) == set(DIGESTS[:1])
+    monkeypatch.setattr(cache, "MAX_FEATURE_BYTES", 1)
+    assert features.add(DIGESTS[1:2], features_of(1), [""])
     assert len(parts_of_cache(cache_home)) == 3
 
 
-def test_features_that_another_process_evicts_at_once_are_there_nevertheless(cache_home, monkeypatch, tmp_path):
-    monkeypatch.setattr(mifid_cache, "MOST_KEPT", 1)
+def test_features_evicted_at_once_are_still_returned(cache_home, monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "MAX_FEATURE_BYTES", 1)
     source = open_source(write_zip(tmp_path / "some.zip", some_images(3)))
-    found = find_features(source, [0, 1, 2], Weights("some.pth", "00", ""), lambda: pooled)
-    assert found.features.shape == (3, 2) and not parts_of_cache(cache_home)
+    images = find_features(source, [0, 1, 2], WeightsFile("some.pth", "00", ""), lambda: pooled)
+    assert images.features.shape == (3, 2) and not parts_of_cache(cache_home)
 
 
-def test_features_that_are_not_finite_are_not_kept():
+def test_features_that_are_not_finite_are_not_stored():
     features = features_of(3)
     features[1, 5] = np.nan
     FeatureCache("00").add(DIGESTS, features, ["a", "b", "c"])
-    found = FeatureCache("00").find(DIGESTS)
-    assert {digest: note for digest, (_, note) in found.items()} == {DIGESTS[0]: "a", DIGESTS[2]: "c"}
-    np.testing.assert_array_equal(found[DIGESTS[2]][0], features[2])
+    stored = FeatureCache("00").find(DIGESTS)
+    assert {digest: note for digest, (_, note) in stored.items()} == {DIGESTS[0]: "a", DIGESTS[2]: "c"}
+    np.testing.assert_array_equal(stored[DIGESTS[2]][0], features[2])
 
 
-@pytest.mark.parametrize("kept", ["{}", "null", "[1]", "[[]]", "\"wrong\"", "[", ""])
-def test_a_verdict_is_a_list_of_sentences(kept, cache_home):
-    assert cached_verdict(b"key", lambda: ["first"]) == ["first"]
-    assert cached_verdict(b"key", lambda: ["second"]) == ["first"]
+@pytest.mark.parametrize("text", ["{}", "null", "[1]", "[[]]", "\"wrong\"", "[", ""])
+def test_cached_problems_are_a_list_of_sentences(text, cache_home):
+    assert cached_problems(b"key", lambda: ["first"]) == ["first"]
+    assert cached_problems(b"key", lambda: ["second"]) == ["first"]
     [path] = cache_home.glob("monet/checks/*.json")
-    path.write_text(kept)
-    assert cached_verdict(b"key", lambda: ["second"]) == ["second"]
+    path.write_text(text)
+    assert cached_problems(b"key", lambda: ["second"]) == ["second"]
     assert json.loads(path.read_text()) == ["second"]
 
 
-def test_a_verdict_on_what_cannot_be_read_is_not_remembered(cache_home, tmp_path):
+def test_problems_with_unreadable_files_are_not_cached(cache_home, tmp_path):
     folder = Path(write_folder(tmp_path / "some", some_images(3)))
     source = open_source(str(folder))
     (folder / "0001.jpg").rename(folder / "away")
-    (folder / "0001.jpg").mkdir()  # which cannot be read
+    (folder / "0001.jpg").mkdir()  # a folder cannot be read
     assert "0001.jpg" in " ".join(mifid.check_submission(source))
     assert not list(cache_home.glob("monet/checks/*"))
     (folder / "0001.jpg").rmdir()
@@ -120,21 +120,21 @@ def test_a_verdict_on_what_cannot_be_read_is_not_remembered(cache_home, tmp_path
 
 
 def test_an_image_that_changes_meanwhile_is_refused(tmp_path):
-    """Features are kept under the digest of the bytes that they are of, or not at all."""
+    """Features are stored under the digest of their own bytes or not at all."""
     folder = Path(write_folder(tmp_path / "some", some_images(3)))
     source = open_source(str(folder))
     before = source.digest(1)
     read_image(source, 1, before)
     (folder / "0001.jpg").write_bytes(jpeg(7))
-    with pytest.raises(UserError, match="0001.jpg in .* was changed while it was read"):
-        compute(source, {before: 1}, {before: ""}, pooled, FeatureCache("00"), "Features")
+    with pytest.raises(UserError, match="0001.jpg in .* changed"):
+        compute_features(source, {before: 1}, {before: ""}, pooled, FeatureCache("00"), "Features")
     (folder / "0001.jpg").unlink()
-    with pytest.raises(UserError, match="0001.jpg in .* was changed while it was read"):
+    with pytest.raises(UserError, match="0001.jpg in .* changed"):
         read_image(source, 1, before)
     assert not FeatureCache("00").find([before])
 
 
-def test_an_interruption_claims_only_what_is_kept(tmp_path, capsys, monkeypatch):
+def test_an_interruption_reports_only_what_was_saved(tmp_path, capsys, monkeypatch):
     source = open_source(write_zip(tmp_path / "some.zip", some_images(40)))
     calls = []
 
@@ -147,15 +147,15 @@ def test_an_interruption_claims_only_what_is_kept(tmp_path, capsys, monkeypatch)
     def run():
         calls.clear()
         with pytest.raises(KeyboardInterrupt):
-            find_features(source, list(range(40)), Weights("some.pth", "00", ""), lambda: interrupted)
+            find_features(source, list(range(40)), WeightsFile("some.pth", "00", ""), lambda: interrupted)
         return capsys.readouterr().err
 
-    assert "The features of 32 more images are kept" in run()
-    monkeypatch.setenv("XDG_CACHE_HOME", f"{NOWHERE}/else")
-    assert "are kept" not in run()
+    assert "32 more images were saved" in run()
+    monkeypatch.setenv("XDG_CACHE_HOME", f"{UNWRITABLE}/else")
+    assert "were saved" not in run()
 
 
-def test_an_interrupted_check_claims_nothing(tmp_path, monkeypatch, capsys):
+def test_an_interrupted_check_ends_with_130(tmp_path, monkeypatch, capsys):
     (tmp_path / "weights.pth").write_bytes(b"some")
     path = write_zip(tmp_path / "some.zip", some_images(9))
     make_known(path, features_of(9), tmp_path / "weights.pth")
@@ -169,7 +169,7 @@ def test_an_interrupted_check_claims_nothing(tmp_path, monkeypatch, capsys):
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path):
-    """As `--json | head -0` is; what was to be written is written."""
+    """As with `--json | head -0`; the files are still written."""
     np.savez(tmp_path / "a.npz", features=features_of(20, 1))
     reading, writing = os.pipe()
     os.close(reading)

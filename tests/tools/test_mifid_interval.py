@@ -1,10 +1,10 @@
-"""The intervals of a score: how often they hold the truth, by drawing from a generator that is known."""
+"""The intervals of a score: how often they contain the truth, by sampling from a known generator."""
 
 import numpy as np
 import pytest
 from scoring.interval import balanced_draws, distances_of_draws, find_intervals, group_moments, random_groups
 
-from monet.scoring.mifid import find_nearest, frechet_distance, with_penalty
+from monet.scoring.mifid import apply_penalty, find_nearest, frechet_distance
 
 WIDTH, REFERENCES = 32, 12
 REAL_SPREAD = np.arange(1, WIDTH + 1) ** -0.5
@@ -20,37 +20,37 @@ def intervals(generated, real, **options):
 
 
 @pytest.mark.parametrize(("count", "total"), [(400, 400), (100, 400)])
-def test_they_hold_the_expected_score_of_all_images(count, total):
-    """In about 95 of 100 cases, also when only a sample was scored, whose own FID is too large."""
+def test_they_contain_the_expected_score_of_all_images(count, total):
+    """In about 95 of 100 cases, also if only a sample was scored, whose own FID is too large."""
     random = np.random.default_rng(0)
     real = draw(random, REFERENCES, 0.3)
     truth = np.mean([frechet_distance(draw(random, total), real) for _ in range(100)])
-    found = [intervals(draw(random, count), real, total=total) for _ in range(100)]
-    held = sum(low <= truth <= high for (low, high), _, _ in found)
-    assert 88 <= held <= 100
-    excess = np.mean([interval.excess for interval in found])
+    results = [intervals(draw(random, count), real, total=total) for _ in range(100)]
+    hits = sum(low <= truth <= high for (low, high), _, _ in results)
+    assert 88 <= hits <= 100
+    excess = np.mean([result.excess for result in results])
     own = np.mean([frechet_distance(draw(random, count), real) for _ in range(100)])
     assert excess == pytest.approx(own - truth, abs=0.03 * truth)
     assert (excess == 0) == (count == total)
 
 
-def test_the_plain_percentiles_would_not():
-    """Why the bootstrap's bias is taken off: they seldom hold even the score that was computed."""
+def test_plain_percentiles_would_not():
+    """They seldom contain even the computed score, which is why the bootstrap's bias is subtracted."""
     random = np.random.default_rng(1)
     generated_of, real = (lambda count: random.normal(0.05, 1, [count, 64])), random.normal(0, 1, [40, 64])
-    held = 0
+    hits = 0
     for _ in range(20):
         generated = generated_of(100)
         own = frechet_distance(generated, real)
         again = [frechet_distance(generated[random.integers(0, 100, 100)], real) for _ in range(60)]
-        held += np.quantile(again, 0.025) <= own <= np.quantile(again, 0.975)
+        hits += np.quantile(again, 0.025) <= own <= np.quantile(again, 0.975)
         low, high = intervals(generated, real).fid
         assert low <= own <= high
-    assert held < 10
+    assert hits < 10
 
 
-def test_it_is_as_wide_as_a_bootstrap_of_single_images():
-    """Though groups of images are drawn: on the average of several sets, and written out."""
+def test_they_are_as_wide_as_a_bootstrap_of_single_images():
+    """On average over several sets, although groups of images are drawn."""
     random = np.random.default_rng(6)
     real, ours, plain = draw(random, REFERENCES, 0.3), [], []
     for _ in range(8):
@@ -65,7 +65,7 @@ def test_draws_are_with_replacement_and_balanced():
     drawn = balanced_draws(20, 50, np.random.default_rng(0))
     assert drawn.shape == (50, 20)
     assert (drawn.sum(axis=1) == 20).all() and (drawn.sum(axis=0) == 50).all()
-    assert (drawn == 0).mean() == pytest.approx(np.exp(-1), abs=0.03)  # as of Poisson's distribution of mean 1
+    assert (drawn == 0).mean() == pytest.approx(np.exp(-1), abs=0.03)  # as in a Poisson distribution of mean 1
     assert drawn.var() == pytest.approx(1, abs=0.1)
 
 
@@ -73,13 +73,13 @@ def test_draws_are_with_replacement_and_balanced():
 def test_drawn_groups_have_the_fid_of_their_images(shape):
     random = np.random.default_rng(2)
     generated, real = draw(random, shape[0]), draw(random, shape[1], 0.3)
-    parts = random_groups(len(generated), min(len(generated), *real.shape), random)
-    assert sorted(np.concatenate(parts)) == list(range(shape[0]))
-    chosen = balanced_draws(len(parts), 6, random)
-    found = distances_of_draws(group_moments(generated, real, parts), chosen,
-                               generated.mean(axis=0) - real.mean(axis=0), real.var(axis=0, ddof=1).sum())
-    for distance, row in zip(found, chosen, strict=True):
-        rows = np.concatenate([np.tile(part, int(times)) for part, times in zip(parts, row, strict=True)])
+    groups = random_groups(len(generated), min(len(generated), *real.shape), random)
+    assert sorted(np.concatenate(groups)) == list(range(shape[0]))
+    draws = balanced_draws(len(groups), 6, random)
+    distances = distances_of_draws(group_moments(generated, real, groups), draws,
+                                   generated.mean(axis=0) - real.mean(axis=0), real.var(axis=0, ddof=1).sum())
+    for distance, counts in zip(distances, draws, strict=True):
+        rows = np.concatenate([np.tile(group, int(count)) for group, count in zip(groups, counts, strict=True)])
         assert distance == pytest.approx(frechet_distance(generated[rows], real), rel=1e-6)
 
 
@@ -87,23 +87,23 @@ def test_mifid_follows_the_penalty():
     random = np.random.default_rng(3)
     real = draw(random, REFERENCES)
     copies = real[random.integers(0, REFERENCES // 2, 200)] * random.normal(1, 0.01, [200, WIDTH])
-    found, distance = intervals(copies, real), np.mean(find_nearest(copies, real).distances)
+    penalized, distance = intervals(copies, real), np.mean(find_nearest(copies, real).distances)
     assert distance < 0.1
-    score = with_penalty(frechet_distance(copies, real), distance)
-    assert found.fid[1] < found.mifid[0] <= score <= found.mifid[1]
-    unpunished = intervals(copies, real, epsilon=0.0)
-    assert unpunished.mifid == pytest.approx(unpunished.fid)
+    score = apply_penalty(frechet_distance(copies, real), distance)
+    assert penalized.fid[1] < penalized.mifid[0] <= score <= penalized.mifid[1]
+    plain = intervals(copies, real, epsilon=0.0)
+    assert plain.mifid == pytest.approx(plain.fid)
 
 
 @pytest.mark.filterwarnings("error")
-def test_draws_in_which_no_image_has_a_distance_are_left_out():
+def test_draws_without_any_distance_are_left_out():
     random = np.random.default_rng(5)
     real, generated = draw(random, REFERENCES), draw(random, 12)
     generated[1:] = 0
     assert np.isfinite(intervals(generated, real).mifid).all()
 
 
-def test_few_images_have_none_and_the_seed_decides():
+def test_few_images_have_no_interval_and_the_seed_determines_it():
     random = np.random.default_rng(4)
     real, generated = draw(random, REFERENCES), draw(random, 50)
     assert intervals(generated[:7], real) is None

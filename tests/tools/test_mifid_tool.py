@@ -1,9 +1,10 @@
-"""tools/mifid.py: what it reads, prints and refuses, with features that the cache knows; and once with a network."""
+"""tools/mifid.py: what it reads, prints and refuses, mostly with features from the cache, once with a network."""
 
 import functools
 import io
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -14,12 +15,12 @@ from pathlib import Path
 import mifid
 import numpy as np
 import pytest
+from benchmark.inception_state import random_state, write_state_dict
 from find_data import default_data
 from PIL import Image
-from scoring import cache as mifid_cache
-from scoring import sources as mifid_images
+from scoring import cache, sources
 from scoring.cache import FeatureCache
-from scoring.features import find_features, make_network
+from scoring.features import find_features, load_extractor
 from scoring.sources import decode_picture, open_source
 from scoring.text import score_text
 from support.kaggle_stand_in import dead_port
@@ -37,7 +38,7 @@ from support.settings import ROOT
 
 from monet.core.errors import LOG
 from monet.data import layouts
-from monet.scoring.inception_weights import Published, find_weights
+from monet.scoring.inception_weights import PublishedFile, WeightsFile, find_weights
 
 KEYS = {"fid", "mifid", "memorization_distance", "kid", "kid_std", "fid_low", "fid_high", "num_images",
         "num_reference", "epsilon", "weights", "seconds"}
@@ -56,7 +57,7 @@ def cache_home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def weights(tmp_path):
-    """A file that stands for weights: what they would give is in the cache."""
+    """A stand-in for weights: the features that they would give are in the cache."""
     (tmp_path / "weights.pth").write_bytes(b"some weights")
     return str(tmp_path / "weights.pth")
 
@@ -71,11 +72,11 @@ def reference(tmp_path, weights):
 
 @pytest.fixture
 def scored(capsys, weights, reference):
-    """A function that runs the tool with a submission's path and further words: (status, stdout, stderr)."""
+    """A function that runs the tool on a submission with further arguments: (status, stdout, stderr)."""
     def run(*words, reference=reference):
         status = mifid.main([*map(str, words), "--reference", str(reference), "--weights", weights])
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
     return run
 
 
@@ -86,7 +87,7 @@ def scores_of(scored, *words, **options):
 
 
 def write_known(form, folder, images, features, weights):
-    """The images in one of the forms a submission may have, their features in the cache; the path to score."""
+    """Writes images in one of the forms of a submission, with their features in the cache; returns the path."""
     if form == "npz":
         np.savez(folder / "features.npz", features=features)
         return folder / "features.npz"
@@ -116,38 +117,35 @@ def write_known(form, folder, images, features, weights):
 def test_every_form_of_a_side_gives_the_same_score(form, scored, weights, tmp_path):
     features = features_of(IMAGES, 2, 0.2)
     path = write_known(form, tmp_path, some_images(IMAGES), features, weights)
-    found = scores_of(scored, path, "--no-check")
-    assert set(found) - {"note"} == KEYS | MORE_KEYS
+    result = scores_of(scored, path, "--no-check")
+    assert set(result) - {"note"} == KEYS | MORE_KEYS
     real = features_of(REFERENCES, 1)
-    assert found["fid"] == pytest.approx(mifid.frechet_distance(features, real), rel=1e-12)
-    assert found["fid_low"] <= found["fid"] <= found["fid_high"]
-    assert (found["num_images"], found["num_reference"], found["epsilon"]) == (IMAGES, REFERENCES, 0.1)
-    assert "not comparable with Kaggle" in found["note"]
+    assert result["fid"] == pytest.approx(mifid.frechet_distance(features, real), rel=1e-12)
+    assert result["fid_low"] <= result["fid"] <= result["fid_high"]
+    assert (result["num_images"], result["num_reference"], result["epsilon"]) == (IMAGES, REFERENCES, 0.1)
+    assert "not comparable" in result["note"]
     swapped = scores_of(scored, tmp_path / "reference.zip", "--no-check", reference=path)
-    assert swapped["fid"] == pytest.approx(found["fid"], rel=1e-9)
+    assert swapped["fid"] == pytest.approx(result["fid"], rel=1e-9)
 
 
 def test_the_published_weights_need_no_note(tmp_path, monkeypatch):
-    """With nothing but features in the cache; --weights of other bytes always has one."""
-    from monet.scoring.inception_weights import Weights
-
     source = open_source(write_zip(tmp_path / "a.zip", some_images(9)))
-    assert mifid.notes_of([source, source], Weights("some.pth", "00", ""), np.ones(9)) == ""
+    assert mifid.result_note([source, source], WeightsFile("some.pth", "00", ""), np.ones(9)) == ""
 
 
-def test_it_says_what_the_figures_are(scored, weights, tmp_path):
+def test_the_figures_are_printed_with_explanations(scored, weights, tmp_path):
     path = write_known("zip", tmp_path, some_images(IMAGES), features_of(IMAGES, 2, 0.2), weights)
     status, out, err = scored(path)
     assert status == 0
     assert [line.split("  ")[0] for line in out.splitlines()[:6]] == [
         "FID", "memorization distance", "MiFID", "KID", "images", "weights"]
-    assert "no penalty" in out and "95%: " in out and "20, against 12 of the reference" in out
-    assert "Note: other weights than the published ones: not comparable with Kaggle." in out
-    assert "Kaggle would reject this: The number of pictures is 20: Kaggle takes 7,000 to 10,000." in err
+    assert "no penalty" in out and "95%: " in out and "20 against 12" in out
+    assert "Note: other weights" in out and "not comparable" in out
+    assert "Kaggle would reject this" in err and "20: Kaggle takes 7,000 to 10,000." in err
     assert "divided by it" in scored(path, "--epsilon", "0.9")[1]
 
 
-def test_the_check_is_in_the_json_and_can_be_left_out(scored, weights, tmp_path):
+def test_the_problems_are_in_the_json_unless_the_check_is_skipped(scored, weights, tmp_path):
     path = write_known("submission", tmp_path, some_images(IMAGES), features_of(IMAGES, 2), weights)
     assert "Kaggle takes 7,000" in scores_of(scored, path)["problems"][0]
     assert "problems" not in scores_of(scored, path, "--no-check")
@@ -157,39 +155,39 @@ def test_the_check_is_in_the_json_and_can_be_left_out(scored, weights, tmp_path)
         (path / name).write_bytes(data)
     (path / "preview.jpg").unlink()
     make_known(path, features_of(IMAGES, 2), weights)
-    assert "Not 256x256 pixels: 0003.jpg" in " ".join(scores_of(scored, path)["problems"])  # not the old verdict
+    assert "Not 256x256 pixels: 0003.jpg" in " ".join(scores_of(scored, path)["problems"])  # not cached
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda folder: folder / "nowhere", "There is no"),
+    (lambda folder: folder / "nowhere", "nowhere does not exist"),
     (lambda folder: write_folder(folder / "empty", {}), "holds no images"),
-    (lambda folder: write_folder(folder / "texts", {"a.txt": b"a"}), "holds no images: no images.zip"),
+    (lambda folder: write_folder(folder / "texts", {"a.txt": b"a"}), "holds no images"),
     (lambda folder: write_folder(folder / "begun", {"preview.jpg": jpeg(1)}), "holds only preview.jpg"),
-    (lambda folder: write_zip(folder / "one.zip", some_images(1)), "holds 1 image, and a covariance takes"),
-    (lambda folder: write_zip(folder / "none.zip", {"a.txt": b""}), "holds no images, and"),
-    (lambda folder: cut(write_zip(folder / "cut.zip", some_images(5)), 0.6), "is no readable zip"),
-    (lambda folder: cut(write_tfrecords(folder / "cut.tfrec", some_images(5)), 0.5), "breaks off after 2 records"),
+    (lambda folder: write_zip(folder / "one.zip", some_images(1)), "holds 1 image,"),
+    (lambda folder: write_zip(folder / "none.zip", {"a.txt": b""}), "holds no images"),
+    (lambda folder: truncate(write_zip(folder / "cut.zip", some_images(5)), 0.6), "not a readable zip"),
+    (lambda folder: truncate(write_tfrecords(folder / "cut.tfrec", some_images(5)), 0.5), "after 2 records"),
     (lambda folder: save(folder / "mu.npz", mu=np.ones(3), sigma=np.eye(3)), "holds no `features`"),
     (lambda folder: save(folder / "nan.npz", features=np.full([5, 40], np.nan)), "are not finite"),
     (lambda folder: save(folder / "narrow.npz", features=np.ones([5, 3])), "3 features each and the real ones 40"),
-    (lambda folder: save(folder / "objects.npz", features=np.array([{}])), "no readable .npz file"),
-    (lambda folder: save_array(folder / "none.npy", np.zeros([0, 8, 8, 3], np.uint8)), "It must hold RGB pictures"),
-    (lambda folder: save_array(folder / "flat.npy", np.zeros([5, 0, 0, 3], np.uint8)), "It must hold RGB pictures"),
-    (lambda folder: claim(folder / "claim.npz", (1 << 38, 1024)), "is over 2 GB"),
-    (lambda folder: claim(folder / "claim.npz", (10**200, 10**200)), "is over 2 GB"),
-    (lambda folder: claim(folder / "claim.npz", (50, 40)), "no readable .npz file"),
+    (lambda folder: save(folder / "objects.npz", features=np.array([{}])), "not a readable .npz file"),
+    (lambda folder: save_array(folder / "none.npy", np.zeros([0, 8, 8, 3], np.uint8)), "Give RGB images"),
+    (lambda folder: save_array(folder / "flat.npy", np.zeros([5, 0, 0, 3], np.uint8)), "Give RGB images"),
+    (lambda folder: announce(folder / "announced.npz", (1 << 38, 1024)), "is over 2 GB"),
+    (lambda folder: announce(folder / "announced.npz", (10**200, 10**200)), "is over 2 GB"),
+    (lambda folder: announce(folder / "announced.npz", (50, 40)), "not a readable .npz file"),
     (lambda folder: save(folder / "bomb.npz", features=np.zeros([140_000, 2048], np.uint8)), "is over 2 GB"),
-    (lambda folder: bomb(folder / "bomb.zip", mifid_images.MOST_BYTES + 1), "no submission is so large"),
-    (lambda folder: cut(save(folder / "whole.npz", features=np.ones([50, 40])), 0.5), "no readable .npz file"),
+    (lambda folder: bomb(folder / "bomb.zip", sources.MAX_BYTES + 1), "would unpack to"),
+    (lambda folder: truncate(save(folder / "whole.npz", features=np.ones([50, 40])), 0.5), "not a readable .npz file"),
 ])
-def test_what_cannot_be_scored_is_refused_in_a_sentence(make, message, scored, tmp_path):
+def test_what_cannot_be_scored_is_refused_without_a_traceback(make, message, scored, tmp_path):
     status, out, err = scored(make(tmp_path), "--no-check")
     assert (status, out) == (2, "")
     assert message in err
     assert "Traceback" not in err
 
 
-def cut(path, share):
+def truncate(path, share):
     data = Path(path).read_bytes()
     Path(path).write_bytes(data[:int(share * len(data))])
     return path
@@ -205,8 +203,8 @@ def save_array(path, array):
     return path
 
 
-def claim(path, shape):
-    """An .npz of features whose header says that they have this shape, without them."""
+def announce(path, shape):
+    """An .npz whose header announces features of this shape, without the features."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
     with zipfile.ZipFile(path, "w") as archive:
@@ -215,7 +213,7 @@ def claim(path, shape):
 
 
 def bomb(path, size):
-    """A small zip of pictures that would unpack to much."""
+    """A small zip of images that would unpack to a lot."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("1.jpg", "2.jpg"):
             archive.writestr(name, bytes(size))
@@ -223,26 +221,26 @@ def bomb(path, size):
     return path
 
 
-def test_a_bombs_sum_and_a_pictures_pixels_are_bounded(monkeypatch, scored, tmp_path):
+def test_a_zips_total_and_an_images_pixels_are_limited(monkeypatch, scored, tmp_path):
     path = bomb(tmp_path / "sum.zip", 1 << 20)
-    monkeypatch.setattr(mifid_images, "MOST_TOTAL", (2 << 20) - 1)
-    assert "no submission is so large" in scored(path, "--no-check")[2]
+    monkeypatch.setattr(sources, "MAX_TOTAL", (2 << 20) - 1)
+    assert "would unpack to" in scored(path, "--no-check")[2]
     large = io.BytesIO()
     Image.new("1", (8000, 8000)).save(large, "PNG")
     assert len(large.getvalue()) < 20_000
-    with pytest.raises(ValueError, match="8000x8000 pixels are too many"):
+    with pytest.raises(ValueError, match="8000x8000"):
         decode_picture(large.getvalue())
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["--sample", "1"], "--sample 1: a covariance takes"),
+    (["--sample", "1"], "--sample 1"),
     (["--epsilon", "nan"], "--epsilon nan"),
     (["--epsilon", "1e400"], "--epsilon inf"),
-    (["--report", "/proc/nope/page.html"], "--report /proc/nope/page.html cannot be written"),
+    (["--report", "/proc/nope/page.html"], "--report /proc/nope/page.html"),
     (["--save-features", "/"], "--save-features / cannot be written (it is a folder)"),
     (["--seed", "-1"], "--seed -1"),
 ])
-def test_options_that_cannot_be_are_refused(words, message, scored, reference):
+def test_invalid_options_are_refused(words, message, scored, reference):
     status, _, err = scored(reference, *words)
     assert status == 2 and message in err
     assert "Submission: " not in err  # before any work
@@ -250,26 +248,25 @@ def test_options_that_cannot_be_are_refused(words, message, scored, reference):
 
 def test_missing_weights_and_a_remote_reference_are_refused(capsys, reference, tmp_path):
     for words, message in ((["--weights", "nowhere.pth"], "nowhere.pth cannot be read"),
-                           (["--reference", "gs://bucket/data"], "only files of this machine are read")):
+                           (["--reference", "gs://bucket/data"], "only files on this machine")):
         assert mifid.main([reference, "--reference", reference, *words]) == 2
         assert message in capsys.readouterr().err
 
 
-def test_a_download_says_that_it_is_one_and_what_to_do_without(reference, capsys, monkeypatch):
-    """Of 96 MB, without a terminal, too; and there is no score."""
-    nobody = Published(f"http://127.0.0.1:{dead_port()}/weights.pth", 95_000_000, "ab" * 32)
+def test_a_download_is_announced_and_its_failure_says_what_to_do(reference, capsys, monkeypatch):
+    nobody = PublishedFile(f"http://127.0.0.1:{dead_port()}/weights.pth", 95_000_000, "ab" * 32)
     monkeypatch.setattr(mifid, "find_weights", functools.partial(find_weights, published=nobody))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     assert mifid.main([reference, "--reference", reference, "--no-check"]) == 2
-    said = capsys.readouterr()
-    assert f"Downloading Inception's weights, 0 of 95 MB are here, from {nobody.address}" in said.err
+    printed = capsys.readouterr()
+    assert re.search(f"Downloading.*95 MB.*{nobody.address}", printed.err)
     for words in (nobody.address, nobody.digest, "cache/monet/weights.pth", "--weights"):
-        assert words in said.err.splitlines()[-1]
-    assert not said.out
+        assert words in printed.err.splitlines()[-1]
+    assert not printed.out
 
 
-def test_an_unreadable_picture_is_named_and_may_be_skipped(scored, weights, tmp_path):
+def test_an_unreadable_image_is_named_and_may_be_skipped(scored, weights, tmp_path):
     images = some_images(IMAGES)
     images["0007.jpg"] = images["0007.jpg"][:700]
     images["0011.jpg"] = b"no picture"
@@ -280,16 +277,16 @@ def test_an_unreadable_picture_is_named_and_may_be_skipped(scored, weights, tmp_
     status, _, err = scored(path, "--no-check")
     assert status == 2
     assert "2 of 20 images" in err and "cannot be read: 0007.jpg, 0011.jpg" in err and "--skip-unreadable" in err
-    found = scores_of(scored, path, "--no-check", "--skip-unreadable")
-    assert (found["skipped"], found["num_images"]) == (2, IMAGES - 2)
-    assert found["fid"] == scores_of(scored, whole, "--no-check")["fid"]
+    result = scores_of(scored, path, "--no-check", "--skip-unreadable")
+    assert (result["skipped"], result["num_images"]) == (2, IMAGES - 2)
+    assert result["fid"] == scores_of(scored, whole, "--no-check")["fid"]
     data = bytearray(Path(path).read_bytes())
-    data[data.find(images["0015.jpg"]) + 400] ^= 1  # the zip's checksum notices
+    data[data.find(images["0015.jpg"]) + 400] ^= 1  # the checksum no longer matches
     Path(path).write_bytes(data)
     assert "0015.jpg" in scored(path, "--no-check")[2]
 
 
-def exif_turned():
+def rotated_by_exif():
     exif = Image.Exif()
     exif[0x0112] = 6
     return jpeg(1, (256, 200), exif=exif)
@@ -301,18 +298,18 @@ def exif_turned():
     (lambda: jpeg(1, mode="CMYK"), "CMYK"),
     (lambda: jpeg(1, mode="RGBA", kind="PNG"), "transparency, which is dropped"),
     (lambda: jpeg(1, mode="P", kind="PNG"), "palette"),
-    (lambda: png_of_16_bits(), "16 bits, of which all above 255 becomes white"),
-    (lambda: colours_of_16_bits(2), "16 bits a channel, of which the upper 8 are taken"),
-    (lambda: colours_of_16_bits(6), "transparency, which is dropped; of 16 bits a channel"),
-    (exif_turned, "EXIF, which is ignored; not 256x256"),
+    (lambda: png_of_16_bits(), "16-bit, with all above 255 clipped"),
+    (lambda: colours_of_16_bits(2), "16-bit, of which the upper 8"),
+    (lambda: colours_of_16_bits(6), "transparency, which is dropped; 16-bit"),
+    (rotated_by_exif, "EXIF, which is ignored; not 256x256"),
     (lambda: jpeg(1, (320, 200)), "not 256x256, but resized"),
 ])
-def test_odd_pictures_are_taken_as_the_metric_takes_them(data, note):
-    image, found = decode_picture(data())
-    assert note in found and bool(note) == bool(found)
-    with Image.open(io.BytesIO(data())) as wanted:
-        assert image.shape == (*wanted.size[::-1], 3)
-        np.testing.assert_array_equal(image, np.asarray(wanted.convert("RGB")))
+def test_unusual_images_are_read_as_the_metric_reads_them(data, note):
+    image, decoded_note = decode_picture(data())
+    assert note in decoded_note and bool(note) == bool(decoded_note)
+    with Image.open(io.BytesIO(data())) as expected:
+        assert image.shape == (*expected.size[::-1], 3)
+        np.testing.assert_array_equal(image, np.asarray(expected.convert("RGB")))
 
 
 def png_of_16_bits():
@@ -322,7 +319,7 @@ def png_of_16_bits():
 
 
 def colours_of_16_bits(kind):
-    """A PNG of PNG's colour type 2, RGB, or 6, RGBA, as Pillow cannot write them."""
+    """A 16-bit PNG of colour type 2, RGB, or 6, RGBA, which Pillow cannot write."""
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -333,90 +330,90 @@ def colours_of_16_bits(kind):
         chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))), chunk(b"IEND", b"")])
 
 
-def test_odd_pictures_are_said_also_when_they_are_in_the_cache(scored, weights, tmp_path):
+def test_unusual_images_are_reported_even_if_cached(scored, weights, tmp_path):
     path = write_zip(tmp_path / "some.zip", some_images(8))
     make_known(path, features_of(8, 2), weights, ["grayscale"] * 3 + [""] * 5)
     assert "3 of 8 images" in scored(path, "--no-check")[2]
 
 
-def test_a_sample_is_seeded_and_its_interval_is_for_all(scored, weights, tmp_path):
+def test_a_sample_is_seeded_and_its_interval_is_for_all_images(scored, weights, tmp_path):
     images, features = some_images(40), features_of(40, 2, 0.2)
     path = write_known("zip", tmp_path, images, features, weights)
-    found = scores_of(scored, path, "--no-check", "--sample", "30", "--seed", "5")
-    assert (found["num_images"], found["sampled_from"]) == (30, 40)
-    assert found["fid"] == scores_of(scored, path, "--no-check", "--sample", "30", "--seed", "5")["fid"]
-    assert found["fid"] != scores_of(scored, path, "--no-check", "--sample", "30")["fid"]
+    result = scores_of(scored, path, "--no-check", "--sample", "30", "--seed", "5")
+    assert (result["num_images"], result["sampled_from"]) == (30, 40)
+    assert result["fid"] == scores_of(scored, path, "--no-check", "--sample", "30", "--seed", "5")["fid"]
+    assert result["fid"] != scores_of(scored, path, "--no-check", "--sample", "30")["fid"]
     assert "sampled_from" not in scores_of(scored, path, "--no-check", "--sample", "40")
-    assert "A sample of 30 of 40 images" in scored(path, "--no-check", "--sample", "30")[1]
+    assert "30 of 40 images" in scored(path, "--no-check", "--sample", "30")[1]
 
 
-def test_the_text_says_whose_the_interval_is_and_what_it_is_made_of():
+def test_the_text_says_what_the_interval_is_for_and_how_it_is_made():
     result = {"fid": 30.0, "fid_low": 20.0, "fid_high": 25.0, "mifid": 22.0, "mifid_low": 20.0, "mifid_high": 25.0,
               "memorization_distance": 0.2, "epsilon": 0.1, "kid": 0.1, "kid_std": 0.1, "num_images": 1000,
               "num_reference": 300, "weights": "00", "seconds": 1.0, "sampled_from": 7000}
     lines = score_text(result).splitlines()
-    assert lines[0].endswith("95%: 20.00 to 25.00 for all 7,000, above which that of these images lies")
+    assert "95%: 20.00 to 25.00 for all 7,000" in lines[0] and "above" in lines[0]
     assert lines[2].endswith("95%: 20.00 to 25.00 for all 7,000")
-    assert score_text({**result, "fid": 10.0}).splitlines()[0].endswith("below which that of these images lies")
-    assert "by a bootstrap of the images, less its bias" in lines[7]
+    assert "below" in score_text({**result, "fid": 10.0}).splitlines()[0]
+    assert "bootstrap" in lines[7] and "bias" in lines[7]
     without = score_text({**result, **dict.fromkeys(("fid_low", "fid_high", "mifid_low", "mifid_high"))})
     assert "95%" not in without and "bootstrap" not in without and "too few for intervals" in without
 
 
 def test_a_long_wait_for_the_intervals_is_announced(scored, monkeypatch, tmp_path):
     path = save(tmp_path / "some.npz", features=features_of(20))
-    assert "take longest" not in scored(path)[2]
+    assert "takes longest" not in scored(path)[2]
     monkeypatch.setattr(mifid, "LARGE_RANK", 11)
-    assert "The intervals, which take longest" in scored(path)[2]
+    assert "takes longest" in scored(path)[2]
 
 
-def test_the_reference_as_submission_is_said(scored, reference):
-    found = scores_of(scored, reference, "--no-check")
-    assert "the submission is the reference: 12 of 12 images are also in it" in found["note"]
-    assert found["fid"] == pytest.approx(0, abs=1e-9)
+def test_scoring_the_reference_itself_is_noted(scored, reference):
+    result = scores_of(scored, reference, "--no-check")
+    assert "the submission is the reference: 12 of 12" in result["note"]
+    assert result["fid"] == pytest.approx(0, abs=1e-9)
 
 
-def test_the_built_in_samples_paintings_are_named_as_such(scored, weights, tmp_path, monkeypatch):
+def test_the_built_in_samples_paintings_are_noted(scored, weights, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     path = write_known("training data", tmp_path, some_images(REFERENCES), features_of(REFERENCES, 3), weights)
     (path / "SAMPLE").touch()
     for named in (path, path / "monet_tfrec", path / "monet_tfrec" / ".", "~/data", "~/data/monet_tfrec/"):
-        found = scores_of(scored, tmp_path / "reference.zip", "--no-check", reference=named)
-        assert "the reference is the built-in sample" in found["note"]
+        result = scores_of(scored, tmp_path / "reference.zip", "--no-check", reference=named)
+        assert "built-in sample" in result["note"]
     (path / "SAMPLE").unlink()
-    found = scores_of(scored, tmp_path / "reference.zip", "--no-check", reference=path)
-    assert "the reference is the built-in sample" not in found["note"]
+    result = scores_of(scored, tmp_path / "reference.zip", "--no-check", reference=path)
+    assert "built-in sample" not in result["note"]
 
 
-def test_the_reference_is_that_of_training_if_none_is_named(weights, tmp_path, monkeypatch, capsys):
-    """The first of what `make local-train` takes: here Kaggle's mount, or else the built-in sample."""
-    own = functools.partial(default_data, folder=tmp_path / "data")  # in the place of the kit's own folder
+def test_the_default_reference_is_the_data_of_training(weights, tmp_path, monkeypatch, capsys):
+    """The first that `make local-train` finds: here Kaggle's mount, or else the built-in sample."""
+    own = functools.partial(default_data, folder=tmp_path / "data")  # instead of the kit's own folder
     monkeypatch.setattr(mifid, "default_data", own)
     monkeypatch.setenv("MONET_KAGGLE_INPUT", str(tmp_path / "input"))
-    monkeypatch.setenv("HOME", str(tmp_path))  # where there are no credentials, as there are none in what follows
+    monkeypatch.setenv("HOME", str(tmp_path))  # without credentials, nor any in the environment
     for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
         monkeypatch.delenv(name)
     path = write_known("zip", tmp_path, some_images(IMAGES), features_of(IMAGES, 2), weights)
-    for place, note in (("data/sample", True), ("input/gan-getting-started", False)):
+    for place, is_sample in (("data/sample", True), ("input/gan-getting-started", False)):
         (tmp_path / place / "monet_tfrec").mkdir(parents=True)
         (tmp_path / place / "photo_tfrec").mkdir()
         paintings = tmp_path / place / "monet_tfrec" / "monet00-12.tfrec"
         make_known(write_tfrecords(paintings, some_images(REFERENCES, 500)), features_of(REFERENCES, 1), weights)
-        if note:
+        if is_sample:
             (tmp_path / place / "SAMPLE").touch()
         assert mifid.main([path, "--weights", weights, "--json", "--no-check"]) == 0
-        said = capsys.readouterr()
-        assert ("the reference is the built-in sample" in json.loads(said.out)["note"]) == note
-        assert f"Reference: 12 images (TFRecords) in {paintings.parent}" in said.err
+        printed = capsys.readouterr()
+        assert ("built-in sample" in json.loads(printed.out)["note"]) == is_sample
+        assert f"Reference: 12 images (TFRecords) in {paintings.parent}" in printed.err
 
 
 def test_paintings_are_found_where_training_finds_them():
-    """The list is repeated so that TensorFlow need not be loaded."""
+    """tools/scoring repeats the list so that TensorFlow need not be loaded."""
     paintings = [folder for _, folder, _ in layouts.LAYOUTS]
-    assert list(mifid_images.PAINTINGS) == [layouts.ARRAYS[0], *paintings]
+    assert list(sources.PAINTINGS) == [layouts.ARRAYS[0], *paintings]
 
 
-def test_an_array_is_a_reference_too(tmp_path):
+def test_an_array_can_be_a_reference(tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, [5, 8, 9, 3], np.uint8)
     (tmp_path / "data").mkdir()
     np.save(tmp_path / "data" / "monet.npy", pictures)
@@ -425,7 +422,7 @@ def test_an_array_is_a_reference_too(tmp_path):
     np.testing.assert_array_equal(source.decode(source.reads[3]())[0], pictures[3])
 
 
-def test_saved_features_are_a_side_again(scored, weights, tmp_path):
+def test_saved_features_can_be_scored(scored, weights, tmp_path):
     features = features_of(IMAGES, 2)
     path = write_known("zip", tmp_path, some_images(IMAGES), features, weights)
     first = scores_of(scored, path, "--no-check", "--save-features", tmp_path / "new" / "saved.npz")
@@ -438,13 +435,13 @@ def test_saved_features_are_a_side_again(scored, weights, tmp_path):
 
 
 def test_the_score_is_printed_before_files_are_written(scored, weights, tmp_path):
-    """A page that cannot be written in the end costs the page alone."""
+    """So that a report that cannot be written does not lose the score."""
     path = write_known("zip", tmp_path, some_images(IMAGES), features_of(IMAGES, 2), weights)
-    lines = []
+    checked = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mifid, "check_target", lambda *words: lines.append(words))  # the disk fills up afterwards
+        patch.setattr(mifid, "check_target", lambda *words: checked.append(words))  # the disk fills up afterwards
         status, out, err = scored(path, "--no-check", "--json", "--report", "/proc/nope/page.html")
-    assert lines == [("--report", "/proc/nope/page.html")]
+    assert checked == [("--report", "/proc/nope/page.html")]
     assert status == 2 and "cannot be written" in err
     assert set(json.loads(out)) >= KEYS
 
@@ -452,23 +449,23 @@ def test_the_score_is_printed_before_files_are_written(scored, weights, tmp_path
 def test_the_check_comes_before_the_weights(tmp_path, capsys, reference):
     path = write_zip(tmp_path / "some.zip", some_images(3))
     assert mifid.main([path, "--reference", reference, "--weights", "nowhere.pth"]) == 2
-    said = capsys.readouterr().err
-    assert 0 < said.find("Kaggle would reject this") < said.find("nowhere.pth cannot be read")
+    errors = capsys.readouterr().err
+    assert 0 < errors.find("Kaggle would reject this") < errors.find("nowhere.pth cannot be read")
 
 
-def test_names_that_are_no_text_are_shown(scored, weights, tmp_path):
-    """Line ends and bytes that are no UTF-8, of pictures and of their folder, in the page, too."""
+def test_unprintable_names_are_shown(scored, weights, tmp_path):
+    """Names of images and folders with line ends and invalid UTF-8, also in the report."""
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xff"))
     names = [os.fsdecode(b"\xe9t\xe9-%d\n.jpg" % number) for number in range(9)]
     path = write_folder(folder, dict(zip(names, some_images(9).values(), strict=True)))
     make_known(path, features_of(9, 2), weights, ["grayscale"] * 9)
     status, _, err = scored(path, "--no-check", "--report", tmp_path / "page.html")
     assert status == 0
-    assert "(as ?t?-0?.jpg)" in err
+    assert "?t?-0?.jpg" in err
     assert "?t?-8?.jpg" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_names_in_a_zip_lead_nowhere(scored, weights, tmp_path):
+def test_names_in_a_zip_are_never_used_as_paths(scored, weights, tmp_path):
     images = {f"../../escaped{number}.jpg": data for number, data in enumerate(some_images(9).values())}
     path = write_zip(tmp_path / "some.zip", images)
     make_known(path, features_of(9, 2), weights)
@@ -479,7 +476,7 @@ def test_names_in_a_zip_lead_nowhere(scored, weights, tmp_path):
 
 
 def test_a_second_run_does_not_load_tensorflow(scored, weights, reference, tmp_path):
-    """Nor does it decode or check again; in a process of its own, as a user starts it."""
+    """It neither decodes nor checks again. In its own process, as a user starts it."""
     path = write_known("submission", tmp_path, some_images(IMAGES), features_of(IMAGES, 2), weights)
     first = scores_of(scored, path)
     words = [str(path), "--reference", reference, "--weights", weights, "--json"]
@@ -491,47 +488,48 @@ def test_a_second_run_does_not_load_tensorflow(scored, weights, reference, tmp_p
     assert second["problems"] == first["problems"] and second["fid"] == pytest.approx(first["fid"], rel=1e-12)
 
 
-def test_the_cache_forgets_the_longest_unused_and_survives_damage(cache_home, monkeypatch):
-    cache, digests = FeatureCache("00" * 32), [bytes([number]) * 32 for number in range(3)]
+def test_the_cache_evicts_the_least_recently_used_and_survives_damage(cache_home, monkeypatch):
+    features, digests = FeatureCache("00" * 32), [bytes([number]) * 32 for number in range(3)]
     for number, digest in enumerate(digests[:2]):
-        cache.add([digest], features_of(1, number), ["note"])
+        features.add([digest], features_of(1, number), ["note"])
         os.utime(parts_of_cache(cache_home)[-1])
-    assert set(cache.find(digests)) == set(digests[:2])
+    assert set(features.find(digests)) == set(digests[:2])
     assert not FeatureCache("11" * 32).find(digests)  # of other weights
-    np.testing.assert_array_equal(cache.find(digests)[digests[1]][0], features_of(1, 1)[0])
+    np.testing.assert_array_equal(features.find(digests)[digests[1]][0], features_of(1, 1)[0])
     damaged, whole = parts_of_cache(cache_home)
-    cut(damaged, 0.5)
-    assert len(cache.find(digests)) == 1
+    truncate(damaged, 0.5)
+    assert len(features.find(digests)) == 1
     assert parts_of_cache(cache_home) == [whole]
     os.utime(whole, (1, 1))
-    monkeypatch.setattr(mifid_cache, "MOST_KEPT", whole.stat().st_size)
-    cache.add([digests[2]], features_of(1, 2), [""])
-    assert set(cache.find(digests)) == {digests[2]}
+    monkeypatch.setattr(cache, "MAX_FEATURE_BYTES", whole.stat().st_size)
+    features.add([digests[2]], features_of(1, 2), [""])
+    assert set(features.find(digests)) == {digests[2]}
 
 
-def test_an_interrupted_run_keeps_what_it_had(inception_file, tmp_path, cache_home, capsys):
-    """From pictures to the score with a real network: the second run computes what the first did not come to."""
+def test_an_interrupted_run_keeps_what_it_had(tmp_path, cache_home, capsys):
+    """From images to the score with a narrow network: the second run computes only what the first did not reach."""
     path = write_zip(tmp_path / "some.zip", {f"{number}.jpg": jpeg(number, (64, 64)) for number in range(40)})
-    weights = find_weights(inception_file)
-    network, source = make_network(weights), open_source(path)
-    looked = []
+    write_state_dict(tmp_path / "weights.pth", random_state(narrow=16))
+    weights = find_weights(str(tmp_path / "weights.pth"))
+    extract, source = load_extractor(weights), open_source(path)
+    reads = []
 
     def interrupted(read=source.reads[36]):
-        looked.append(1)
-        if len(looked) == 3:  # after the digest and the look at it
+        reads.append(1)
+        if len(reads) == 3:  # after its digest and its examination
             raise KeyboardInterrupt
         return read()
 
     source.reads[36] = interrupted
     with pytest.raises(KeyboardInterrupt):
-        find_features(source, list(range(40)), weights, lambda: network)
+        find_features(source, list(range(40)), weights, lambda: extract)
     [part] = parts_of_cache(cache_home)
-    with np.load(part) as kept:
-        assert len(kept["features"]) == 32  # the first batch
-    assert mifid.main([path, "--reference", path, "--weights", inception_file, "--json", "--no-check"]) == 0
-    said = capsys.readouterr()
-    assert "32 of 40 images are known from an earlier run" in said.err
-    assert "not 256x256" in said.err
-    found = json.loads(said.out)
-    assert found["num_images"] == 40 and found["weights"] == weights.digest
+    with np.load(part) as saved:
+        assert len(saved["features"]) == 32  # the first batch
+    assert mifid.main([path, "--reference", path, "--weights", weights.path, "--json", "--no-check"]) == 0
+    printed = capsys.readouterr()
+    assert "32 of 40 images" in printed.err
+    assert "not 256x256" in printed.err
+    result = json.loads(printed.out)
+    assert result["num_images"] == 40 and result["weights"] == weights.digest
     assert sum(len(np.load(part)["features"]) for part in parts_of_cache(cache_home)) == 40

@@ -1,6 +1,7 @@
 """`--select-by mifid`: the best generator by its score is kept, survives, and is handed in; without weights, the last.
 
-The scores are by an Inception of random weights and a sixteenth of the channels: all that is not about its numbers.
+An Inception with random weights and a sixteenth of the channels gives the scores: nothing here depends on their values.
+Training is slow to trace, so most tests read, or continue a copy of, one of two runs: `scored` and `unscored`.
 """
 
 import csv
@@ -14,6 +15,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -23,24 +25,27 @@ from support.settings import NUM_MONET, NUM_PHOTO, TINY
 
 from monet.cli import main
 from monet.core.config import make_config
-from monet.core.errors import UserError
+from monet.core.errors import LOG, UserError
 from monet.core.keras_compat import weight_names
 from monet.core.pixels import encode_jpeg
-from monet.scoring.inception_weights import VARIABLE
+from monet.scoring.inception_weights import WEIGHTS_VARIABLE
+from monet.submission.images_zip import PAINT_BATCH
 from monet.training.arrays import read_arrays, value_of, write_arrays
 from monet.training.run_files import RunFiles
 from monet.training.selection import (
     BEST_META,
-    SCORED_AT_ONCE,
-    chosen_photos,
     open_selection,
     painted_jpegs,
+    read_best,
     restore_best,
+    sample_photos,
 )
 from monet.training.state import system_variables
 from monet.training.trainer import Trainer
 
-SELECT = {"select_by": "mifid", "gamma_mean": 1.0, "checkpoint_epochs": 1, "epochs": 3, "steps_per_epoch": 2}
+# Three checkpoints, of steps 2, 4 and 6.
+SELECT = {"select_by": "mifid", "gamma_mean": 1.0, "checkpoint_epochs": 1, "epochs": 3, "steps_per_epoch": 2,
+          "ema_decay": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +57,38 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch, weights):
-    """A machine that has these weights only, by the environment."""
+    """A machine whose only Inception weights are these, named by the environment."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("MONET_KAGGLE_INPUT", str(tmp_path / "input"))
-    monkeypatch.setenv(VARIABLE, weights)
+    monkeypatch.setenv(WEIGHTS_VARIABLE, weights)
+
+
+@pytest.fixture(scope="module")
+def messages():
+    """Log messages since the module began; tests of runs that fixtures made look here."""
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    before = LOG.level
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    yield records
+    LOG.removeHandler(handler)
+    LOG.setLevel(before)
 
 
 def new_trainer(config, data, **options):
     return Trainer(config, data, tf.distribute.get_strategy(), **options)
+
+
+def values_of(network):
+    return {name: value_of(variable) for name, variable in weight_names(network).items()}
+
+
+def assert_equal_arrays(arrays, expected):
+    assert set(arrays) >= set(expected) and expected
+    for name, value in expected.items():
+        np.testing.assert_array_equal(arrays[name], value, err_msg=name)
 
 
 def rows_of(files):
@@ -67,197 +96,207 @@ def rows_of(files):
         return list(csv.DictReader(file))
 
 
+def mifids_of(files):
+    return [(int(row["step"]), float(row["mifid"])) for row in rows_of(files)]
+
+
 def kept(files):
-    """The score of the best generator, and its weights."""
+    """The best generator's description and weights."""
     arrays = read_arrays(files.best)
     return json.loads(arrays.pop(BEST_META).tobytes()), arrays
 
 
 def averages_of(trainer):
     """The moving averages of the generator's weights, by the weights' names."""
-    start = "photo_to_monet/average/"
-    found = {name.removeprefix(start): value_of(variable)
-             for name, variable in system_variables(trainer.engine.system).items() if name.startswith(start)}
-    assert found
-    return found
+    prefix = "photo_to_monet/average/"
+    return {name.removeprefix(prefix): value_of(variable)
+            for name, variable in system_variables(trainer.engine.system).items() if name.startswith(prefix)}
 
 
-def scripted(trainer, monkeypatch, values):
-    """Makes the selection's next scores these, in the place of those that its Inception gives."""
+def set_next_scores(trainer, monkeypatch, values):
+    """Replaces the MiFID that the Inception gives by these, in turn; then scoring raises StopIteration."""
     scores = iter(values)
     measure = trainer.selection.score
-
-    def score(paint):
-        return measure(paint) | {"mifid": next(scores)}
-
-    monkeypatch.setattr(trainer.selection, "score", score)
+    monkeypatch.setattr(trainer.selection, "score", lambda paint: measure(paint) | {"mifid": next(scores)})
 
 
-def test_each_checkpoint_is_scored_and_the_best_is_handed_in(tiny, small_data, monkeypatch, caplog):
-    """Of three, the second is said to be the best."""
-    caplog.set_level(logging.INFO, "monet")
-    trainer = new_trainer(tiny(**SELECT, ema_decay=0.5), small_data)
-    scripted(trainer, monkeypatch, [30.0, 10.0, 20.0])
-    seen, consider = {}, trainer.selection.consider
+class FinishedRun(NamedTuple):
+    """A trained run and what was seen of it."""
 
-    def watched(step, paint, painter):
-        seen[step] = {name: value_of(variable) for name, variable in weight_names(painter).items()}
-        for name, value in averages_of(trainer).items():  # what is scored is the moving average
-            np.testing.assert_array_equal(seen[step][name], value)
-        return consider(step, paint, painter)
+    trainer: Trainer
+    messages: list[str]
+    scored: dict  # by step: the weights and moving averages of the generator that was scored
 
-    monkeypatch.setattr(trainer.selection, "consider", watched)
-    trainer.fit()
-    rows = rows_of(trainer.files)
-    assert [(row["step"], float(row["mifid"])) for row in rows] == [("2", 30.0), ("4", 10.0), ("6", 20.0)]
+    @property
+    def files(self):
+        return self.trainer.files
+
+    def copy_to(self, folder):
+        """The files of a copy of the run."""
+        shutil.copytree(self.files.out, folder)
+        return RunFiles(str(folder))
+
+
+def run_config(small_root, folder):
+    return make_config(**{**TINY, **SELECT, "data": small_root, "out": str(folder)})
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, small_root, small_data, weights, messages):
+    """A run whose second generator, of three, scores best."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(WEIGHTS_VARIABLE, weights)
+        start = len(messages)
+        trainer = new_trainer(run_config(small_root, tmp_path_factory.mktemp("scored")), small_data)
+        set_next_scores(trainer, patch, [30.0, 10.0, 20.0])
+        seen, consider = {}, trainer.selection.consider
+
+        def watched(step, paint, painter):
+            seen[step] = values_of(painter), averages_of(trainer)
+            return consider(step, paint, painter)
+
+        patch.setattr(trainer.selection, "consider", watched)
+        trainer.fit()
+    return FinishedRun(trainer, messages[start:], seen)
+
+
+@pytest.fixture(scope="module")
+def unscored(tmp_path_factory, small_root, small_data, scored, messages):
+    """The same run on a machine without weights, in a folder that holds another run's best generator."""
+    folder = tmp_path_factory.mktemp("unscored")
+    meta = read_arrays(scored.files.best)[BEST_META]
+    write_arrays(RunFiles(str(folder)).best, {BEST_META: meta, "another/network": np.zeros(3)}.items())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("MONET_KAGGLE_INPUT", str(folder / "input"))
+        patch.delenv(WEIGHTS_VARIABLE, raising=False)
+        start = len(messages)
+        trainer = new_trainer(run_config(small_root, folder), small_data)
+        trainer.fit()
+    return FinishedRun(trainer, messages[start:], {})
+
+
+def open_copy(run, files, small_data, step=6, **values):
+    """The selection of a copied run, opened with other settings."""
+    config = dataclasses.replace(run.trainer.config, out=files.out, **values)
+    return open_selection(config, small_data, files, run.trainer.engine.strategy, step)
+
+
+def test_each_checkpoint_is_scored_and_the_best_is_handed_in(scored):
+    rows = rows_of(scored.files)
+    assert mifids_of(scored.files) == [(2, 30.0), (4, 10.0), (6, 20.0)]
     assert all(float(row["fid"]) > 0 and 0 <= float(row["memorization_distance"]) <= 1 for row in rows)
-    best, arrays = kept(trainer.files)
+    best, arrays = kept(scored.files)
     assert (best["step"], best["mifid"], best["photos"]) == (4, 10.0, NUM_PHOTO)
-    handed_in = read_arrays(trainer.files.generator)
-    assert set(seen) == {2, 4, 6}
-    for name, value in seen[4].items():
-        np.testing.assert_array_equal(handed_in[name], value)
-        np.testing.assert_array_equal(arrays[name], value)
-        np.testing.assert_array_equal(value_of(weight_names(trainer.engine.painter)[name]), value)
-    assert any(np.abs(seen[6][name] - value).max() > 1e-7 for name, value in seen[4].items())
-    said = [message for message in caplog.messages if "scores MiFID" in message]
-    assert len(said) == 3 and "the best is step 4's 10.00" in said[-1]
-    assert any("not comparable with Kaggle" in message for message in caplog.messages)
+    assert set(scored.scored) == {2, 4, 6}
+    for values, averages in scored.scored.values():
+        assert_equal_arrays(values, averages)  # the moving average is scored
+    best_values, last_values = scored.scored[4][0], scored.scored[6][0]
+    assert_equal_arrays(read_arrays(scored.files.generator), best_values)
+    assert_equal_arrays(arrays, best_values)
+    assert_equal_arrays(values_of(scored.trainer.engine.painter), best_values)
+    assert any(np.abs(last_values[name] - value).max() > 1e-7 for name, value in best_values.items())
+    lines = [message for message in scored.messages if "scores MiFID" in message]
+    assert len(lines) == 3 and "step 4's 10.00" in lines[-1]
+    assert any("not comparable with Kaggle" in message for message in scored.messages)
 
 
-def test_training_is_not_touched_by_what_is_scored(tiny, small_data, tmp_path, monkeypatch):
-    """The last weights are those of a run that scores nothing, though an earlier generator is handed in."""
-    plain = new_trainer(tiny(**SELECT | {"select_by": "last"}, out=str(tmp_path / "plain")), small_data)
-    plain.fit()
-    scored = new_trainer(tiny(**SELECT, out=str(tmp_path / "scored")), small_data)
-    scripted(scored, monkeypatch, [10.0, 20.0, 30.0])
-    scored.fit()
-    ours, theirs = system_variables(scored.engine.system), system_variables(plain.engine.system)
+def test_scoring_does_not_affect_training(scored, unscored):
+    """The last weights are those of a run without scores, although an earlier generator is handed in."""
+    ours, theirs = system_variables(scored.trainer.engine.system), system_variables(unscored.trainer.engine.system)
     for name in theirs:
         np.testing.assert_allclose(value_of(ours[name]), value_of(theirs[name]), atol=1e-5, err_msg=name)
 
 
-def test_a_run_that_goes_on_remembers_the_best(tiny, small_data, monkeypatch):
-    first = new_trainer(tiny(**SELECT), small_data)
-    first.config = dataclasses.replace(first.config, epochs=4 // first.config.steps_per_epoch)
-    scripted(first, monkeypatch, [10.0, 20.0])
-    first.fit()
-    again = new_trainer(tiny(**SELECT), small_data)
-    assert (again.state.step, again.selection.best.step, again.selection.best.mifid) == (4, 2, 10.0)
-    scripted(again, monkeypatch, [15.0])
-    again.fit()
-    assert [(row["step"], float(row["mifid"])) for row in rows_of(again.files)] == [
-        ("2", 10.0), ("4", 20.0), ("6", 15.0)]
-    best, arrays = kept(again.files)
-    assert best["step"] == 2
-    handed_in = read_arrays(again.files.generator)
-    assert all(np.array_equal(handed_in[name], value) for name, value in arrays.items())
+def test_a_run_without_weights_warns_once_and_hands_in_the_last_generator(unscored):
+    assert unscored.trainer.state.step == 6 and unscored.trainer.selection is None
+    lines = [message for message in unscored.messages if "--select-by" in message]
+    assert len(lines) == 1
+    assert "nothing is scored" in lines[0] and "Download https://" in lines[0]
+    assert_equal_arrays(read_arrays(unscored.files.generator), averages_of(unscored.trainer))
 
 
-def test_scores_of_steps_that_are_made_again_are_dropped(tiny, small_data, monkeypatch):
-    trainer = new_trainer(tiny(**SELECT), small_data)
-    trainer.fit()
-    selection = open_selection(trainer.config, small_data, trainer.files, trainer.engine.strategy, 4)
-    assert [row["step"] for row in selection.rows] == ["2", "4"]
+def test_the_best_of_another_run_is_set_aside(unscored):
+    """Whatever its networks were, and also by a session without weights."""
+    assert any("of another run" in message for message in unscored.messages)
+    assert not os.path.exists(unscored.files.best)
+    assert os.path.exists(unscored.files.best.replace(".npz", "-aside.npz"))
 
 
-def test_scores_by_other_weights_or_photos_do_not_count(tiny, small_data, tmp_path, monkeypatch, caplog):
-    trainer = new_trainer(tiny(**SELECT), small_data)
-    trainer.fit()
-    assert new_trainer(tiny(**SELECT), small_data).selection.best
-    shutil.copytree(trainer.files.out, tmp_path / "copy")
-    assert new_trainer(tiny(**SELECT, select_photos=9), small_data).selection.best is None
-    assert "by other weights or another number of photos" in caplog.text
-    assert not os.path.exists(trainer.files.best) and os.path.exists(trainer.files.best.replace(".npz", "-aside.npz"))
-    write_state_dict(tmp_path / "other.pth", random_state(seed=5, narrow=16))
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "other.pth"))
-    assert new_trainer(tiny(**SELECT, out=str(tmp_path / "copy")), small_data).selection.best is None
-
-
-def test_the_best_of_a_run_whose_checkpoints_were_removed_is_not_handed_in(tiny, small_data, caplog, monkeypatch):
-    """Whatever its networks were; and not by a session without weights either."""
-    first = new_trainer(tiny(**SELECT, generator_filters=3), small_data)
-    first.fit()
-    shutil.rmtree(first.files.checkpoints)
-    os.remove(first.files.config)
-    monkeypatch.delenv(VARIABLE)
-    second = new_trainer(tiny(**SELECT), small_data)
-    assert "it is of another run" in caplog.text
-    second.fit()
-    live = weight_names(second.engine.system.networks["photo_to_monet"])
-    for name, array in read_arrays(second.files.generator).items():
-        np.testing.assert_array_equal(array, value_of(live[name]))
-
-
-def test_what_was_saved_and_not_scored_is_scored_when_the_run_goes_on(tiny, small_data, monkeypatch):
-    """Killed while the last checkpoint was being scored: the next session does it."""
-    first = new_trainer(tiny(**SELECT), small_data)
-    scores = iter([20.0, 30.0])
-
-    def killed_at_the_third(paint):
-        return {"fid": 1.0, "memorization_distance": 1.0, "mifid": next(scores)}
-
-    monkeypatch.setattr(first.selection, "score", killed_at_the_third)
+def test_a_resumed_run_remembers_the_best_and_scores_what_was_saved_only(scored, tiny, small_data, tmp_path,
+                                                                         monkeypatch):
+    """The second session trains two epochs more and is killed while the last checkpoint is scored."""
+    files = scored.copy_to(tmp_path / "out")
+    config = tiny(**SELECT | {"epochs": 5}, out=files.out)
+    second = new_trainer(config, small_data)
+    assert (second.state.step, second.selection.best.step, second.selection.best.mifid) == (6, 4, 10.0)
+    set_next_scores(second, monkeypatch, [15.0])
     with pytest.raises(StopIteration):
-        first.fit()
-    again = new_trainer(tiny(**SELECT), small_data)
-    assert (again.state.step, again.selection.best.step) == (6, 2)
-    scripted(again, monkeypatch, [10.0])
-    again.fit()
-    assert [row["step"] for row in rows_of(again.files)] == ["2", "4", "6"]
-    assert kept(again.files)[0]["step"] == 6
+        second.fit()
+    assert mifids_of(files) == [(2, 30.0), (4, 10.0), (6, 20.0), (8, 15.0)]
+    assert kept(files)[0]["step"] == 4
+    third = new_trainer(config, small_data)
+    assert (third.state.step, third.selection.best.step) == (10, 4)
+    set_next_scores(third, monkeypatch, [5.0])
+    third.fit()
+    assert mifids_of(files)[-2:] == [(8, 15.0), (10, 5.0)]
+    best, arrays = kept(files)
+    assert best["step"] == 10
+    assert_equal_arrays(read_arrays(files.generator), arrays)
 
 
-def test_a_session_without_weights_hands_in_what_the_one_before_kept(tiny, small_data, monkeypatch):
-    first = new_trainer(tiny(**SELECT), small_data)
-    scripted(first, monkeypatch, [10.0, 20.0, 30.0])
-    first.fit()
-    monkeypatch.delenv(VARIABLE)
-    again = new_trainer(tiny(**SELECT | {"epochs": 4}), small_data)
-    again.fit()
-    arrays = kept(again.files)[1]
-    assert all(np.array_equal(read_arrays(again.files.generator)[name], value) for name, value in arrays.items())
-
-
-def test_a_damaged_best_is_looked_for_anew(tiny, small_data, caplog):
-    trainer = new_trainer(tiny(**SELECT), small_data)
+def test_a_session_without_weights_hands_in_what_an_earlier_one_kept(scored, tiny, small_data, tmp_path, monkeypatch):
+    files = scored.copy_to(tmp_path / "out")
+    monkeypatch.delenv(WEIGHTS_VARIABLE)
+    trainer = new_trainer(tiny(**SELECT | {"epochs": 4}, out=files.out), small_data)
     trainer.fit()
-    best = Path(trainer.files.best)
+    assert trainer.state.step == 8
+    assert_equal_arrays(read_arrays(files.generator), kept(files)[1])
+    assert kept(files)[0]["step"] == 4
+
+
+def test_scores_of_steps_that_are_trained_again_are_dropped(scored, small_data, tmp_path):
+    selection = open_copy(scored, scored.copy_to(tmp_path / "out"), small_data, step=4)
+    assert [row["step"] for row in selection.rows] == ["2", "4"]
+    assert selection.best.step == 4 and selection.has_score(4) and not selection.has_score(6)
+
+
+def test_scores_by_other_weights_or_photos_do_not_count(scored, small_data, tmp_path, monkeypatch, caplog):
+    assert open_copy(scored, scored.copy_to(tmp_path / "same"), small_data).best.step == 4
+    files = scored.copy_to(tmp_path / "photos")
+    assert open_copy(scored, files, small_data, select_photos=9).best is None
+    assert "other weights or another number of photos" in caplog.text
+    assert not os.path.exists(files.best) and os.path.exists(files.best.replace(".npz", "-aside.npz"))
+    write_state_dict(tmp_path / "other.pth", random_state(seed=5, narrow=16))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "other.pth"))
+    assert open_copy(scored, scored.copy_to(tmp_path / "weights"), small_data).best is None
+
+
+def test_a_damaged_best_is_set_aside(scored, small_data, tmp_path, caplog):
+    files = scored.copy_to(tmp_path / "out")
+    best = Path(files.best)
     best.write_bytes(best.read_bytes()[:-100])
-    assert new_trainer(tiny(**SELECT), small_data).selection.best is None
+    assert open_copy(scored, files, small_data).best is None
     assert "cannot be read" in caplog.text
-
-
-def test_without_weights_it_says_so_once_and_trains_on(tiny, small_data, monkeypatch, caplog):
-    monkeypatch.delenv(VARIABLE)
-    trainer = new_trainer(tiny(**SELECT), small_data)
-    trainer.fit()
-    assert trainer.state.step == 6 and trainer.selection is None
-    said = [message for message in caplog.messages if "--select-by" in message]
-    assert len(said) == 1
-    assert "nothing is scored" in said[0] and "Download https://" in said[0]
-    live = trainer.engine.system.networks["photo_to_monet"]
-    handed_in = read_arrays(trainer.files.generator)
-    for name, variable in weight_names(live).items():
-        np.testing.assert_array_equal(handed_in[name], value_of(variable))
 
 
 def test_weights_of_another_network_are_refused_before_training(tiny, small_data, tmp_path, monkeypatch):
     write_state_dict(tmp_path / "other.pth", {"weight": np.zeros(3, np.float32)})
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "other.pth"))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "other.pth"))
     with pytest.raises(UserError, match="not the FID Inception's"):
         new_trainer(tiny(**SELECT), small_data)
 
 
-def test_a_generator_that_paints_nothing_finite_has_no_score(tiny, small_data, caplog):
-    trainer = new_trainer(tiny(**SELECT), small_data)
-    assert trainer.selection.consider(2, lambda images: images * np.nan, trainer.engine.painter) == {}
-    assert "Step 2 has no score. The generator paints NaN" in caplog.text
-    assert trainer.selection.best is None
+def test_a_generator_whose_paintings_are_not_finite_has_no_score(scored, small_data, tmp_path, caplog):
+    files = scored.copy_to(tmp_path / "out")
+    selection = open_copy(scored, files, small_data)
+    assert selection.consider(8, lambda images: images * np.nan, scored.trainer.engine.painter) == {}
+    assert "Step 8 has no score" in caplog.text and "NaN" in caplog.text
+    assert read_best(files.best).step == selection.best.step == 4
 
 
-def test_the_clock_keeps_the_time_that_scoring_takes(tiny, small_data, monkeypatch):
-    """With a deadline the beginning is scored, too, so that the time is known before it is needed."""
+def test_the_clock_reserves_the_time_that_scoring_takes(tiny, small_data):
+    """With a deadline, step 0 is scored too, so that the time is known before it matters."""
     trainer = new_trainer(tiny(**SELECT | {"epochs": 1000}, max_minutes=1.0), small_data,
                           deadline=time.monotonic() + 60)
     before = trainer.clock.reserve()
@@ -270,15 +309,15 @@ def test_the_clock_keeps_the_time_that_scoring_takes(tiny, small_data, monkeypat
 
 def test_the_same_photos_are_painted_each_time(small_data):
     def pixels(count, seed):
-        return np.concatenate(list(chosen_photos(small_data.photo, count, seed).as_numpy_iterator()))
+        return np.concatenate(list(sample_photos(small_data.photo, count, seed).as_numpy_iterator()))
 
-    some, again, others, every = pixels(9, 3), pixels(9, 3), pixels(9, 4), pixels(NUM_PHOTO, 0)
+    some, again, others, all_photos = pixels(9, 3), pixels(9, 3), pixels(9, 4), pixels(NUM_PHOTO, 0)
     np.testing.assert_array_equal(some, again)
     assert some.shape == (9, 256, 256, 3) and not np.array_equal(some, others)
-    assert len({image.tobytes() for image in every}) == NUM_PHOTO
+    assert len({image.tobytes() for image in all_photos}) == NUM_PHOTO
 
 
-def test_pictures_are_scored_as_they_are_handed_in(small_data):
+def test_paintings_are_scored_as_they_are_handed_in(small_data):
     """Encoded with the run's quality, each photo once, in calls of one size."""
     config, shapes = make_config(jpeg_quality=30), []
 
@@ -286,25 +325,25 @@ def test_pictures_are_scored_as_they_are_handed_in(small_data):
         shapes.append(tuple(images.shape))
         return -images
 
-    photos = chosen_photos(small_data.photo, 9, 0)
-    found = list(painted_jpegs(paint, photos, config))
-    assert found == [encode_jpeg(-image, config) for batch in photos.as_numpy_iterator() for image in batch]
-    assert shapes == [(SCORED_AT_ONCE, 256, 256, 3)]
+    photos = sample_photos(small_data.photo, 9, 0)
+    jpegs = list(painted_jpegs(paint, photos, config))
+    assert jpegs == [encode_jpeg(-image, config) for batch in photos.as_numpy_iterator() for image in batch]
+    assert shapes == [(PAINT_BATCH, 256, 256, 3)]
 
 
-def test_only_known_ways_to_select(tmp_path):
-    for values in ({"select_by": "fid"}, {"select_photos": 1}):
-        with pytest.raises(UserError):
-            make_config(**values)
+@pytest.mark.parametrize("values", [{"select_by": "fid"}, {"select_photos": 1}])
+def test_invalid_settings_are_refused(values):
+    with pytest.raises(UserError):
+        make_config(**values)
 
 
-def test_the_command_hands_in_the_best_and_generate_does_so_again(small_root, tmp_path):
-    """Beginning to end, with nothing in anything's place."""
+def test_the_command_hands_in_the_best_and_so_does_generate(small_root, tmp_path):
+    """From beginning to end, without any stand-in."""
     settings = {**TINY, **SELECT, "epochs": 2, "num_images": 20, "data": small_root, "out": str(tmp_path / "out")}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     assert main(["run", *words]) == 0
     files = RunFiles(str(tmp_path / "out"))
-    scores = {int(row["step"]): float(row["mifid"]) for row in rows_of(files)}
+    scores = dict(mifids_of(files))
     best, arrays = kept(files)
     assert best["step"] == min(scores, key=scores.get)
     assert len(scores) == 2 and NUM_MONET > 1
@@ -317,7 +356,7 @@ def test_the_command_hands_in_the_best_and_generate_does_so_again(small_root, tm
     assert zipfile.ZipFile(files.zip).read("0001.jpg") != first
 
 
-# In a process of its own, because a CPU is split into logical devices before anything else is done with it.
+# In its own process, because a CPU can be divided only before its first use.
 SEVERAL = """
 import json, sys
 import tensorflow as tf
@@ -326,6 +365,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from monet.core.config import make_config
 from monet.data.validation import find_data
+from monet.training.state import system_variables
 from monet.training.trainer import Trainer
 
 config = make_config(**json.loads(sys.argv[1]))
@@ -337,23 +377,23 @@ trainer.fit()
 
 
 @pytest.mark.lengthy
-def test_several_devices_score_as_one(tiny, small_data, tmp_path):
-    """The same pictures to the same score; and a run on both devices keeps its best."""
+def test_several_devices_score_as_one(scored, tiny, small_data, tmp_path):
+    """The same paintings score the same, and a run on both devices keeps its best."""
     config = tiny(**SELECT | {"epochs": 1}, out=str(tmp_path / "several"))
     done = subprocess.run([sys.executable, "-c", SEVERAL, json.dumps(dataclasses.asdict(config))], capture_output=True,
                           text=True, timeout=400)
     assert done.returncode == 0, done.stderr
-    alone = new_trainer(tiny(**SELECT), small_data).selection
+    alone = open_copy(scored, scored.copy_to(tmp_path / "alone"), small_data)
     alone.prepare()
     assert json.loads(done.stdout) == pytest.approx(alone.score(lambda images: -images), rel=1e-4)
     files = RunFiles(config.out)
     assert [row["step"] for row in rows_of(files)] == ["2"]
-    handed_in, (best, arrays) = read_arrays(files.generator), kept(files)
-    assert best["step"] == 2 and all(np.array_equal(handed_in[name], value) for name, value in arrays.items())
+    best, arrays = kept(files)
+    assert best["step"] == 2
+    assert_equal_arrays(read_arrays(files.generator), arrays)
 
 
-def test_a_kept_generator_that_is_none_is_refused(tiny, small_data, tmp_path):
-    trainer = new_trainer(tiny(), small_data)
+def test_a_damaged_best_cannot_be_restored(scored, tmp_path):
     (tmp_path / "best.npz").write_bytes(b"no")
-    with pytest.raises(UserError, match="holds no generator that --select-by kept"):
-        restore_best(trainer.engine.painter, str(tmp_path / "best.npz"))
+    with pytest.raises(UserError, match="best.npz.*--select-by"):
+        restore_best(scored.trainer.engine.painter, str(tmp_path / "best.npz"))

@@ -17,7 +17,7 @@ from monet.core.pixels import decode_image
 from monet.data.records import read_examples
 from monet.data.torch_file import read_state_dict
 from monet.data.validation import find_data
-from monet.scoring.inception import BATCH, build_inception, feature_batches, make_extractor, prepared
+from monet.scoring.inception import INCEPTION_BATCH, build_inception, feature_batches, make_extractor, preprocess_images
 
 
 def our_features(weights: str, root: str, _) -> Callable[[int], np.ndarray]:
@@ -36,11 +36,11 @@ def keras_features(_, __, images: str) -> Callable[[int], np.ndarray]:
     """Returns the same for Keras's InceptionV3 with random weights, on images decoded and resized beforehand."""
     network = tf.keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
     run = tf.function(lambda batch: network(batch, training=False), autograph=False)
-    resized = prepared(list(np.load(images)))
+    resized = preprocess_images(list(np.load(images)))
 
     def features(count):
-        starts = itertools.islice(itertools.cycle(range(0, len(resized), BATCH)), count // BATCH)
-        return np.concatenate([run(resized[start:start + BATCH]).numpy() for start in starts])
+        starts = itertools.islice(itertools.cycle(range(0, len(resized), INCEPTION_BATCH)), count // INCEPTION_BATCH)
+        return np.concatenate([run(resized[start:start + INCEPTION_BATCH]).numpy() for start in starts])
 
     return features
 
@@ -51,7 +51,7 @@ EXTRACTORS = {"ours": our_features, "keras": keras_features}
 def main() -> None:
     """Loads what the command line names, and computes features until standard input ends."""
     features = EXTRACTORS[sys.argv[1]](*sys.argv[2:])
-    report(seconds_of(lambda: features(BATCH)))
+    report(seconds_of(lambda: features(INCEPTION_BATCH)))
     answer_requests(lambda line: features(int(line)))
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 from comparison.job import Job
 from comparison.training import Training
-from scoring.features import find_features, make_network
+from scoring.features import find_features, load_extractor
 from scoring.sources import Source, decode_picture
 
 from monet.core.config import SUBMISSION_SIZE
 from monet.core.pixels import encode_jpeg, float_to_pixels
 from monet.data.pipeline import first_images
 from monet.data.records import Data, read_examples
-from monet.scoring.health import FIFTH, find_faults, measure_health
+from monet.scoring.health import HISTORY_PARTS, find_faults, measure_health
 from monet.scoring.inception import extract_features
 from monet.scoring.inception_weights import find_weights
 from monet.scoring.mifid import frechet_distance, kernel_distance, mifid
@@ -47,7 +47,7 @@ def judge(training: Training, job: Job) -> tuple[dict, dict]:
 
 def final_losses(history: list[dict]) -> dict:
     """Returns the mean of each loss over the last fifth of the history."""
-    rows = history[-max(len(history) // FIFTH, 1):]
+    rows = history[-max(len(history) // HISTORY_PARTS, 1):]
     return {name: float(np.mean([float(row[name]) for row in rows])) for name in rows[0] if name not in NOT_LOSSES}
 
 
@@ -95,7 +95,7 @@ def score(training: Training, weights_path: str) -> dict:
         UserError: if the weights or the paintings cannot be used.
     """
     weights, paintings = find_weights(weights_path), paintings_source(training.data)
-    network = make_network(weights)
+    network = load_extractor(weights)
     positions = list(range(len(paintings.names)))
     real = find_features(paintings, positions, weights, lambda: network, skip=True).features
     images = training.paint(first_images(training.data.photo, SCORED, SUBMISSION_SIZE))

@@ -1,141 +1,141 @@
-"""How sure a score is: intervals of FID and MiFID by a bootstrap of the generated images, less its bias."""
+"""Confidence intervals of FID and MiFID: a bootstrap of the generated images, corrected for its bias."""
 
 from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
 
-from monet.scoring.mifid import EPSILON, as_pair, covariance_factor, with_penalty
+from monet.scoring.mifid import MIFID_EPSILON, apply_penalty, covariance_factor, float64_pair
 
-DRAWS = 120  # bootstrap samples behind an interval
-FEWER_DRAWS, LARGE_RANK = 40, 600  # where both sides have many images, and each draw takes seconds
-MOST_GROUPS, GROUP_NUMBERS = 64, 50_000_000  # groups of images; numbers in all their moments (400 MB)
-DRAW_NUMBERS = 4_000_000  # in the matrices whose eigenvalues are found at once
-LEAST_FOR_INTERVAL = 8  # images
-COVERED = 0.95  # the intervals' share
+DRAWS = 120  # bootstrap samples per interval
+FEWER_DRAWS, LARGE_RANK = 40, 600  # where both sides have many images and each draw takes seconds
+MAX_GROUPS, MAX_GROUP_NUMBERS = 64, 50_000_000  # groups of images; numbers in all their moments (400 MB)
+MAX_DRAW_NUMBERS = 4_000_000  # in the matrices whose eigenvalues are computed at once
+MIN_FOR_INTERVAL = 8  # images
+COVERAGE = 0.95
 
 
-class Moments(NamedTuple):
-    """Sums over groups of generated images, from which the FID follows of groups taken any number of times."""
+class GroupMoments(NamedTuple):
+    """Sums over groups of generated images, which give the FID of any multiset of the groups."""
 
     count: np.ndarray  # [groups]
-    total: np.ndarray  # [groups, width]: of the features, less the mean of all
-    square: np.ndarray  # [groups]: of their squared lengths
-    projected: np.ndarray  # [groups, rank]: of the features times the real side's factor
-    product: np.ndarray  # [groups, rank, rank]: of the outer products of those
+    total: np.ndarray  # [groups, width]: sums of the centred features
+    square: np.ndarray  # [groups]: sums of their squared lengths
+    projected: np.ndarray  # [groups, rank]: sums of the features times the real side's factor
+    product: np.ndarray  # [groups, rank, rank]: sums of the outer products of those
 
 
 def random_groups(images: int, rank: int, random: np.random.Generator) -> list[np.ndarray]:
-    """The positions of the images in random groups, as equal in size as can be."""
-    groups = min(images, MOST_GROUPS, max(GROUP_NUMBERS // rank**2, LEAST_FOR_INTERVAL))
+    """Positions of the images in random groups of nearly equal size."""
+    groups = min(images, MAX_GROUPS, max(MAX_GROUP_NUMBERS // rank**2, MIN_FOR_INTERVAL))
     return np.array_split(random.permutation(images), groups)
 
 
-def group_moments(generated: np.ndarray, real: np.ndarray, parts: list[np.ndarray]) -> Moments:
-    """The moments of the generated images at the positions in `parts`."""
+def group_moments(generated: np.ndarray, real: np.ndarray, groups: list[np.ndarray]) -> GroupMoments:
+    """The moments of the generated images, whose positions are given by group."""
     mean, factor = generated.mean(axis=0), covariance_factor(real)
 
-    def of_group(part: np.ndarray) -> tuple:
-        """Of one group, so that no second array as large as all features is made."""
-        rows = generated[part] - mean
+    def moments_of(group: np.ndarray) -> tuple:
+        # One group at a time, so that no second array as large as all features is made.
+        rows = generated[group] - mean
         return rows.sum(axis=0), np.vdot(rows, rows), rows @ factor.T
 
-    total, square, projected = zip(*map(of_group, parts), strict=True)
-    count = np.array([len(part) for part in parts])
+    total, square, projected = zip(*map(moments_of, groups), strict=True)
+    count = np.array([len(group) for group in groups])
     if len(generated) < len(factor):  # fewer coordinates hold the same inner products
         wide = np.concatenate(projected).T
         narrow = scipy.linalg.qr(wide, mode="r", check_finite=False)[0][:len(generated)].T
         projected = np.split(narrow, np.cumsum(count)[:-1])
-    return Moments(count, np.stack(total), np.array(square), np.stack([rows.sum(axis=0) for rows in projected]),
-                   np.stack([rows.T @ rows for rows in projected]))
+    return GroupMoments(count, np.stack(total), np.array(square), np.stack([rows.sum(axis=0) for rows in projected]),
+                        np.stack([rows.T @ rows for rows in projected]))
 
 
-def distances_of_draws(moments: Moments, chosen: np.ndarray, between: np.ndarray, real_trace: float) -> np.ndarray:
-    """The FID of the images in the groups that were drawn, for each row of `chosen`: float64 `[draws]`.
+def distances_of_draws(moments: GroupMoments, draws: np.ndarray, difference: np.ndarray,
+                       real_trace: float) -> np.ndarray:
+    """The FID of the drawn groups' images, for each draw: float64 `[draws]`.
 
     Args:
         moments: of all groups.
-        chosen: how often each group was drawn, float64 `[draws, groups]`.
-        between: `[width]`, the mean of all generated images less that of the real ones.
+        draws: how often each draw holds each group, float64 `[draws, groups]`.
+        difference: `[width]`, the mean of all generated images less that of the real ones.
         real_trace: tr S_r.
     """
-    count = (chosen @ moments.count)[:, None]
-    mean, projected = chosen @ moments.total / count, chosen @ moments.projected / count
-    trace = (chosen @ moments.square - count[:, 0] * np.square(mean).sum(axis=1)) / (count[:, 0] - 1)
+    count = (draws @ moments.count)[:, None]
+    mean, projected = draws @ moments.total / count, draws @ moments.projected / count
+    trace = (draws @ moments.square - count[:, 0] * np.square(mean).sum(axis=1)) / (count[:, 0] - 1)
     rank, products = projected.shape[1], moments.product.reshape(len(moments.product), -1)
-    roots = []
-    at_once = max(DRAW_NUMBERS // rank**2, 1)
-    for start in range(0, len(chosen), at_once):
+    root_traces = []
+    at_once = max(MAX_DRAW_NUMBERS // rank**2, 1)
+    for start in range(0, len(draws), at_once):
         part = slice(start, start + at_once)
         scale = count[part, :, None]
-        covariance = (chosen[part] @ products).reshape(-1, rank, rank)
+        covariance = (draws[part] @ products).reshape(-1, rank, rank)
         covariance -= scale * projected[part, :, None] * projected[part, None, :]
-        roots.append(np.sqrt(np.clip(np.linalg.eigvalsh(covariance / (scale - 1)), 0, None)).sum(axis=1))
-    return np.square(between + mean).sum(axis=1) + trace + real_trace - 2 * np.concatenate(roots)
+        root_traces.append(np.sqrt(np.clip(np.linalg.eigvalsh(covariance / (scale - 1)), 0, None)).sum(axis=1))
+    return np.square(difference + mean).sum(axis=1) + trace + real_trace - 2 * np.concatenate(root_traces)
 
 
 def balanced_draws(groups: int, draws: int, random: np.random.Generator) -> np.ndarray:
-    """How often each group is in each bootstrap sample, float64 `[draws, groups]`.
+    """How often each bootstrap sample holds each group, float64 `[draws, groups]`.
 
-    Each sample has as many groups as there are, some of them several times, and over all samples each is drawn equally
-    often (Davison, Hinkley and Schechtman, "Efficient bootstrap simulation", 1986): the samples' mean then differs from
-    the value of all images by the bootstrap's bias, and hardly by chance.
+    Each sample draws as many groups as there are, with replacement; over all samples, each group is drawn equally often
+    (Davison, Hinkley and Schechtman, "Efficient bootstrap simulation", 1986). The samples' mean then differs from the
+    value of all images by the bootstrap's bias and hardly by chance.
     """
     drawn = random.permutation(np.tile(np.arange(groups), draws)).reshape(draws, groups)
     return np.stack([np.bincount(row, minlength=groups) for row in drawn]).astype(np.float64)
 
 
 class Intervals(NamedTuple):
-    """What other images of the same generator would score, as `find_intervals` says."""
+    """The result of `find_intervals`."""
 
     fid: tuple[float, float]
     mifid: tuple[float, float]
-    excess: float  # by how much the FID of a sample comes out above that of all images
+    excess: float  # estimate of how far a sample's FID exceeds that of all images
 
 
-def find_intervals(generated, real, fid: float, distances: np.ndarray, epsilon: float = EPSILON, total: int = 0,
+def find_intervals(generated, real, fid: float, distances: np.ndarray, epsilon: float = MIFID_EPSILON, total: int = 0,
                    seed: int = 0) -> Intervals | None:
-    """95% intervals of the FID and MiFID that `total` images of this generator score, by a bootstrap of its images.
+    """95% intervals of the FID and MiFID of `total` images by this generator, from a bootstrap of its images.
 
-    The FID of n images lies above that of very many by about b / n, and a bootstrap sample of them, in which some are
-    missing and others twice, as much above theirs again. So the plain percentiles need not even hold the FID that was
-    computed. Their excess over it is an estimate of b / n, which is taken off: the spread is the bootstrap's, and the
-    middle is the FID computed, less what a sample of n images has above `total`: b (1 / n - 1 / total).
-    tests/test_mifid_interval.py counts how often that holds the truth, and how seldom the plain percentiles do.
+    The FID of n images exceeds that of very many by about b / n. A bootstrap sample of them, in which some are missing
+    and others repeated, exceeds theirs by as much again, so that plain percentiles may not even contain the FID that
+    was computed. The draws' mean excess is therefore an estimate of b / n and is subtracted: the spread is the
+    bootstrap's, and the centre is the computed FID less the excess of n images over `total`, b (1 / n - 1 / total).
+    tests/tools/test_mifid_interval.py counts how often these intervals contain the truth, and plain percentiles do not.
 
-    What is drawn are random groups of images, single ones if there are no more than `MOST_GROUPS`. Their moments,
-    projected on the real side's factor, are made once: a draw then costs the eigenvalues of one matrix, as wide as the
-    smaller side has images.
+    The bootstrap draws random groups of images (single images up to `MAX_GROUPS`). Their moments, projected on the
+    real side's factor, are computed once; a draw then costs the eigenvalues of one matrix as wide as the smaller side
+    has images.
 
     Args:
         generated: features `[images, width]`.
-        real: the same; resampled it is not, as the competition's references are always the same.
+        real: likewise; not resampled, because the competition's references never change.
         fid: `frechet_distance` of the two.
         distances: `find_nearest(generated, real).distances`.
-        epsilon: as in `monet.scoring.mifid.mifid`.
-        total: how many images the score is for, of which `generated` are a random sample; 0: these are all.
+        epsilon: as for `monet.scoring.mifid.mifid`.
+        total: number of images the intervals are for, of which `generated` are a random sample; 0: these are all.
         seed: of the groups and draws.
 
     Returns:
-        None for fewer than `LEAST_FOR_INTERVAL` images.
+        None for fewer than `MIN_FOR_INTERVAL` images.
 
     Raises:
-        UserError: as `as_pair`.
+        UserError: as `float64_pair`.
     """
-    generated, real = as_pair(generated, real)
-    if len(generated) < LEAST_FOR_INTERVAL:
+    generated, real = float64_pair(generated, real)
+    if len(generated) < MIN_FOR_INTERVAL:
         return None
     random = np.random.default_rng(seed)
     rank = min(len(generated), *real.shape)
-    parts = random_groups(len(generated), rank, random)
-    chosen = balanced_draws(len(parts), DRAWS if rank <= LARGE_RANK else FEWER_DRAWS, random)
-    between, real_trace = generated.mean(axis=0) - real.mean(axis=0), float(real.var(axis=0, ddof=1).sum())
-    fids = distances_of_draws(group_moments(generated, real, parts), chosen, between, real_trace)
-    near = np.array([[np.nansum(distances[part]), np.isfinite(distances[part]).sum()] for part in parts])
-    near = chosen @ near
-    usable = near[:, 1] > 0  # draws with an image that has a distance
+    groups = random_groups(len(generated), rank, random)
+    draws = balanced_draws(len(groups), DRAWS if rank <= LARGE_RANK else FEWER_DRAWS, random)
+    difference, real_trace = generated.mean(axis=0) - real.mean(axis=0), float(real.var(axis=0, ddof=1).sum())
+    fids = distances_of_draws(group_moments(generated, real, groups), draws, difference, real_trace)
+    sums = draws @ np.array([[np.nansum(distances[group]), np.isfinite(distances[group]).sum()] for group in groups])
+    usable = sums[:, 1] > 0  # draws with an image that has a distance
     excess = (fids.mean() - fid) * (1 - len(generated) / max(total, len(generated)))
     fids = np.clip(fid - excess + fids - fids.mean(), 0, None)
-    bounds = [(1 - COVERED) / 2, (1 + COVERED) / 2]
-    scores = with_penalty(fids[usable], near[usable, 0] / near[usable, 1], epsilon)
+    bounds = [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]
+    scores = apply_penalty(fids[usable], sums[usable, 0] / sums[usable, 1], epsilon)
     return Intervals(tuple(np.quantile(fids, bounds)), tuple(np.quantile(scores, bounds)), float(excess))

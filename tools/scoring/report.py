@@ -1,4 +1,4 @@
-"""The page of tools/mifid.py --report: figures, pictures and plots in one HTML file that loads nothing."""
+"""The page of tools/mifid.py --report: figures, images and plots in one self-contained HTML file."""
 
 import base64
 import csv
@@ -9,19 +9,19 @@ import time
 
 import numpy as np
 from PIL import Image
-from scoring.features import Found
+from scoring.features import ImageFeatures
 from scoring.plots import curve, principal_map, scatter
 from scoring.sources import Source
-from scoring.text import caveats, interval, threshold_words
+from scoring.text import caveats, interval, penalty_words
 
 from monet.core.files import atomic_write
 from monet.scoring.mifid import Nearest, covariance_factor
 
-SHOWN = 12  # nearest pairs; most and least like the reference
-SIDE = 192  # pixels of a picture's longer side
-QUALITY = 85
-DIRECTIONS = 50  # of the reference's spread, in which likeness is judged
-NO_LOSSES = ("step", "epoch", "seconds_per_step")  # columns of history.csv
+SHOWN = 12  # images per section
+THUMBNAIL_SIDE = 192  # pixels of an image's longer side
+THUMBNAIL_QUALITY = 85
+DIRECTIONS = 50  # principal components of the reference that unlikeness measures one by one
+NOT_LOSSES = ("step", "epoch", "seconds_per_step")  # columns of history.csv
 STYLE = """
 :root { color-scheme: light dark; --text: #1d2430; --faint: #667085; --line: #d4d9e1; --back: #ffffff;
         --card: #f5f7fa; --painted: #2f6fb3; --real: #c2410c; --warn: #9a3412; }
@@ -50,98 +50,97 @@ footer { margin-top: 36px; }
 """
 
 
-def picture(source: Source, position: int) -> str:
-    """One image as an <img> that holds its own bytes."""
+def image_tag(source: Source, position: int) -> str:
+    """An <img> that contains the image's own bytes, or a placeholder if the source holds only features."""
+    if not source.decode:
+        return "<span></span>"
     image = Image.fromarray(source.decode(source.reads[position]())[0])
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=QUALITY)
+    image.save(file, "JPEG", quality=THUMBNAIL_QUALITY)
     data = base64.b64encode(file.getvalue()).decode("ascii")
     return (f'<img alt="{html.escape(source.names[position])}" width="{image.width}" height="{image.height}" '
             f'src="data:image/jpeg;base64,{data}">')
 
 
-def shown(source: Source, position: int) -> str:
-    """The image, or where there are only features, what keeps its place."""
-    return picture(source, position) if source.decode else "<span></span>"
-
-
 def unlikeness(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """How far each generated image is from the reference's Gaussian, which is what FID compares with.
+    """How far each generated image is from the reference's Gaussian, with which FID compares.
 
-    In the directions of the reference's largest spread, the deviation from its mean in units of that spread; what is
-    left over in all other directions, in units of the spread left over (a probabilistic PCA's Mahalanobis distance).
+    A probabilistic PCA's Mahalanobis distance: along the reference's first principal components, the deviation from its
+    mean in units of their spread; in all other directions together, in units of the remaining spread.
 
     Returns:
-        float64 `[images]`: 1 is what the reference's own images have on average, as far as the directions are known.
+        float64 `[images]`; about 1, on average, for the reference's own images.
     """
-    centre = real.mean(axis=0)
+    mean = real.mean(axis=0)
     _, values, directions = np.linalg.svd(covariance_factor(real), full_matrices=False)
     kept = max(min(DIRECTIONS, (len(values) - 1) // 2), 1)
     tiny = np.finfo(float).tiny
-    left_over = max(np.square(values[kept:]).sum() / max(len(centre) - kept, 1), tiny)
-    away = generated - centre
-    along = away @ directions[:kept].T
-    rest = np.clip(np.square(away).sum(axis=1) - np.square(along).sum(axis=1), 0, None) / left_over
-    inside = np.square(along / np.maximum(values[:kept], np.sqrt(left_over))).sum(axis=1)
-    return np.sqrt((inside + rest) / len(centre))
+    other_variance = max(np.square(values[kept:]).sum() / max(len(mean) - kept, 1), tiny)
+    deviations = generated - mean
+    along = deviations @ directions[:kept].T
+    others = np.clip(np.square(deviations).sum(axis=1) - np.square(along).sum(axis=1), 0, None) / other_variance
+    kept_squares = np.square(along / np.maximum(values[:kept], np.sqrt(other_variance))).sum(axis=1)
+    return np.sqrt((kept_squares + others) / len(mean))
 
 
 def figures(result: dict) -> str:
     """The figures as cards."""
     cards = [("MiFID", f"{result['mifid']:,.2f}", interval(result, "mifid")),
              ("FID", f"{result['fid']:,.2f}", interval(result, "fid")),
-             ("memorization distance", f"{result['memorization_distance']:.4f}", threshold_words(result)),
+             ("memorization distance", f"{result['memorization_distance']:.4f}", penalty_words(result)),
              ("KID", f"{result['kid']:.4g}", f"± {result['kid_std']:.4g} over subsets"),
              ("images", f"{result['num_images']:,}", f"against {result['num_reference']:,} of the reference")]
     return "".join(f"<div>{name}<b>{value}</b><span class=faint>{words}</span></div>" for name, value, words in cards)
 
 
 def nearest_section(sides: tuple, nearest: Nearest) -> str:
-    """The generated images that are nearest to a real one, beside it."""
+    """The generated images nearest to a real one, side by side with it."""
     (submission, generated), (reference, real) = sides
-    order = [int(place) for place in np.argsort(nearest.distances)[:SHOWN] if nearest.indices[place] >= 0]
+    order = [int(row) for row in np.argsort(nearest.distances)[:SHOWN] if nearest.indices[row] >= 0]
     cells = []
-    for place in order:
-        mine, theirs = generated.positions[place], real.positions[nearest.indices[place]]
-        cells.append(f"<figure><div>{shown(submission, mine)}{shown(reference, theirs)}</div><figcaption>"
-                     f"{nearest.distances[place]:.4f}: {html.escape(submission.names[mine])} | "
-                     f"{html.escape(reference.names[theirs])}</figcaption></figure>")
-    return ("<h2>Nearest to the reference</h2><p>What memorization punishes: generated images (left), each with the "
-            "real one (right) that it is nearest to, and the distance between them. The mean of all such distances is "
-            f"the memorization distance.</p><div class='pictures pairs'>{''.join(cells)}</div>")
+    for row in order:
+        left, right = generated.positions[row], real.positions[nearest.indices[row]]
+        cells.append(f"<figure><div>{image_tag(submission, left)}{image_tag(reference, right)}</div><figcaption>"
+                     f"{nearest.distances[row]:.4f}: {html.escape(submission.names[left])} | "
+                     f"{html.escape(reference.names[right])}</figcaption></figure>")
+    return ("<h2>Nearest to the reference</h2><p>MiFID penalizes memorization. Each generated image (left) is shown "
+            "with the nearest real one (right) and their distance; the memorization distance is the mean over all "
+            f"generated images.</p><div class='pictures pairs'>{''.join(cells)}</div>")
 
 
-def likeness_section(side: tuple[Source, Found], distances: np.ndarray) -> str:
+def likeness_section(side: tuple[Source, ImageFeatures], distances: np.ndarray) -> str:
     """The most and the least Monet-like of the generated images."""
-    source, found = side
-    order, parts = np.argsort(distances), []
-    for title, places in (("Most Monet-like", order[:SHOWN]), ("Least Monet-like", order[::-1][:SHOWN])):
-        cells = [f"<figure>{shown(source, found.positions[place])}<figcaption>{distances[place]:.2f}: "
-                 f"{html.escape(source.names[found.positions[place]])}</figcaption></figure>" for place in places]
-        parts.append(f"<h2>{title}</h2><div class=pictures>{''.join(cells)}</div>")
-    words = ("<p>By the distance of an image's features from the Gaussian of the reference, with which FID compares: 0 "
-             "is its mean, larger is stranger.</p>")
-    return parts[0].replace("</h2>", f"</h2>{words}", 1) + parts[1]
+    source, generated = side
+    order = np.argsort(distances)
+
+    def grid(rows: np.ndarray) -> str:
+        cells = [f"<figure>{image_tag(source, generated.positions[row])}<figcaption>{distances[row]:.2f}: "
+                 f"{html.escape(source.names[generated.positions[row]])}</figcaption></figure>" for row in rows]
+        return f"<div class=pictures>{''.join(cells)}</div>"
+
+    return ("<h2>Most Monet-like</h2><p>By the distance of an image's features from the reference's Gaussian, with "
+            f"which FID compares: 0 is its mean, larger is less typical.</p>{grid(order[:SHOWN])}"
+            f"<h2>Least Monet-like</h2>{grid(order[::-1][:SHOWN])}")
 
 
-def key(mark: str, name: str) -> str:
-    """The map's mark of one side, and its name."""
+def legend(mark: str, name: str) -> str:
+    """A side's mark on the map, and its name."""
     return (f'<span class="key"><svg viewBox="0 0 12 12" aria-hidden="true"><g class="{mark}"><circle cx="6" cy="6" '
             f'r="4"/></g></svg> {name}</span>')
 
 
 def map_section(generated: np.ndarray, real: np.ndarray) -> str:
-    """The 2-D map of both sides' features."""
+    """The two-dimensional map of both sides' features."""
     points, rings, share = principal_map(generated, real)
-    return (f"<h2>Map of the features</h2><p>The two directions in which the images of both sides differ most "
-            f"({share:.0%} of the variance): {key('dot', 'generated')}, {key('ring', 'real')}. Where the rings have no "
-            f"dots among them, the generator misses something; where dots are alone, it paints what Monet did not.</p>"
+    return (f"<h2>Map of the features</h2><p>The first two principal components of both sides ({share:.0%} of the "
+            f"variance): {legend('dot', 'generated')}, {legend('ring', 'real')}. Where rings have no dots among them, "
+            "the generator misses something; where dots have no rings, it paints what Monet did not.</p>"
             f"{scatter(points, rings)}")
 
 
 def history_section(path: str) -> str:
-    """The curves of a run's history.csv; empty if there is none, or it holds no numbers."""
+    """The curves of a run's history.csv; empty if the file is missing or holds no numbers."""
     if not os.path.isfile(path):
         return ""
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
@@ -153,23 +152,23 @@ def history_section(path: str) -> str:
         except ValueError:
             return float("nan")
 
-    names = [name for name in (rows[0] if rows else {}) if name and name not in NO_LOSSES]
+    names = [name for name in (rows[0] if rows else {}) if name and name not in NOT_LOSSES]
     curves = [curve(name, [int(row["step"]) for row in rows], [number(row, name) for row in rows]) for name in names]
     if not any(curves):
         return ""
     return f"<h2>The run's losses</h2><p>From history.csv, by step.</p><div class=curves>{''.join(curves)}</div>"
 
 
-def write_report(path: str, result: dict, submission: tuple[Source, Found], reference: tuple[Source, Found],
-                 nearest: Nearest) -> None:
+def write_report(path: str, result: dict, submission: tuple[Source, ImageFeatures],
+                 reference: tuple[Source, ImageFeatures], nearest: Nearest) -> None:
     """Writes the page.
 
     Args:
-        path: the HTML file.
+        path: the HTML file to write.
         result: the figures, as in the JSON object.
         submission: its source and features.
-        reference: the same.
-        nearest: of the submission's features.
+        reference: likewise.
+        nearest: the nearest real image of each of the submission's.
 
     Raises:
         UserError: if it cannot be written.
@@ -188,6 +187,6 @@ def write_report(path: str, result: dict, submission: tuple[Source, Found], refe
         likeness_section(submission, unlikeness(generated, real)),
         map_section(generated, real), history_section(os.path.join(folder, "history.csv")),
         f"<footer class=faint>Inception weights: {result['weights'] or 'none, features as given'}</footer></html>"]
-    # A path may hold bytes that are no UTF-8.
+    # A path may contain bytes that are not UTF-8.
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", errors="replace") as file:
         file.write("\n".join(page))

@@ -62,3 +62,8 @@ def encode_jpeg(image: np.ndarray, config: Config) -> bytes:
     Image.fromarray(float_to_pixels(image)).save(file, "JPEG", quality=config.jpeg_quality,
                                                  subsampling=config.jpeg_subsampling)
     return file.getvalue()
+
+
+def pad_batch(batch: tf.Tensor, count: int) -> tf.Tensor:
+    """Repeats the last image of `batch`, `[n, …]`, until there are `count`: calls of one size share one graph."""
+    return tf.concat([batch, tf.repeat(batch[-1:], count - len(batch), axis=0)], 0)

@@ -1,8 +1,8 @@
-"""Numbers for what the users of CycleGANs complain of most: inverted colours, checkerboards, collapse.
+"""Checks a run for what users of CycleGANs complain of most: inverted colours, checkerboards, mode collapse.
 
-Pictures are arrays `[images, height, width, 3]` in [-1, 1], the photos and, in the same order, what was painted from
-them; a history is the rows of a run's history.csv. The thresholds were set on 48 photos and 48 Monets of the
-competition's data, and on what short runs painted, so that they name what an eye finds and leave the rest alone.
+Images are arrays `[images, height, width, 3]` in [-1, 1]: photos and, in the same order, their paintings. A history is
+the rows of a run's history.csv. The thresholds were set on 48 photos and 48 Monets of the competition's data and on the
+paintings of short runs, so that they flag what is visible and nothing else.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,36 +10,38 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, the Y of JPEG
-BLOCKS = 16  # blocks a side that a picture is averaged to, for what shapes and shades remain without texture
-WINDOW = 64  # pixels a side of the windows whose spectra are averaged: periods 2 and 4 fall on its bins 32 and 16
-NEAR, FAR = 4, 8  # bins: a neighbouring frequency lies this far off; a Hann window smears a peak over 2
-# Cycles a pixel, vertically and horizontally: what the last (period 2) and the last but one (4) of the stride-2
-# transposed convolutions leave. -1/4 with 1/4 is the other diagonal; -1/2 is 1/2.
-GRID = ((0, 1 / 2), (1 / 2, 0), (1 / 2, 1 / 2), (0, 1 / 4), (1 / 4, 0), (1 / 4, 1 / 4), (-1 / 4, 1 / 4))
-FIFTH = 5  # the first and the last of this many parts of a history are compared
-FEWEST_ROWS = 10  # of a history that says anything: two a part
+BLOCKS_PER_SIDE = 16  # an image is averaged over this many blocks a side, which keeps shapes and shades, not texture
+FFT_WINDOW = 64  # pixels per side of the windows whose spectra are averaged: periods 2 and 4 fall on bins 32 and 16
+NEAREST_BIN, FARTHEST_BIN = 4, 8  # distance of a peak's neighbours, in bins; a Hann window smears a peak over 2
+# Cycles per pixel (vertical, horizontal) of the artifacts of the last stride-2 transposed convolution (period 2) and of
+# the one before (period 4). (-1/4, 1/4) is the other diagonal; -1/2 equals 1/2.
+CHECKERBOARD_FREQUENCIES = ((0, 1 / 2), (1 / 2, 0), (1 / 2, 1 / 2), (0, 1 / 4), (1 / 4, 0), (1 / 4, 1 / 4),
+                            (-1 / 4, 1 / 4))
+HISTORY_PARTS = 5  # the first fifth of a history is compared with the last
+SHORTEST_HISTORY = 10  # rows: two per part
 
-INVERTED = -0.2  # correlation: with an unrelated photo it scatters by 0.31, the median over 32 pictures by 0.07
-RISEN, FALLEN = 1.1, 0.9  # last over first fifth: two fifths of one stretch of a run were seen to differ by 3 to 6 %
-GRIDDED = 3.0  # times the photos' own: other photos, Monets and resizing presets were at 0.9 to 1.5, others above 70
-VISIBLE = 0.5  # levels of 255, on average over the pictures: what is smaller, rounding to 8 bits all but hides
-COLLAPSED = 0.3  # times the photos' own variety: that of 24 Monets was 0.74
+INVERTED = -0.2  # correlation: for an unrelated photo its deviation is 0.31, that of the median of 32 images 0.07
+RISEN, FALLEN = 1.1, 0.9  # last over first fifth: two fifths of one stretch of a run differed by 3 to 6%
+GRIDDED = 3.0  # times the photos' ratio: other photos, Monets and resizing presets had 0.9 to 1.5, grids above 70
+VISIBLE = 0.5  # levels of 255, averaged over the images: rounding to 8 bits hides most of what is smaller
+COLLAPSED = 0.3  # times the photos' variety: that of 24 Monets was 0.74
 
 
 def block_means(images: np.ndarray) -> np.ndarray:
-    """The means of BLOCKS x BLOCKS blocks of each picture, `[images, BLOCKS, BLOCKS, 3]`: a coarse low-pass.
+    """Averages each image over blocks: `[images, BLOCKS_PER_SIDE, BLOCKS_PER_SIDE, 3]`.
 
-    Height and width must be multiples of BLOCKS.
+    Height and width must be multiples of BLOCKS_PER_SIDE.
     """
     count, height, width, channels = images.shape
-    return images.reshape(count, BLOCKS, height // BLOCKS, BLOCKS, width // BLOCKS, channels).mean(axis=(2, 4))
+    rows, columns = height // BLOCKS_PER_SIDE, width // BLOCKS_PER_SIDE
+    return images.reshape(count, BLOCKS_PER_SIDE, rows, BLOCKS_PER_SIDE, columns, channels).mean(axis=(2, 4))
 
 
 def shade_correlation(photos: np.ndarray, painted: np.ndarray) -> float:
-    """How far light stays light: the median over pictures of r(Y(photo), Y(painted)).
+    """How well light stays light: the median over images of r(Y(photo), Y(painting)).
 
-    r is Pearson's correlation over the block means, Y the luminance. 1: every shade in its place; below 0: inverted.
-    A picture of a single shade counts as 0.
+    r is Pearson's correlation of the block means, Y the luminance. 1: every shade in its place; negative: inverted.
+    An image of a single shade counts as 0.
     """
     shades = [(block_means(images) @ LUMINANCE).reshape(len(images), -1) for images in (photos, painted)]
     a, b = (values - values.mean(axis=1, keepdims=True) for values in shades)
@@ -48,83 +50,86 @@ def shade_correlation(photos: np.ndarray, painted: np.ndarray) -> float:
 
 
 def last_over_first(rows: Sequence[Mapping], name: str) -> float | None:
-    """Mean of the loss `name` over the last fifth of the rows, over that of the first fifth.
+    """Divides the mean of the loss `name` over the last fifth of the rows by its mean over the first fifth.
 
-    None if the run has no such loss, gave it no weight, or is shorter than FEWEST_ROWS.
+    Returns None if the run has no such loss, its weight is 0, or there are fewer than SHORTEST_HISTORY rows.
     """
-    if len(rows) < FEWEST_ROWS or name not in rows[0]:
+    if len(rows) < SHORTEST_HISTORY or name not in rows[0]:
         return None
-    values, part = [float(row[name]) for row in rows], len(rows) // FIFTH
+    values, part = [float(row[name]) for row in rows], len(rows) // HISTORY_PARTS
     first = np.mean(values[:part])
     return float(np.mean(values[-part:]) / first) if first > 0 else None
 
 
 def power_spectrum(images: np.ndarray) -> np.ndarray:
-    """Mean power `[WINDOW, WINDOW]` of the windows of all pictures and channels, in levels of 255, squared.
+    """Mean power `[FFT_WINDOW, FFT_WINDOW]` over the windows of all images and channels, in squared levels of 255.
 
-    Each window is freed of its mean and weighted by a Hann window w; |FFT|^2 / (sum w)^2, so that a grid of amplitude a
-    gives a^2 at frequency 1/2, and a^2 / 4 elsewhere. Height and width must be multiples of WINDOW.
+    Each window, less its mean, is weighted by a Hann window w; the power is |FFT|^2 / (sum w)^2. A grid of amplitude a
+    gives a^2 at frequency 1/2, and a^2 / 4 elsewhere. Height and width must be multiples of FFT_WINDOW.
     """
     count, height, width, channels = images.shape
-    windows = 127.5 * images.reshape(count, height // WINDOW, WINDOW, width // WINDOW, WINDOW, channels)
+    rows, columns = height // FFT_WINDOW, width // FFT_WINDOW
+    windows = 127.5 * images.reshape(count, rows, FFT_WINDOW, columns, FFT_WINDOW, channels)
     windows = windows - windows.mean(axis=(2, 4), keepdims=True)
-    hann = np.hanning(WINDOW + 1)[:-1]
+    hann = np.hanning(FFT_WINDOW + 1)[:-1]
     weights = np.outer(hann, hann)[:, None, :, None]
     spectra = np.abs(np.fft.fft2(windows * weights, axes=(2, 4))) ** 2
     return spectra.mean(axis=(0, 1, 3, 5)) / weights.sum() ** 2
 
 
-def grid_peaks(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each of GRID, the power there and that of the neighbouring frequencies, in levels squared.
+def checkerboard_peaks(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The power at each of CHECKERBOARD_FREQUENCIES, and that of its neighbours, in squared levels of 255.
 
-    The neighbours' is the median over those in the same row of the spectrum or over those in the same column, whichever
-    is larger: horizons and trunks raise the whole of the spectrum's axes, a grid only its own places.
+    The latter is the median of the neighbours in the spectrum's row or of those in its column, whichever is larger:
+    horizons and trunks raise a whole axis of the spectrum, a checkerboard only its own bins.
     """
     power = power_spectrum(images)
-    offsets = np.array([step for step in range(-FAR, FAR + 1) if abs(step) >= NEAR])
-    peaks, around = [], []
-    for vertical, horizontal in GRID:
-        y, x = round(vertical * WINDOW), round(horizontal * WINDOW)
-        peaks.append(power[y % WINDOW, x % WINDOW])
-        row, column = power[y % WINDOW, (x + offsets) % WINDOW], power[(y + offsets) % WINDOW, x % WINDOW]
-        around.append(max(np.median(row), np.median(column)))
-    return np.array(peaks), np.array(around)
+    offsets = np.array([step for step in range(-FARTHEST_BIN, FARTHEST_BIN + 1) if abs(step) >= NEAREST_BIN])
+    peaks, neighbours = [], []
+    for vertical, horizontal in CHECKERBOARD_FREQUENCIES:
+        y, x = round(vertical * FFT_WINDOW), round(horizontal * FFT_WINDOW)
+        peaks.append(power[y % FFT_WINDOW, x % FFT_WINDOW])
+        row = power[y % FFT_WINDOW, (x + offsets) % FFT_WINDOW]
+        column = power[(y + offsets) % FFT_WINDOW, x % FFT_WINDOW]
+        neighbours.append(max(np.median(row), np.median(column)))
+    return np.array(peaks), np.array(neighbours)
 
 
 def checkerboard(photos: np.ndarray, painted: np.ndarray) -> tuple[float, float]:
-    """How far the painted pictures stand out at the frequencies of GRID.
+    """How far the paintings stand out at CHECKERBOARD_FREQUENCIES.
 
     Returns:
-        `(ratio, levels)` at the worst of them: power over that of the neighbouring frequencies, over the same of the
-        photos (whose own JPEG blocks peak there, too); and the amplitude, in levels of 255, of a grid with that surplus
-        of power. The worst is the one with the largest ratio among the visible, or the largest of all if none is.
+        `(ratio, levels)` at the worst frequency. `ratio` is the peak's power over its neighbours', divided by the same
+        of the photos, whose JPEG blocks peak there, too. `levels` is the amplitude, in levels of 255, of a grid with
+        the power by which the peak exceeds its neighbours. The worst has the largest ratio of the visible ones, or of
+        all if none is visible.
     """
-    (own, own_around), (peaks, around) = grid_peaks(photos), grid_peaks(painted)
-    noise = 1 / 12 / WINDOW**2  # of rounding to 8 bits: no ratio of things that no file holds
-    ratios = (peaks + noise) / (around + noise) / np.maximum((own + noise) / (own_around + noise), 1.0)
-    halves = np.array([all(abs(frequency) in (0, 1 / 2) for frequency in place) for place in GRID])
-    levels = np.sqrt(np.maximum(peaks - around, 0.0) * np.where(halves, 1.0, 4.0))
+    (photo_peaks, photo_neighbours), (peaks, neighbours) = checkerboard_peaks(photos), checkerboard_peaks(painted)
+    noise = 1 / 12 / FFT_WINDOW**2  # power of rounding to 8 bits, so that no ratio is of less than a file can hold
+    photo_ratios = (photo_peaks + noise) / (photo_neighbours + noise)
+    ratios = (peaks + noise) / (neighbours + noise) / np.maximum(photo_ratios, 1.0)
+    at_half = np.array([all(abs(part) in (0, 1 / 2) for part in frequency) for frequency in CHECKERBOARD_FREQUENCIES])
+    levels = np.sqrt(np.maximum(peaks - neighbours, 0.0) * np.where(at_half, 1.0, 4.0))
     worst = int(np.argmax(ratios * np.where(levels >= VISIBLE, 1e6, 1.0)))
     return float(ratios[worst]), float(levels[worst])
 
 
 def variety(photos: np.ndarray, painted: np.ndarray) -> float:
-    """How much the painted pictures differ from each other, as a share of how much the photos do.
+    """How much the paintings differ from one another, relative to the photos; 0: one painting for every photo.
 
-    The root mean square, over block means and channels, of the standard deviation over pictures; painted over photos.
-    0: one picture for every photo.
+    The root mean square, over block means and channels, of the standard deviation over images; paintings over photos.
     """
-    spread = [np.sqrt(block_means(images).var(axis=0).mean()) for images in (photos, painted)]
-    return float(spread[1] / max(spread[0], 1e-9))
+    photo_spread, spread = (np.sqrt(block_means(images).var(axis=0).mean()) for images in (photos, painted))
+    return float(spread / max(photo_spread, 1e-9))
 
 
 def measure_health(photos: np.ndarray, painted: np.ndarray, rows: Sequence[Mapping]) -> dict[str, float | None]:
-    """All the numbers of a run, by name; `FAULTS` says which of them are bad.
+    """Measures a run; `find_faults` interprets the numbers.
 
     Args:
-        photos: `[images, height, width, 3]` in [-1, 1], sides multiples of WINDOW; a dozen or more that differ.
-        painted: the same photos painted.
-        rows: the rows of history.csv, numbers or their text.
+        photos: `[images, height, width, 3]` in [-1, 1], sides multiples of FFT_WINDOW; a dozen or more different ones.
+        painted: the same photos, painted.
+        rows: rows of history.csv, as numbers or text.
     """
     ratio, levels = checkerboard(photos, painted)
     return {
@@ -137,33 +142,34 @@ def measure_health(photos: np.ndarray, painted: np.ndarray, rows: Sequence[Mappi
     }
 
 
-def is_inverted(numbers: Mapping) -> bool:
-    """Whether light became dark in most pictures."""
-    return numbers["shade_correlation"] < INVERTED
+def is_inverted(health: Mapping) -> bool:
+    """Whether light became dark in most images."""
+    return health["shade_correlation"] < INVERTED
 
 
-def is_drifting(numbers: Mapping) -> bool:
-    """Whether the cycle error fell while the identity error rose: colours that are turned there and back again.
+def is_drifting(health: Mapping) -> bool:
+    """Whether the cycle loss fell while the identity loss rose: one generator changes colours, the other undoes it.
 
-    The cycle does not mind an inversion that the other generator undoes; the identity loss is what speaks against it.
+    The cycle loss does not notice an inversion that the other generator reverts; the identity loss does.
     """
-    cycle, identity = numbers["cycle_change"], numbers["identity_change"]
+    cycle, identity = health["cycle_change"], health["identity_change"]
     return cycle is not None and identity is not None and cycle < FALLEN and identity > RISEN
 
 
-def is_gridded(numbers: Mapping) -> bool:
-    """Whether a checkerboard stands out from the texture around it, and can be seen."""
-    return numbers["grid_ratio"] > GRIDDED and numbers["grid_levels"] > VISIBLE
+def is_gridded(health: Mapping) -> bool:
+    """Whether a checkerboard stands out from the surrounding texture and is visible."""
+    return health["grid_ratio"] > GRIDDED and health["grid_levels"] > VISIBLE
 
 
-def is_collapsed(numbers: Mapping) -> bool:
-    """Whether all photos become about the same picture; early in a run, when all is still grey, that is so too."""
-    return numbers["variety"] < COLLAPSED
+def is_collapsed(health: Mapping) -> bool:
+    """Whether all photos become nearly the same painting; also true early in a run, while everything is grey."""
+    return health["variety"] < COLLAPSED
 
 
-FAULTS = {"inverted": is_inverted, "identity rises": is_drifting, "checkerboard": is_gridded, "collapse": is_collapsed}
+HEALTH_CHECKS = {"inverted": is_inverted, "identity rises": is_drifting, "checkerboard": is_gridded,
+                 "collapse": is_collapsed}
 
 
-def find_faults(numbers: Mapping) -> list[str]:
-    """The names of the faults that the numbers of `measure_health` show."""
-    return [name for name, shown in FAULTS.items() if shown(numbers)]
+def find_faults(health: Mapping) -> list[str]:
+    """Names the faults that the numbers of `measure_health` show."""
+    return [name for name, check_fault in HEALTH_CHECKS.items() if check_fault(health)]

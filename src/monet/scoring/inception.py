@@ -1,7 +1,7 @@
-"""The Inception network of 2015 that FID is defined with, and the features of images that it gives.
+"""The 2015 Inception network that defines FID, and the features it gives images.
 
-Its layers go by the names of pytorch-fid's state dict. They differ from `keras.applications.InceptionV3` in the pool of
-the last block, which takes maxima.
+Layers are named as in pytorch-fid's state dict. The network differs from `keras.applications.InceptionV3` in its last
+block, whose pool takes maxima.
 """
 
 import contextlib
@@ -15,177 +15,178 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.errors import UserError
+from monet.core.pixels import pad_batch
 from monet.core.progress import progress_bar
 from monet.machine.devices import over_replicas
 
-SIDE = 299  # pixels a side of what the network sees
-WIDTH = 2048  # features an image
-BATCH = 32  # images that go through the network at once, over all devices
-AHEAD = 2  # batches that are read and resized while another is in the network
-NORM_EPSILON = 1e-3  # what the network's batch normalization adds to the variance
+INPUT_SIDE = 299  # pixels per side of the network's input
+FEATURE_COUNT = 2048  # features per image
+INCEPTION_BATCH = 32  # images per call of the network, over all devices
+BATCHES_AHEAD = 2  # batches read and resized while another is in the network
+BATCH_NORM_EPSILON = 1e-3
+EXPECTED_WEIGHTS = "they are not the FID Inception's. Give pytorch-fid's file."
 
 
-def folded(state: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
-    """Kernel `[height, width, in, out]` and bias of convolution `name` with its batch normalization, float32.
+def fuse_batch_norm(state: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
+    """Merges convolution `name` with its batch normalization: float32 kernel `[height, width, in, out]` and bias.
 
     Raises:
-        UserError: if the state dict holds them not, or in other shapes.
+        UserError: if the state dict lacks them, or their shapes do not match.
     """
     norm = (f"{name}.bn.{part}" for part in ("weight", "bias", "running_mean", "running_var"))
     parts = [f"{name}.conv.weight", *norm]
     missing = next((part for part in parts if part not in state), None)
     if missing:
-        raise UserError(f"The weights hold no {missing}: they are not the FID Inception's. Give pytorch-fid's file.")
+        raise UserError(f"The weights lack {missing}: {EXPECTED_WEIGHTS}")
     kernel, gamma, beta, mean, variance = (np.asarray(state[part], np.float64) for part in parts)
     if kernel.ndim != 4 or any(array.shape != kernel.shape[:1] for array in (gamma, beta, mean, variance)):
-        raise UserError(f"The weights of {name} have shapes that do not fit each other: they are not the FID "
-                        "Inception's. Give pytorch-fid's file.")
-    scale = gamma / np.sqrt(variance + NORM_EPSILON)
+        raise UserError(f"The shapes of the weights of {name} do not match each other: {EXPECTED_WEIGHTS}")
+    scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
     return [(kernel.transpose(2, 3, 1, 0) * scale).astype(np.float32), (beta - mean * scale).astype(np.float32)]
 
 
-class Layers:
-    """The layers that the network is made of, float32 whatever the policy for other networks, with weights."""
+class InceptionLayers:
+    """Makes the network's layers, with their weights; always float32, whatever the policy for other networks."""
 
     def __init__(self, state: dict[str, np.ndarray]):
         """`state` holds arrays by pytorch-fid's names."""
-        self.state, self.number = state, itertools.count()
+        self.state = state
 
     def conv(self, x, name: str, stride: int = 1, padding: str = "same", activation: str = "relu"):
-        """Convolution, normalization and ReLU, or another activation."""
-        kernel, bias = folded(self.state, name)
+        """Convolution, batch normalization and activation."""
+        kernel, bias = fuse_batch_norm(self.state, name)
         if kernel.shape[2] != x.shape[-1]:
-            raise UserError(f"The kernel of {name} takes {kernel.shape[2]} channels, not {x.shape[-1]}: these are not "
-                            "the FID Inception's weights. Give pytorch-fid's file.")
+            raise UserError(f"The kernel of {name} takes {kernel.shape[2]} channels, not {x.shape[-1]}: "
+                            f"{EXPECTED_WEIGHTS}")
         layer = keras.layers.Conv2D(kernel.shape[3], kernel.shape[:2], stride, padding, activation=activation,
                                     kernel_initializer="zeros", dtype="float32", name=name.replace(".", "_"))
         y = layer(x)
         layer.set_weights([kernel, bias])
         return y
 
-    def chain(self, x, block: str, *names: str):
-        """One convolution of the block after another."""
+    def convs(self, x, block: str, *names: str):
+        """The block's convolutions `names`, one after another."""
         for name in names:
             x = self.conv(x, f"{block}.{name}")
         return x
 
     def max_pool(self, x, stride: int = 2, padding: str = "valid"):
-        """Maxima of 3x3 pixels."""
+        """3x3 max pooling."""
         return keras.layers.MaxPooling2D(3, stride, padding, dtype="float32")(x)
 
-    def means(self, x, block: str):
-        """Means of 3x3 pixels, at the edges of as many as there are, and a 1x1 convolution of them.
+    def average_pool_conv(self, x, block: str):
+        """3x3 average pooling, over existing pixels only at the edges, and a 1x1 convolution.
 
-        Which of the two is first changes nothing: with the convolution, there are fewer channels to take means of.
+        The two commute; the convolution comes first because it leaves fewer channels to pool.
         """
         x = self.conv(x, f"{block}.branch_pool", activation="linear")
         return keras.layers.ReLU(dtype="float32")(keras.layers.AveragePooling2D(3, 1, "same", dtype="float32")(x))
 
-    def join(self, *branches):
+    def concatenate(self, *branches):
         """The branches' channels, in order."""
         return keras.layers.Concatenate(dtype="float32")(list(branches))
 
 
-def block_a(layers: Layers, x, block: str):
+def inception_a(layers: InceptionLayers, x, block: str):
     """35x35 pixels: 1x1, 5x5, two 3x3, and pool."""
-    return layers.join(
-        layers.chain(x, block, "branch1x1"),
-        layers.chain(x, block, "branch5x5_1", "branch5x5_2"),
-        layers.chain(x, block, "branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
-        layers.means(x, block))
+    return layers.concatenate(
+        layers.convs(x, block, "branch1x1"),
+        layers.convs(x, block, "branch5x5_1", "branch5x5_2"),
+        layers.convs(x, block, "branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
+        layers.average_pool_conv(x, block))
 
 
-def block_b(layers: Layers, x, block: str):
+def inception_b(layers: InceptionLayers, x, block: str):
     """35x35 pixels to 17x17."""
-    twice = layers.chain(x, block, "branch3x3dbl_1", "branch3x3dbl_2")
-    return layers.join(
+    double = layers.convs(x, block, "branch3x3dbl_1", "branch3x3dbl_2")
+    return layers.concatenate(
         layers.conv(x, f"{block}.branch3x3", 2, "valid"),
-        layers.conv(twice, f"{block}.branch3x3dbl_3", 2, "valid"),
+        layers.conv(double, f"{block}.branch3x3dbl_3", 2, "valid"),
         layers.max_pool(x))
 
 
-def block_c(layers: Layers, x, block: str):
+def inception_c(layers: InceptionLayers, x, block: str):
     """17x17 pixels: 1x1, 7x7 and two 7x7 as rows and columns, and pool."""
-    return layers.join(
-        layers.chain(x, block, "branch1x1"),
-        layers.chain(x, block, *(f"branch7x7_{number}" for number in range(1, 4))),
-        layers.chain(x, block, *(f"branch7x7dbl_{number}" for number in range(1, 6))),
-        layers.means(x, block))
+    return layers.concatenate(
+        layers.convs(x, block, "branch1x1"),
+        layers.convs(x, block, *(f"branch7x7_{number}" for number in range(1, 4))),
+        layers.convs(x, block, *(f"branch7x7dbl_{number}" for number in range(1, 6))),
+        layers.average_pool_conv(x, block))
 
 
-def block_d(layers: Layers, x, block: str):
+def inception_d(layers: InceptionLayers, x, block: str):
     """17x17 pixels to 8x8."""
-    once = layers.chain(x, block, "branch3x3_1")
-    twice = layers.chain(x, block, *(f"branch7x7x3_{number}" for number in range(1, 4)))
-    return layers.join(
-        layers.conv(once, f"{block}.branch3x3_2", 2, "valid"),
-        layers.conv(twice, f"{block}.branch7x7x3_4", 2, "valid"),
+    single = layers.convs(x, block, "branch3x3_1")
+    double = layers.convs(x, block, *(f"branch7x7x3_{number}" for number in range(1, 4)))
+    return layers.concatenate(
+        layers.conv(single, f"{block}.branch3x3_2", 2, "valid"),
+        layers.conv(double, f"{block}.branch7x7x3_4", 2, "valid"),
         layers.max_pool(x))
 
 
-def block_e(layers: Layers, x, block: str, pooled):
-    """8x8 pixels: 1x1, 3x3 and two 3x3, the last as a row beside a column, and the branch `pooled`, of which the
-    network has two kinds."""
-    once = layers.chain(x, block, "branch3x3_1")
-    twice = layers.chain(x, block, "branch3x3dbl_1", "branch3x3dbl_2")
-    return layers.join(
-        layers.chain(x, block, "branch1x1"),
-        layers.chain(once, block, "branch3x3_2a"), layers.chain(once, block, "branch3x3_2b"),
-        layers.chain(twice, block, "branch3x3dbl_3a"), layers.chain(twice, block, "branch3x3dbl_3b"),
-        pooled)
+def inception_e(layers: InceptionLayers, x, block: str, pool_branch):
+    """8x8 pixels: 1x1, 3x3 and two 3x3, the last as a row beside a column, and `pool_branch`, which differs between the
+    network's two blocks of this kind."""
+    single = layers.convs(x, block, "branch3x3_1")
+    double = layers.convs(x, block, "branch3x3dbl_1", "branch3x3dbl_2")
+    return layers.concatenate(
+        layers.convs(x, block, "branch1x1"),
+        layers.convs(single, block, "branch3x3_2a"), layers.convs(single, block, "branch3x3_2b"),
+        layers.convs(double, block, "branch3x3dbl_3a"), layers.convs(double, block, "branch3x3dbl_3b"),
+        pool_branch)
 
 
 def build_inception(state: dict[str, np.ndarray]) -> keras.Model:
-    """The network with the weights of a state dict, as `monet.torch_file.read_state_dict` gives it.
+    """Builds the network with its weights, in the current strategy's scope.
 
     Args:
-        state: arrays by pytorch-fid's names; the classifier's, and what else there is, are not used.
+        state: arrays by pytorch-fid's names; the classifier's and any others are ignored.
 
     Returns:
-        A float32 network from `[batch, 299, 299, 3]` of `prepared` to features `[batch, 2048]`.
+        A float32 network from `[batch, 299, 299, 3]`, as `preprocess_images` returns, to features `[batch, 2048]`.
 
     Raises:
-        UserError: for weights that are not this network's.
+        UserError: if the weights are another network's.
     """
-    layers, image = Layers(state), keras.Input([SIDE, SIDE, 3], dtype="float32")
+    layers, image = InceptionLayers(state), keras.Input([INPUT_SIDE, INPUT_SIDE, 3], dtype="float32")
     x = layers.conv(image, "Conv2d_1a_3x3", 2, "valid")
     x = layers.conv(x, "Conv2d_2a_3x3", 1, "valid")
     x = layers.max_pool(layers.conv(x, "Conv2d_2b_3x3"))
     x = layers.conv(x, "Conv2d_3b_1x1")
     x = layers.max_pool(layers.conv(x, "Conv2d_4a_3x3", 1, "valid"))
     for block in ("Mixed_5b", "Mixed_5c", "Mixed_5d"):
-        x = block_a(layers, x, block)
-    x = block_b(layers, x, "Mixed_6a")
+        x = inception_a(layers, x, block)
+    x = inception_b(layers, x, "Mixed_6a")
     for block in ("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"):
-        x = block_c(layers, x, block)
-    x = block_d(layers, x, "Mixed_7a")
-    x = block_e(layers, x, "Mixed_7b", layers.means(x, "Mixed_7b"))
-    x = block_e(layers, x, "Mixed_7c", layers.chain(layers.max_pool(x, 1, "same"), "Mixed_7c", "branch_pool"))
+        x = inception_c(layers, x, block)
+    x = inception_d(layers, x, "Mixed_7a")
+    x = inception_e(layers, x, "Mixed_7b", layers.average_pool_conv(x, "Mixed_7b"))
+    x = inception_e(layers, x, "Mixed_7c", layers.convs(layers.max_pool(x, 1, "same"), "Mixed_7c", "branch_pool"))
     x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
-    if x.shape[-1] != WIDTH:
-        raise UserError(f"These weights give {x.shape[-1]} features an image, not {WIDTH}: they are not the FID "
-                        "Inception's. Give pytorch-fid's file.")
+    if x.shape[-1] != FEATURE_COUNT:
+        raise UserError(f"These weights give {x.shape[-1]} features per image, not {FEATURE_COUNT}: {EXPECTED_WEIGHTS}")
     return keras.Model(image, x, name="fid_inception")
 
 
-def prepared(images: list[np.ndarray]) -> tf.Tensor:
-    """What the network sees of images: TensorFlow 1's bilinear resizing, which `tf.image.resize` no longer does.
+def preprocess_images(images: list[np.ndarray]) -> tf.Tensor:
+    """Resizes and scales images as FID's network expects.
 
     Args:
         images: uint8 `[height, width, 3]` each, of any sizes.
 
     Returns:
-        float32 `[images, 299, 299, 3]` in [-1, 1).
+        float32 `[images, 299, 299, 3]` in [-1, 1): (x - 128) / 128 after TensorFlow 1's bilinear resizing, which
+        `tf.image.resize` no longer does.
     """
     with tf.device("CPU"):
-        resized = [tf.raw_ops.ResizeBilinear(images=image[None], size=[SIDE, SIDE], align_corners=False,
-                                             half_pixel_centers=False) for image in images]
-        return (tf.concat(resized, 0) - 128.0) / 128.0
+        resized_images = [tf.raw_ops.ResizeBilinear(images=image[None], size=[INPUT_SIDE, INPUT_SIDE],
+                                                    align_corners=False, half_pixel_centers=False) for image in images]
+        return (tf.concat(resized_images, 0) - 128.0) / 128.0
 
 
 @contextlib.contextmanager
 def full_float32() -> Iterator[None]:
-    """Keeps TPUs and NVIDIA's newer GPUs from computing float32 in fewer bits, which they do unasked."""
+    """Turns off the reduced precision that TPUs and newer NVIDIA GPUs use for float32 by default."""
     before = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
@@ -195,65 +196,64 @@ def full_float32() -> Iterator[None]:
 
 
 def make_extractor(network: keras.Model, strategy: tf.distribute.Strategy | None = None) -> Callable:
-    """A function from prepared images, float32 `[n, 299, 299, 3]`, n at most `BATCH`, to features, float32 `[n, 2048]`.
+    """Makes a function from preprocessed images, float32 `[n, 299, 299, 3]`, to features, float32 `[n, 2048]`.
+
+    n is at most `INCEPTION_BATCH`; the graph is traced once.
 
     Args:
-        network: of `build_inception`, built in the strategy's scope.
-        strategy: whose replicas, all on this machine, share the batch; None: one device computes.
+        network: from `build_inception`, built in the strategy's scope.
+        strategy: its replicas, all on this machine, share the batch; None: one device.
     """
     run = over_replicas(lambda images: network(images, training=False), strategy)
 
     def extract(images: tf.Tensor) -> np.ndarray:
-        count = len(images)
-        if count < BATCH:  # one graph for all
-            images = tf.concat([images, tf.repeat(images[-1:], BATCH - count, axis=0)], 0)
         with full_float32():
-            return np.asarray(run(images))[:count]
+            return np.asarray(run(pad_batch(images, INCEPTION_BATCH)))[:len(images)]
 
     return extract
 
 
-def in_background(items: Iterator) -> Iterator:
-    """The items, of which the next `AHEAD` are made in another thread while one is used; errors are raised here."""
+def prefetched(items: Iterator) -> Iterator:
+    """Yields `items`, which another thread produces up to `BATCHES_AHEAD` in advance; their errors are raised here."""
     with ThreadPoolExecutor(1) as thread:
-        pending = deque(thread.submit(next, items, None) for _ in range(AHEAD))
+        pending = deque(thread.submit(next, items, None) for _ in range(BATCHES_AHEAD))
         while (item := pending.popleft().result()) is not None:
             pending.append(thread.submit(next, items, None))
             yield item
 
 
 def feature_batches(extract: Callable, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The features of images, batch by batch as they come.
+    """Yields the features of images, batch by batch.
 
     Args:
-        extract: of `make_extractor`.
-        images: uint8 `[height, width, 3]`, of any sizes. They are asked for, and resized, in another thread while the
-            network computes, so that decoding them takes no time of its own.
+        extract: from `make_extractor`.
+        images: uint8 `[height, width, 3]`, of any sizes. Another thread reads and resizes them while the network
+            computes.
 
     Yields:
-        float32 `[n, 2048]`, n at most `BATCH`, in the images' order.
+        float32 `[n, 2048]`, n at most `INCEPTION_BATCH`, in the order of the images.
     """
     remaining = iter(images)
-    batches = iter(lambda: list(itertools.islice(remaining, BATCH)), [])
-    for batch in in_background(map(prepared, batches)):
+    batches = iter(lambda: list(itertools.islice(remaining, INCEPTION_BATCH)), [])
+    for batch in prefetched(map(preprocess_images, batches)):
         yield extract(batch)
 
 
 def extract_features(extract: Callable, images: Iterable[np.ndarray], count: int, label: str) -> np.ndarray:
-    """The features of `count` images, with a progress bar on a terminal and lines in the log elsewhere.
+    """Computes the features of images, with a progress bar on a terminal and log lines elsewhere.
 
     Args:
-        extract: of `make_extractor`.
-        images: as in `feature_batches`.
-        count: how many there are; for the time that is left.
-        label: what the bar says.
+        extract: from `make_extractor`.
+        images: as for `feature_batches`.
+        count: number of images, for the time left.
+        label: the bar's title.
 
     Returns:
         float32 `[images, 2048]`.
     """
-    found = [np.zeros([0, WIDTH], np.float32)]
+    batches = [np.zeros([0, FEATURE_COUNT], np.float32)]
     with progress_bar(label, count) as show:
         for features in feature_batches(extract, images):
-            found.append(features)
-            show(sum(map(len, found)))
-    return np.concatenate(found)
+            batches.append(features)
+            show(sum(map(len, batches)))
+    return np.concatenate(batches)

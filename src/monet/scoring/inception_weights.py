@@ -1,64 +1,64 @@
-"""Where the FID Inception's published weights are found on this machine, or how they come here: checked by digest."""
+"""Finds the FID Inception's published weights on this machine, or downloads them; checks their SHA-256."""
 
+import contextlib
 import hashlib
-import http.client
+import io
 import os
+import socket
 import sys
-import urllib.request
+import tempfile
+from collections.abc import Iterator
 from typing import NamedTuple
-
-from tqdm import tqdm
 
 from monet.core.errors import LOG, UserError
 from monet.core.files import out_of_space
 from monet.machine.kaggle_machine import input_folders
 
-VARIABLE = "MONET_INCEPTION_WEIGHTS"  # of the environment: a weights file to use
-STALL = 30.0  # seconds without a byte after which a download is given up
-CHUNK = 1 << 20  # bytes read at once
+WEIGHTS_VARIABLE = "MONET_INCEPTION_WEIGHTS"  # environment variable that names a weights file to use
+DOWNLOAD_TIMEOUT = 30.0  # seconds without a byte before a download fails
 NOT_COMPARABLE = "other weights than the published ones: not comparable with Kaggle"
 
 
-class Published(NamedTuple):
-    """A file as it was published."""
+class PublishedFile(NamedTuple):
+    """A file on the web."""
 
     address: str
     size: int  # bytes
-    digest: str  # SHA-256, in hexadecimal
+    digest: str  # SHA-256, hexadecimal
 
 
-class Weights(NamedTuple):
-    """A weights file: where it is, its SHA-256, and what there is to say of it; nothing, if it is the published one."""
+class WeightsFile(NamedTuple):
+    """A weights file on this machine."""
 
     path: str
-    digest: str
-    note: str
+    digest: str  # SHA-256, hexadecimal
+    note: str  # to be shown with every score; empty for the published weights
 
 
-# The 2015 Inception that FID is defined with, as PyTorch tensors, by the authors of pytorch-fid.
-INCEPTION = Published(
+# The 2015 Inception that defines FID, as PyTorch tensors, by the authors of pytorch-fid.
+INCEPTION_WEIGHTS = PublishedFile(
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
     95_628_359, "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2")
 
 
 def cache_folder() -> str:
-    """The folder of what the kit keeps from run to run, in the user's cache directory."""
+    """The kit's folder in the user's cache directory."""
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "monet")
 
 
-def cached_path(published: Published) -> str:
-    """Where the file is kept once it was downloaded."""
+def cached_path(published: PublishedFile) -> str:
+    """Where a downloaded file is kept."""
     return os.path.join(cache_folder(), published.address.rsplit("/", 1)[-1])
 
 
-def how_to_get(published: Published) -> str:
-    """What to do where a download is not possible."""
+def how_to_get(published: PublishedFile) -> str:
+    """Advice for a machine that cannot download the file."""
     return (f"Download {published.address} ({published.size:,} bytes, SHA-256 {published.digest}) elsewhere and put it "
-            f"at {cached_path(published)}, or name it with --weights or ${VARIABLE}.")
+            f"at {cached_path(published)}, or name it with --weights or ${WEIGHTS_VARIABLE}.")
 
 
 def digest_of(path: str) -> str:
-    """The file's SHA-256, in hexadecimal.
+    """The file's SHA-256, hexadecimal.
 
     Raises:
         UserError: if it cannot be read.
@@ -67,11 +67,11 @@ def digest_of(path: str) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"The weights {path} cannot be read ({error.strerror}). Give --weights or ${VARIABLE} a file "
-                        "that can, or leave them out to use the published weights.") from None
+        raise UserError(f"The weights {path} cannot be read ({error.strerror}). Name a readable file with --weights or "
+                        f"${WEIGHTS_VARIABLE}, or neither to use the published weights.") from None
 
 
-def check_digest(path: str, published: Published) -> None:
+def check_digest(path: str, published: PublishedFile) -> None:
     """Raises UserError if the file at `path` is not the published one."""
     digest = digest_of(path)
     if digest != published.digest:
@@ -79,99 +79,79 @@ def check_digest(path: str, published: Published) -> None:
                         f"{how_to_get(published)}")
 
 
-def copy_response(response, path: str, have: int, published: Published) -> None:
-    """Appends what a server sends to the file at `path`, of which there are `have` bytes, with a bar on a terminal."""
-    with open(path, "ab") as file, tqdm(
-            desc="Inception's weights", total=published.size, initial=have, unit="B", unit_scale=True,
-            disable=not sys.stderr.isatty()) as bar:
-        while have <= published.size and (chunk := response.read(CHUNK)):
-            file.write(chunk)
-            have += len(chunk)
-            bar.update(len(chunk))
+@contextlib.contextmanager
+def download_settings() -> Iterator[None]:
+    """What `keras.utils.get_file` has no options for: a time limit, and a progress bar on stderr, if at all.
+
+    Standard output is kept for results. Without a terminal the bar would be a new line every few milliseconds.
+    """
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        with contextlib.redirect_stdout(sys.stderr if sys.stderr.isatty() else io.StringIO()):
+            yield
+    finally:
+        socket.setdefaulttimeout(timeout)
 
 
-def fetch(published: Published, part: str) -> None:
-    """Asks the server for what is missing of the file at `part`; one that does not know how sends all of it again.
+def download_weights(published: PublishedFile) -> str:
+    """Downloads the file into the cache and returns its path.
 
     Raises:
-        OSError, http.client.HTTPException: as the connection, the server or the disk fails.
+        UserError: if the download fails, is not the published file, or cannot be written. Nothing of it is left.
     """
-    have = os.path.getsize(part) if os.path.exists(part) else 0
-    request = urllib.request.Request(published.address, headers={"Range": f"bytes={have}-"} if have else {})
-    LOG.info("Downloading Inception's weights, %d of %d MB are here, from %s", have / 1e6, published.size / 1e6,
-             published.address)
-    with urllib.request.urlopen(request, timeout=STALL) as response:
-        goes_on = response.status == http.client.PARTIAL_CONTENT and \
-            response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if have and not goes_on:
-            os.truncate(part, 0)
-            have = 0
-        copy_response(response, part, have, published)
+    from tensorflow import keras  # here, because it takes seconds to load
 
-
-def download_weights(published: Published) -> str:
-    """Downloads the file into the cache, going on from where an earlier try stopped; returns its path.
-
-    Raises:
-        UserError: if it cannot be had, is not what it should be, or cannot be written. What came is kept for the next
-            try, unless it is wrong.
-    """
     path = cached_path(published)
-    part = f"{path}.part"
+    LOG.info("Downloading Inception's weights (%d MB) from %s", published.size / 1e6, published.address)
     try:
         os.makedirs(cache_folder(), exist_ok=True)
-        if os.path.exists(part) and os.path.getsize(part) > published.size:
-            os.remove(part)
-        if not os.path.exists(part) or os.path.getsize(part) < published.size:
-            fetch(published, part)
-        have = os.path.getsize(part)
-    except (OSError, http.client.HTTPException) as error:
-        what = "The disk is full, so" if isinstance(error, OSError) and out_of_space(error) else f"{error}:"
-        raise UserError(f"{what} Inception's weights cannot be downloaded. Try again, which goes on from there. Or: "
+        # A killed download must not leave half a file under the final name.
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder, download_settings():
+            os.replace(keras.utils.get_file(os.path.basename(path), published.address, file_hash=published.digest,
+                                            hash_algorithm="sha256", cache_dir=folder, cache_subdir=""), path)
+    except ValueError:  # the digest does not match
+        raise UserError(f"What {published.address} sent is cut short or not the published weights file, and was "
+                        f"removed. Try again. Or: {how_to_get(published)}") from None
+    except Exception as error:  # get_file raises no narrower class when a server refuses
+        remedy = "Free some space and try" if isinstance(error, OSError) and out_of_space(error) else "Try"
+        raise UserError(f"Inception's weights cannot be downloaded ({error}). {remedy} again. Or: "
                         f"{how_to_get(published)}") from None
-    if have < published.size:
-        raise UserError(f"The download of Inception's weights broke off after {have:,} of {published.size:,} bytes. "
-                        f"Try again, which goes on from there. Or: {how_to_get(published)}")
-    digest = digest_of(part)
-    if digest != published.digest:
-        os.remove(part)
-        raise UserError(f"What came from {published.address} is not the published weights file (its SHA-256 is "
-                        f"{digest}), and was removed. {how_to_get(published)}")
-    os.replace(part, path)
     return path
 
 
-def attached_path(published: Published) -> str:
-    """The file of that name below Kaggle's input folder, as an attached dataset brings it; empty if there is none."""
+def attached_path(published: PublishedFile) -> str:
+    """Where a dataset attached to a Kaggle kernel holds a file of that name; empty if none does."""
     name = os.path.basename(cached_path(published))
     return next((os.path.join(folder, name) for folder, _, _, files in input_folders() if name in files), "")
 
 
-def find_weights(path: str = "", download: bool = True, published: Published = INCEPTION) -> Weights:
-    """The FID Inception's weights: the file that is named, else $MONET_INCEPTION_WEIGHTS, else the cache's, else one
-    attached to a kernel on Kaggle, else they are downloaded.
+def find_weights(path: str = "", download: bool = True, published: PublishedFile = INCEPTION_WEIGHTS) -> WeightsFile:
+    """Finds the FID Inception's weights.
+
+    In this order: the named file, $MONET_INCEPTION_WEIGHTS, the cache, a dataset attached on Kaggle, a download.
 
     Args:
-        path: of --weights; empty: none was named.
-        download: whether to download them.
-        published: what they must be.
+        path: value of --weights; may be empty.
+        download: whether to download them if need be.
+        published: the file to look for.
 
     Returns:
-        The file. One that was named, and is not the published one, has a note that belongs into every output.
+        The file. One that was named may be other than the published one and then has a note.
 
     Raises:
-        UserError: if there is none, or it is not the published one where that must be: says how to get it.
+        UserError: if there is none, or one that was not named is not the published one.
     """
-    named = path or os.environ.get(VARIABLE, "")
+    named = path or os.environ.get(WEIGHTS_VARIABLE, "")
     if named:
         digest = digest_of(named)
-        return Weights(named, digest, "" if digest == published.digest else NOT_COMPARABLE)
+        return WeightsFile(named, digest, "" if digest == published.digest else NOT_COMPARABLE)
     cached, attached = cached_path(published), attached_path(published)
-    found = cached if os.path.exists(cached) else attached
-    if found:
-        check_digest(found, published)
+    existing = cached if os.path.exists(cached) else attached
+    if existing:
+        check_digest(existing, published)
     elif download:
-        found = download_weights(published)
+        existing = download_weights(published)
     else:
         raise UserError(f"The FID Inception's weights are not on this machine. {how_to_get(published)}")
-    return Weights(found, published.digest, "")
+    return WeightsFile(existing, published.digest, "")

@@ -1,4 +1,4 @@
-"""A trained generator as a function that paints."""
+"""Turns a trained generator into a function that paints."""
 
 from collections.abc import Callable
 
@@ -9,19 +9,19 @@ from monet.machine.devices import over_replicas
 
 
 def make_painter(generator: keras.Model, margin: int = 0, strategy: tf.distribute.Strategy | None = None) -> Callable:
-    """A function that paints images `[batch, height, width, 3]` in [-1, 1], traced once for each shape.
+    """Makes a function that paints images `[batch, height, width, 3]` in [-1, 1], traced once per shape.
 
     Args:
         generator: the network, built in the strategy's scope.
-        margin: pixels that are mirrored around the images before, and cut off after.
-        strategy: whose replicas, all on this machine, share the batch; None: one device paints.
+        margin: pixels to mirror around the images before painting and crop afterwards.
+        strategy: its replicas, all on this machine, share the batch; None: one device.
     """
-    seed = tf.zeros([2], tf.int32)  # no dropout without training: the seed is unused
+    unused_seed = tf.zeros([2], tf.int32)  # of dropout, which is off outside training
 
-    def replica_paint(images):
+    def paint_replica(images):
         height, width = images.shape[1:3]
-        around = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
-        painted = generator([tf.pad(images, around, "REFLECT"), seed], training=False)
+        paddings = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
+        painted = generator([tf.pad(images, paddings, "REFLECT"), unused_seed], training=False)
         return painted[:, margin:margin + height, margin:margin + width]
 
-    return over_replicas(replica_paint, strategy)
+    return over_replicas(paint_replica, strategy)

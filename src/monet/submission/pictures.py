@@ -1,4 +1,4 @@
-"""Painted pictures as JPEG files: encoding, names, files written whole, and pictures of any size."""
+"""Paints the user's own pictures, of any size and format, as JPEG files."""
 
 import os
 import struct
@@ -13,14 +13,14 @@ from monet.core.pixels import encode_jpeg, pixels_to_float
 from monet.core.progress import progress_bar
 from monet.submission.names import unique_name
 
-MAX_SIDE = 1024  # pixels: a larger picture is shrunk to this on its longer side before it is painted
+MAX_SIDE = 1024  # pixels: a picture whose longer side exceeds this is shrunk to it before it is painted
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-UNREADABLE_PICTURE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+PICTURE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
 
 
-def without_transparency(image: Image.Image) -> Image.Image:
-    """Any Pillow image as RGB: transparent parts become white, 16 bits become 8."""
-    if image.mode.startswith("I"):  # converting these clips at 255 instead of scaling
+def convert_to_rgb(image: Image.Image) -> Image.Image:
+    """Converts any Pillow image to RGB: transparent parts become white, 16 bits become 8."""
+    if image.mode.startswith("I"):  # Pillow would clip these at 255 instead of scaling them
         values = np.asarray(image)
         image = Image.fromarray((values // 257 if values.max() > 255 else values).astype(np.uint8))
     if image.has_transparency_data:
@@ -30,75 +30,75 @@ def without_transparency(image: Image.Image) -> Image.Image:
 
 
 def load_picture(path: str) -> np.ndarray:
-    """The picture at `path`, upright, at most MAX_SIDE pixels a side: uint8 `[height, width, 3]`.
+    """Reads a picture, turned upright and at most MAX_SIDE pixels a side: uint8 `[height, width, 3]`.
 
     Raises:
         UserError: if it cannot be read.
     """
     try:
         with Image.open(path) as opened:
-            image = without_transparency(ImageOps.exif_transpose(opened))
-    except UNREADABLE_PICTURE as error:
+            image = convert_to_rgb(ImageOps.exif_transpose(opened))
+    except PICTURE_ERRORS as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UserError(f"{path} cannot be read as a picture ({why}). Give a JPG, PNG, or the like.") from None
     if max(image.size) > MAX_SIDE:
-        before = image.size
+        original_size = image.size
         image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-        LOG.info("%s is painted at %dx%d pixels instead of %dx%d", path, *image.size, *before)
+        LOG.info("%s is painted at %dx%d pixels instead of %dx%d", path, *image.size, *original_size)
     return np.asarray(image)
 
 
 def list_pictures(source: str) -> list[str]:
-    """The pictures in the folder `source`, sorted, or `source` itself if it is a file.
+    """The sorted paths of the pictures in the folder `source`, or `source` itself if it is a file.
 
     Raises:
-        UserError: if there is no such file or folder, or no picture in it.
+        UserError: if there is no such file or folder, or the folder holds no picture.
     """
     if os.path.isfile(source):
         return [source]
     if not os.path.isdir(source):
-        raise UserError(f"{source} is not there. Give a picture or a folder of pictures.")
+        raise UserError(f"{source} does not exist. Give a picture or a folder of pictures.")
     paths = [os.path.join(source, name) for name in sorted(os.listdir(source))
              if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")]
     paths = [path for path in paths if os.path.isfile(path)]
     if not paths:
-        raise UserError(f"There is no picture in {source}. Give a folder with files that end in "
+        raise UserError(f"{source} holds no picture. Give a folder of files that end in "
                         f"{', '.join(PICTURE_SUFFIXES)}.")
     return paths
 
 
 def paint_picture(paint, picture: np.ndarray, multiple: int) -> np.ndarray:
-    """Paints one picture, padded by its own mirror image to sizes that the network takes.
+    """Paints one picture, padded by reflection to a size that the network takes.
 
     Args:
-        paint: as in `paint_files`.
+        paint: as for `paint_files`.
         picture: uint8 `[height, width, 3]`.
-        multiple: what the network needs height and width to be a multiple of, in pixels.
+        multiple: the network needs height and width to be multiples of this, in pixels.
 
     Returns:
         float32 `[height, width, 3]` in [-1, 1].
     """
     height, width, _ = picture.shape
-    rooms = [-side % multiple for side in (height, width)]
-    top, left = (room // 2 for room in rooms)
-    # "symmetric" goes on mirroring where the padding is larger than the picture.
-    padded = np.pad(picture, ((top, rooms[0] - top), (left, rooms[1] - left), (0, 0)), mode="symmetric")
+    extra_rows, extra_columns = -height % multiple, -width % multiple
+    top, left = extra_rows // 2, extra_columns // 2
+    # "symmetric" reflects repeatedly where the padding is larger than the picture.
+    padded = np.pad(picture, ((top, extra_rows - top), (left, extra_columns - left), (0, 0)), mode="symmetric")
     painted = np.asarray(paint(pixels_to_float(padded[None])), np.float32)
     return painted[0, top:top + height, left:left + width]
 
 
 def paint_files(paint, source: str, folder: str, config: Config, multiple: int) -> list[str]:
-    """Paints a picture, or each picture of a folder, into `folder` as JPGs of the same size and name.
+    """Paints a picture, or each picture in a folder, into `folder` as a JPG of the same size and name.
 
-    Pictures are turned upright as their EXIF says, transparency becomes white, and what is larger than MAX_SIDE is
-    shrunk to it. Unreadable pictures among several are skipped with a warning.
+    Pictures are turned upright by their EXIF data, transparency becomes white, and pictures larger than MAX_SIDE are
+    shrunk to it. Unreadable pictures among others are skipped with a warning.
 
     Args:
-        paint: a function from float32 `[1, height, width, 3]` in [-1, 1] to the same painted.
+        paint: a function from float32 `[1, height, width, 3]` in [-1, 1] to the painted images, likewise.
         source: a picture file or a folder.
-        folder: where the JPGs go; made if it is not there.
+        folder: where to write the JPGs; created if missing.
         config: gives jpeg_quality and jpeg_subsampling.
-        multiple: what `paint` needs height and width to be a multiple of, in pixels.
+        multiple: `paint` needs height and width to be multiples of this, in pixels.
 
     Returns:
         The paths of the JPGs, in the order of their sources' names.
@@ -118,14 +118,14 @@ def paint_files(paint, source: str, folder: str, config: Config, multiple: int) 
             except UserError as error:
                 problems.append(str(error))
                 continue
-            encoded = encode_jpeg(paint_picture(paint, picture, multiple), config)
+            jpeg = encode_jpeg(paint_picture(paint, picture, multiple), config)
             target = os.path.join(folder, f"{name}.jpg")
             with atomic_write(target) as temporary, open(temporary, "wb") as file:
-                file.write(encoded)
+                file.write(jpeg)
             written.append(target)
     if not written:
-        raise UserError(problems[0] if len(problems) == 1 else f"None of {source}'s {len(problems)} pictures can be "
-                        f"read. The first: {problems[0]}")
+        raise UserError(problems[0] if len(problems) == 1 else f"None of the {len(problems)} pictures in {source} can "
+                        f"be read. The first: {problems[0]}")
     for problem in problems:
         LOG.warning("Skipped: %s", problem)
     if problems:

@@ -326,7 +326,7 @@ class Trainer:
     def score_what_was_saved(self) -> None:
         """Scores a checkpoint that an earlier session saved, but was ended before it was scored."""
         step = self.state.step
-        if self.engine.cluster.any(bool(step and self.selection and not self.selection.knows(step)))[0]:
+        if self.engine.cluster.any(bool(step and self.selection and not self.selection.has_score(step)))[0]:
             self.score()
 
     def score(self) -> None:
