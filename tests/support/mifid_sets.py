@@ -1,5 +1,6 @@
 """Small sets of images for the tests of tools/mifid.py, with made-up features in the cache."""
 
+import functools
 import io
 import zipfile
 from pathlib import Path
@@ -46,8 +47,13 @@ def write_tfrecords(path, images):
     return str(path)
 
 
+@functools.cache
+def plain_jpeg(number):
+    return jpeg(number)
+
+
 def some_images(count, first=0):
-    return {f"{number:04d}.jpg": jpeg(number) for number in range(first, first + count)}
+    return {f"{number:04d}.jpg": plain_jpeg(number) for number in range(first, first + count)}
 
 
 def features_of(count, seed=0, shift=0.0):
