@@ -208,7 +208,7 @@ def restore_best(network: keras.Model, path: str) -> int:
         raise UserError(f"{path} holds no generator kept by --select-by ({error}). Give --select-by last to hand in "
                         "the last one, or remove that file.") from None
     assign_arrays(weight_names(network), arrays, path)
-    LOG.info("Painting with step %d, whose MiFID %.2f was the best", best.step, best.mifid)
+    LOG.info("Painting with step %d, whose MiFID was the best: %.2f", best.step, best.mifid)
     return best.step
 
 
