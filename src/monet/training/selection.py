@@ -212,9 +212,9 @@ def restore_best(network: keras.Model, path: str) -> int:
     return best.step
 
 
-def choose_best(painter: keras.Model, files: RunFiles, config: Config) -> None:
-    """Loads the best generator into the network that paints, if the run keeps one and it can be read."""
-    if config.select_by == "last" or not os.path.exists(files.best):
+def choose_best(painter: keras.Model, files: RunFiles) -> None:
+    """Loads the best generator into the network that paints, if the run kept one and it can be read."""
+    if not os.path.exists(files.best):
         return
     try:
         restore_best(painter, files.best)
@@ -224,15 +224,13 @@ def choose_best(painter: keras.Model, files: RunFiles, config: Config) -> None:
 
 def open_selection(config: Config, data: Data, files: RunFiles, strategy: tf.distribute.Strategy,
                    step: int) -> Selection | None:
-    """The run's selection; None if the config asks for none, or, with a warning, if there are no weights to score with.
+    """The run's selection; None, with a warning, if there are no weights to score with.
 
     What an earlier session of the run kept stays, with or without weights; anything else is set aside.
 
     Raises:
         UserError: if the weights are not the Inception's.
     """
-    if config.select_by == "last":
-        return None
     set_foreign_best_aside(files, step)
     try:
         weights = find_weights(download=False)

@@ -314,7 +314,7 @@ class Trainer:
         with self.clock.measured("preview"):
             self.engine.update_painter()
             if finished and self.engine.cluster.writes and self.selection_method:
-                self.selection_method.choose(self.engine.painter, self.files, self.config)
+                self.selection_method.choose(self.engine.painter, self.files)
             if "paint" not in self.clock.seconds:
                 with self.clock.measured("first paint"):  # makes the graph
                     np.asarray(self.engine.paint(self.photos))
