@@ -1,4 +1,4 @@
-"""The project as a whole: the architecture's floors, the Makefile's targets, and what the README says about them."""
+"""The project as a whole: the architecture's floors, the Makefile's targets, and what the pages say about them."""
 
 import ast
 import os
@@ -99,11 +99,24 @@ def test_make_without_a_target_lists_and_describes_all_targets():
     assert all(targets.values())
 
 
-def test_readme_names_only_targets_and_files_that_exist():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\bmake ([a-z][a-z-]*)", readme)) <= set(make_targets())
-    for path in re.findall(r"`((?:src|tools|tests)/[\w./-]+)`", readme):
-        assert (ROOT / path).exists(), path
+PAGES = ["README.md", "CONTRIBUTING.md", "src/monet/README.md", "tools/README.md", "submission/README.md",
+         "kernel/README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_name_only_what_exists(page):
+    """Targets of make; sources, by their path in the checkout or beside the page; links; functions with their file."""
+    folder, text = (ROOT / page).parent, (ROOT / page).read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"`[^`\n]+`|^    .*$", text, re.M))
+    assert set(re.findall(r"\bmake ([a-z][a-z-]*)", code)) <= set(make_targets())
+    for path in re.findall(r"((?:[\w.-]+/)*[\w.-]+\.(?:py|sh))\b", code):
+        generated = path.startswith("kernel/") or path == "monet_cyclegan.py"
+        assert generated or (ROOT / path).exists() or (folder / path).exists(), path
+    for path in re.findall(r"\]\((?!https:)([^)#]+)", text):
+        assert (folder / path).exists(), path
+    for name, path in re.findall(r"`(?:\w+\.)?(\w+)`\s(?:\(|in\s)`([\w/]+\.py)`", text):
+        source = (folder / path if (folder / path).exists() else ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"^ *(?:def|class) {name}\b|^{name} = ", source, re.M), (name, path)
 
 
 @pytest.mark.parametrize(("words", "command"), [
