@@ -1,4 +1,4 @@
-"""Measures the README's figures, each beside its peer: `make bench`, or python tools/bench.py [ROW …].
+"""Measures the figures of tools/README.md, each beside its peer: `make bench`, or python tools/bench.py [ROW …].
 
 Ours and the peer are measured in turn, so that a machine that slows down slows both. The table shows the median of
 their ratios, with the lowest and the highest. bench.json holds all values.
