@@ -226,6 +226,7 @@ def wait_for(condition, seconds, process):
         time.sleep(0.1)
 
 
+@pytest.mark.lengthy
 def test_ctrl_c_saves_and_exits_with_130(small_root, tmp_path, capsys):
     """A real process gets a real SIGINT; then the same command resumes from there."""
     out = tmp_path / "out"

@@ -85,6 +85,7 @@ def test_a_tpu_that_does_not_start_is_an_error_and_no_run_on_the_cpu(tmp_path):
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.lengthy
 def test_a_tpu_that_nobody_knows_is_an_error_about_the_tpu(tmp_path):
     run = subprocess.run([sys.executable, "-m", "monet", "train", "--out", str(tmp_path)],
                          env={**os.environ, "TPU_NAME": "grpc://127.0.0.1:1"}, capture_output=True, text=True,

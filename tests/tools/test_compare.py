@@ -109,6 +109,7 @@ def test_without_weights_it_says_so_once(small_root, tmp_path, monkeypatch, caps
     assert [one.weights for one in jobs_of("cpu", "--data", small_root)] == [str(tmp_path / "some.pth")]
 
 
+@pytest.mark.lengthy
 def test_a_comparison_writes_its_files_and_survives_a_preset_that_fails(small_root, tmp_path, capsys):
     """The image pool of `paper` holds 50 and cannot take a batch of 51; its process fails while it builds."""
     settings = [word for setting in [*TINY_SETTINGS, "batch_size=51"] for word in ("--set", setting)]

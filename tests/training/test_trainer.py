@@ -53,6 +53,7 @@ def test_a_run_leaves_what_it_should(tiny, small_data, tmp_path):
     assert len(list_checkpoints(trainer.files.checkpoints)) == 1
 
 
+@pytest.mark.lengthy
 def test_the_same_seed_gives_the_same_run(tiny, small_data, tmp_path):
     first = weights_of(trained(tiny(out=str(tmp_path / "a")), small_data))
     again = weights_of(trained(tiny(out=str(tmp_path / "b")), small_data))
@@ -62,6 +63,7 @@ def test_the_same_seed_gives_the_same_run(tiny, small_data, tmp_path):
     assert np.abs(first["photo_to_monet/down1_conv/kernel"] - other["photo_to_monet/down1_conv/kernel"]).max() > 1e-3
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("settings", [
     {"dropout": 0.5, "gamma_mean": 1.0},
     {"image_pool": 4, "decay_start": 0.25, "ema_decay": 0.9, "cycle_fall": 0.9, "feature_cycle": 0.9,
@@ -85,6 +87,7 @@ def test_a_run_in_two_parts_ends_where_an_unbroken_one_does(tiny, small_data, tm
         np.testing.assert_allclose(found[name], expected, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("system", [{}, {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0},
                                     {"norm": "batch", "diffaugment": "color,translation,cutout", "image_pool": 4}])
 def test_a_run_in_bfloat16_trains_and_paints(tiny, small_data, system):

@@ -12,6 +12,7 @@ from tensorflow import keras
 
 from monet.core.config import Config
 from monet.core.errors import LOG, UserError
+from monet.core.pixels import pad_batch
 from monet.machine.cluster import cluster_task, default_signal_handlers, spans_machines
 from monet.machine.kaggle_machine import has_tpu
 
@@ -202,8 +203,7 @@ def over_replicas(function: Callable, strategy: tf.distribute.Strategy | None = 
         batch = tf.convert_to_tensor(batch)
         if replicas == 1:
             return run(batch)
-        padded = tf.concat([batch, *[batch[-1:]] * (-len(batch) % replicas)], 0)
-        parts = tf.split(padded, replicas)
+        parts = tf.split(pad_batch(batch, len(batch) + -len(batch) % replicas), replicas)
         split = strategy.experimental_distribute_values_from_function(
             lambda context: parts[context.replica_id_in_sync_group])
         done = strategy.experimental_local_results(run(split))
