@@ -1,4 +1,4 @@
-"""CUT: what is compared where, the straightforward form of its losses, and a step that teaches every player."""
+"""CUT: the compared layers and places, its losses in straightforward form, and a step that trains every player."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ def system():
 
 
 def smooth_batch(size=32):
-    """Photos and paintings `[2, size, size, 3]` of soft blots."""
+    """Photos and paintings `[2, size, size, 3]` of soft blobs."""
     return tuple(tf.image.resize(tf.random.stateless_uniform([2, 8, 8, 3], [0, side], -1, 1), [size, size])
                  for side in (1, 2))
 
@@ -46,7 +46,7 @@ def test_the_projection_gives_unit_vectors_for_each_layer():
     assert not np.allclose(embedded[0][:, 0], embedded[0][:, 1])
 
 
-def test_a_place_is_embedded_without_regard_to_the_others():
+def test_each_place_is_embedded_independently():
     projection = projection_network([4, 4], "projection")
     features = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
     together, alone = projection([features, features]), projection([features[:1, 3:4], features[1:, :2]])
@@ -67,12 +67,12 @@ def test_five_layers_are_compared(values, sides, widths):
     np.testing.assert_array_equal(features[0], smooth_batch(sides[0])[0])  # the first is the image itself
 
 
-def test_of_9_residual_blocks_the_first_and_the_middle_are_compared():
-    """The paper's layers, counted in its code: 0, 4, 8, 12 and 16."""
+def test_the_first_and_the_middle_of_9_residual_blocks_are_compared():
+    """The paper's layers, numbered 0, 4, 8, 12 and 16 in its code."""
     assert encoder_layers(make_config(generator="resnet")) == ["image", "down1_conv", "down2_conv", "block1", "block5"]
 
 
-def test_the_encoder_is_the_painting_networks_own():
+def test_the_encoder_is_part_of_the_painting_network():
     system, (photo, _) = make_cut(), smooth_batch()
     painted, *layers = system.painting_encoder([photo, SEED], training=True)
     np.testing.assert_allclose(painted, system.networks["photo_to_monet"]([photo, SEED], training=True), atol=1e-6)
@@ -82,20 +82,20 @@ def test_the_encoder_is_the_painting_networks_own():
     assert {id(variable) for variable in system.painting_encoder.variables} == own
 
 
-def test_drawn_places_are_distinct_and_from_all_of_the_layer(system):
+def test_drawn_places_are_distinct_and_cover_the_layer(system):
     layers = [tf.zeros([2, 8, 6, 3]), tf.zeros([2, 4, 4, 5]), tf.zeros([2, 3, 3, 5])]
     drawn = [[places.numpy() for places in system.draw_places(layers, tf.constant([1, number]))]
              for number in range(40)]
     for of_first, of_second, of_third in drawn:
         assert (len(of_first), len(set(of_first))) == (16, 16)
         assert sorted(of_second) == list(range(16))
-        assert sorted(of_third) == list(range(9))  # fewer than are asked for
+        assert sorted(of_third) == list(range(9))  # fewer than requested
     assert set(np.concatenate([of_first for of_first, _, _ in drawn])) == set(range(48))
     np.testing.assert_array_equal(drawn[0][0], system.draw_places(layers, tf.constant([1, 0]))[0])
 
 
 def test_the_embedding_of_a_place_is_that_of_its_pixel(system):
-    """Places count along rows: number 21 of 8 columns is row 2, column 5."""
+    """Places are numbered along rows: with 8 columns, number 21 is row 2, column 5."""
     features = system.encoder(smooth_batch()[0])
     embedded = system.embed(features, [tf.constant([0, layer.shape[2] * 2 + 5]) for layer in features])
     pixels = [tf.stack([layer[:, 0, 0], layer[:, 2, 5]], axis=1) for layer in features]
@@ -103,7 +103,7 @@ def test_the_embedding_of_a_place_is_that_of_its_pixel(system):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_the_contrastive_loss_is_lower_for_what_shows_the_same_places(system):
+def test_the_contrastive_loss_is_lower_for_images_of_the_same_places(system):
     photo, other = smooth_batch()
     sources = system.encoder(photo, training=True)
     same, turned, different = (float(system.nce_loss(sources, painted, SEED))
@@ -112,7 +112,7 @@ def test_the_contrastive_loss_is_lower_for_what_shows_the_same_places(system):
 
 
 def straightforward(system, photo, monet, places):
-    """The paper's form: every network called for itself, every loss by its definition, a tape for all."""
+    """The paper's form: separate network calls, every loss by its definition, one tape for all."""
     config, generator, critic = system.config, system.networks["photo_to_monet"], system.networks["monet_discriminator"]
 
     def nce(source, painted, drawn):
@@ -135,7 +135,7 @@ def straightforward(system, photo, monet, places):
 
 
 def test_the_step_has_the_losses_and_gradients_of_the_straightforward_form():
-    """With every place compared, so that the draw does not matter."""
+    """Every place is compared, so the draw does not matter."""
     system, batch = make_cut(nce_patches=32 * 32), smooth_batch()
     places = [tf.range(layer.shape[1] * layer.shape[2]) for layer in system.encoder(batch[0])]
     losses, gradients = system.losses_and_gradients(*batch, SEED)
@@ -163,7 +163,7 @@ def test_every_trainable_variable_gets_a_finite_gradient(values):
             assert np.abs(gradient).max() > 0 or gradient.shape == (1,), (name, variable.name)
 
 
-def test_without_identity_the_contrastive_loss_on_photos_counts_whole(system):
+def test_without_identity_the_contrastive_loss_on_photos_counts_in_full(system):
     both, _ = system.losses_and_gradients(*smooth_batch(), SEED)
     photos, _ = make_cut(nce_identity=False).losses_and_gradients(*smooth_batch(), SEED)
     assert set(both) - set(photos) == {"nce_identity"}
@@ -195,13 +195,13 @@ def test_there_is_no_way_back(system):
 
 @pytest.mark.parametrize("weights", [{"cycle_weight": 10.0, "identity_weight": 0.0},
                                      {"cycle_weight": 0.0, "identity_weight": 5.0}, {}])
-def test_weights_of_a_way_back_are_refused(weights):
+def test_cycle_and_identity_weights_are_refused(weights):
     with pytest.raises(UserError, match="--system cut .*--cycle-weight .*--preset cut"):
         make_config(system="cut", **weights)
 
 
 def test_a_place_without_features_has_a_finite_gradient():
-    """As a grey pixel has, whose colours are 0: all biases are, at first."""
+    """Such as a grey pixel: its colors are 0, and so are all biases at first."""
     projection = projection_network([3], "projection")
     with tf.GradientTape() as tape:
         embedded = projection([tf.zeros([1, 4, 3])])

@@ -1,4 +1,4 @@
-"""DiffAugment: each change is one that its docstring allows, every image has its own, and gradients come through."""
+"""DiffAugment: each change is within its documented range, every image gets its own, and gradients pass."""
 
 import itertools
 
@@ -12,12 +12,12 @@ from monet.gan.diffaugment import AUGMENTATIONS, make_augmentation
 
 SEED = tf.constant([5, 6])
 HEIGHT, WIDTH = 16, 24  # translation moves them by at most 2 and 3, cutout blanks at most 8 and 12
-WIDTHS = pytest.mark.parametrize("width", [HEIGHT, WIDTH])  # of squares, one draw for both axes would show
+WIDTHS = pytest.mark.parametrize("width", [HEIGHT, WIDTH])  # a square shows a draw shared by both axes
 EVERYTHING = "color,translation,cutout"
 
 
 def pictures(count, seed=0, width=WIDTH):
-    """Random `[count, HEIGHT, width, 3]` without a zero, so that every zero found was put there."""
+    """Random `[count, HEIGHT, width, 3]` without zeros, so every zero in a result was put there."""
     return np.random.default_rng(seed).uniform(0.1, 1.0, (count, HEIGHT, width, 3)).astype(np.float32)
 
 
@@ -26,21 +26,21 @@ def augmented(names, images, seed=SEED):
 
 
 def shifted(image, down, right):
-    """NumPy's statement of a translation: the picture moved, zeros where nothing was."""
+    """A translation in NumPy: the picture moved, zeros moved in."""
     height, width = image.shape[:2]
     room = np.pad(image, [(height, height), (width, width), (0, 0)])
     return room[height - down:2 * height - down, width - right:2 * width - right]
 
 
 def shift_between(image, result):
-    """The one shift, of all there might be, that makes `result` of `image`."""
+    """The only possible shift that turns `image` into `result`."""
     candidates = itertools.product(range(-4, 5), range(-6, 7))
     [found] = [shift for shift in candidates if np.array_equal(shifted(image, *shift), result)]
     return found
 
 
 def hole_mask(image, middle_row, middle_column):
-    """NumPy's statement of a hole of half of each side, cut off at the border: 1 around it, 0 inside."""
+    """A hole in NumPy, half of each side, cut off at the border: 1 around it, 0 inside."""
     height, width = image.shape[:2]
     mask = np.ones((height, width, 1), np.float32)
     top, left = middle_row - height // 4, middle_column - width // 4
@@ -49,7 +49,7 @@ def hole_mask(image, middle_row, middle_column):
 
 
 def hole_in(image, result):
-    """The one place, of all in the picture, whose hole makes `result` of `image`."""
+    """The middle of the only hole that turns `image` into `result`."""
     candidates = itertools.product(range(image.shape[0]), range(image.shape[1]))
     [found] = [middle for middle in candidates if np.array_equal(image * hole_mask(image, *middle), result)]
     return found
@@ -74,7 +74,7 @@ def test_a_cut_out_image_lacks_a_rectangle_of_half_the_sides_anywhere(width):
 
 
 def color_change(image, result):
-    """Brightness, saturation and contrast that make `result` of `image`, read off it, once it is sure there are such.
+    """Brightness, saturation and contrast that turn `image` into `result`; fails if there are none.
 
     A pixel's mean over channels is its light, the rest its color. Light changes about the image's mean and moves with
     it; color is only scaled.
@@ -104,7 +104,7 @@ def test_recoloring_keeps_the_structure_of_the_image():
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_every_image_is_changed_by_numbers_of_its_own(name):
+def test_every_image_gets_its_own_change(name):
     alike = np.repeat(pictures(1), 8, axis=0)
     results = augmented(name, alike)
     different = {result.tobytes() for result in results}
@@ -135,11 +135,11 @@ def test_the_gradient_of_a_translation_is_moved_back():
     expected = []
     for image, result, weight in zip(images, results, weights, strict=True):
         down, right = shift_between(image, result)
-        expected.append(shifted(weight, -down, -right))  # of a sum of ones: 1 for what stayed in, 0 for what left
+        expected.append(shifted(weight, -down, -right))  # for weights of 1: 1 where a pixel stayed, 0 where it left
     np.testing.assert_array_equal(gradient("translation", images, weights), expected)
 
 
-def test_the_gradient_of_a_cutout_is_missing_in_the_hole_alone():
+def test_the_gradient_of_a_cutout_is_missing_only_in_the_hole():
     images, weights = pictures(8), pictures(8, seed=1)
     holes = [hole_in(*pair) for pair in zip(images, augmented("cutout", images), strict=True)]
     expected = [weight * hole_mask(weight, *hole) for weight, hole in zip(weights, holes, strict=True)]
@@ -147,7 +147,7 @@ def test_the_gradient_of_a_cutout_is_missing_in_the_hole_alone():
 
 
 def test_the_gradient_of_recoloring_sums_to_that_of_the_brightness():
-    """Saturation keeps a pixel's light and contrast the image's mean: each input counts once in the sum."""
+    """Saturation keeps a pixel's light and contrast the image's mean, so each input counts once in the sum."""
     images = pictures(4)
     np.testing.assert_allclose(gradient("color", images, np.float32(1.0)), np.ones_like(images), atol=1e-4)
 
@@ -157,7 +157,7 @@ def test_no_policy_changes_nothing():
     np.testing.assert_array_equal(augmented("", images), images)
 
 
-def test_the_policy_is_followed_in_its_order_and_written_with_spaces_or_not():
+def test_the_policy_is_applied_in_order_with_or_without_spaces():
     images = pictures(20)
     zeros = {names: (augmented(names, images) == 0.0).mean() for names in ("color, translation", "translation,color")}
     assert zeros["color, translation"] > 0.05  # what moved in last stays 0
@@ -165,13 +165,13 @@ def test_the_policy_is_followed_in_its_order_and_written_with_spaces_or_not():
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
-    with pytest.raises(UserError, match="--diffaugment cutuot: there is no such diffaugment. Did you mean cutout?"):
+    with pytest.raises(UserError, match="--diffaugment cutuot: .* mean cutout"):
         make_augmentation(make_config(diffaugment="color,cutuot"))
 
 
 @pytest.mark.parametrize("names", [*AUGMENTATIONS, EVERYTHING])
 def test_xla_compiles_it_and_its_gradient(names):
-    """As a TPU does, which takes no shape that depends on a value; the numbers drawn may be the device's own."""
+    """As for a TPU, where no shape may depend on a value. Other random numbers may be drawn."""
     change = make_augmentation(make_config(diffaugment=names))
 
     @tf.function(jit_compile=True, autograph=False)

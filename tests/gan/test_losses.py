@@ -7,14 +7,14 @@ import tensorflow as tf
 from monet.gan.cut import patch_nce
 from monet.gan.losses import ADVERSARIAL_LOSSES, DISTANCES
 
-REAL_DATA, FAKE = np.array([2.0, -1.0, 0.5], np.float32), np.array([0.5, 3.0, -2.0], np.float32)
+REAL, FAKE = np.array([2.0, -1.0, 0.5], np.float32), np.array([0.5, 3.0, -2.0], np.float32)
 
 
 def called_real(logits):
     return 1 / (1 + np.exp(-logits))
 
 
-# By name: of fakes, the generator's loss; of reals and fakes, the discriminator's. Each as its paper writes it.
+# By name: the generator's loss on fakes, and the discriminator's on reals and fakes, each as in its paper.
 FORMULAS = {
     "bce": (lambda fake: -np.log(called_real(fake)).mean(),
             lambda real, fake: -np.log(called_real(real)).mean() - np.log(1 - called_real(fake)).mean()),
@@ -36,13 +36,13 @@ def test_undecided_discriminator_costs_log_2_a_side():
 def test_each_adversarial_loss_follows_its_formula(name):
     loss, (generator, discriminator) = ADVERSARIAL_LOSSES[name], FORMULAS[name]
     assert float(loss.generator(tf.constant(FAKE))) == pytest.approx(generator(FAKE), rel=1e-5)
-    found = loss.discriminator(tf.constant(REAL_DATA), tf.constant(FAKE))
-    assert float(found) == pytest.approx(discriminator(REAL_DATA, FAKE), rel=1e-5)
+    found = loss.discriminator(tf.constant(REAL), tf.constant(FAKE))
+    assert float(found) == pytest.approx(discriminator(REAL, FAKE), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL_LOSSES)
-def test_the_two_sides_of_a_loss_pull_apart(name):
-    """The generator gains where its fakes are rated higher; the discriminator where they are lower and reals higher."""
+def test_the_two_sides_of_a_loss_oppose_each_other(name):
+    """The generator gains if fakes are rated higher; the discriminator if they are rated lower and reals higher."""
     real, fake = tf.constant(0.1), tf.constant(-0.1)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([real, fake])
@@ -66,7 +66,7 @@ def test_saturated_logits_stay_finite():
 
 @pytest.mark.parametrize(("name", "expected"), [("l1", 2.5), ("l2", 8.5)])
 def test_distances(name, expected):
-    """Of differences 1 and 4, and their squares."""
+    """The means of the differences 1 and 4, and of their squares."""
     assert float(DISTANCES[name](tf.constant([1.0, -2.0]), tf.constant([0.0, 2.0]))) == expected
 
 
@@ -76,7 +76,7 @@ def unit_vectors(seed, batch=2, places=5, features=4):
 
 
 def test_patch_nce_follows_its_formula():
-    """Equation 3, query by query: the key of the same place against the keys of the same image alone."""
+    """Equation 3, query by query: the key of the same place against the keys of the same image only."""
     queries, keys, temperature = unit_vectors(0), unit_vectors(1), 0.5
     costs = []
     for image_queries, image_keys in zip(queries, keys, strict=True):
@@ -92,13 +92,13 @@ def test_patch_nce_of_places_that_look_alike_is_the_log_of_their_number():
     assert float(patch_nce(alike, alike, 0.07)) == pytest.approx(np.log(7), rel=1e-5)
 
 
-def test_patch_nce_of_places_found_again_is_near_0_and_of_places_exchanged_far_from_it():
+def test_patch_nce_is_near_0_for_matching_places_and_large_for_exchanged_ones():
     places = tf.constant(unit_vectors(2))
     assert float(patch_nce(places, places, 0.01)) < 1e-3
     assert float(patch_nce(places, tf.roll(places, 1, axis=1), 0.01)) > 10
 
 
-def test_patch_nce_teaches_queries_and_not_keys():
+def test_patch_nce_has_gradients_for_queries_and_not_for_keys():
     queries, keys = tf.constant(unit_vectors(3)), tf.constant(unit_vectors(4))
     with tf.GradientTape() as tape:
         tape.watch([queries, keys])

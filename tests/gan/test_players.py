@@ -1,4 +1,4 @@
-"""monet.gan: the rate and the average of optimizers, the pool of past fakes, and what discriminators are shown."""
+"""monet.gan: learning rates and averages, the pool of past fakes, and what discriminators see."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def one_weight(**values):
 
 
 def rates_in_use(network, optimizer, steps):
-    """How far each step moves the weight under a gradient that stays 1: Adam's moments cancel, the rate is left."""
+    """How far each step moves the weight under a constant gradient of 1: Adam's moments cancel, leaving the rate."""
     [weight] = network.trainable_variables
     weight.assign([[0.0]])
     places = [0.0]
@@ -64,23 +64,23 @@ def test_the_rate_is_constant_and_then_falls_linearly_to_0(decay_start, expected
     np.testing.assert_allclose(rates_in_use(network, optimizer, 12), 0.1 * np.array(expected), rtol=1e-3, atol=1e-6)
 
 
-def test_a_resumed_run_goes_on_with_the_rate_it_would_have_had():
+def test_a_resumed_run_continues_with_the_right_rate():
     network, optimizer = one_weight(epochs=5, steps_per_epoch=2, learning_rate=0.1, decay_start=0.5)
     optimizer.iterations.assign(7)
     for moments, decay in ((optimizer._momentums, 0.5), (optimizer._velocities, 0.999)):
-        moments[0].assign([[1 - decay**7]])  # where 7 steps under a gradient of 1 bring it
+        moments[0].assign([[1 - decay**7]])  # as after 7 steps under a gradient of 1
     np.testing.assert_allclose(rates_in_use(network, optimizer, 3), [0.06, 0.04, 0.02], rtol=1e-3)
 
 
 def averaged_generator(decay=0.9, norm="instance", **values):
-    """A generator, its averaging optimizer, and a painter of the same kind with weights of its own."""
+    """A generator, its averaging optimizer, and a painter of the same kind with its own weights."""
     config = make_config(**{**SMALL, "ema_decay": decay, "norm": norm, "learning_rate": 0.05, **values})
     network, painter = build_generator(config, "photo_to_monet"), build_generator(config, "photo_to_monet")
     return network, make_optimizer(config, network, average=True), painter
 
 
 def random_steps_one_by_one(network, optimizer, count):
-    """Lets the optimizer follow random gradients; yields the weights after each step."""
+    """Applies random gradients; yields the weights after each step."""
     generator = np.random.default_rng(0)
     for _ in range(count):
         gradients = [tf.constant(generator.normal(size=variable.shape), tf.float32)
@@ -90,13 +90,13 @@ def random_steps_one_by_one(network, optimizer, count):
 
 
 def random_steps(network, optimizer, count):
-    """All of these steps at once."""
+    """Makes all of these steps."""
     return list(random_steps_one_by_one(network, optimizer, count))
 
 
 def test_the_moving_average_follows_its_formula():
-    """a_t = d_t a_(t-1) + (1 - d_t) w_t with d_t rising to the decay; only in the first step do the versions of Keras
-    differ: Keras 3 takes the weights after it as they are."""
+    """a_t = d_t a_(t-1) + (1 - d_t) w_t with d_t rising to the decay. The versions of Keras differ only in the first
+    step, after which Keras 3 takes the weights as they are."""
     decay = 0.4
     network, optimizer, _ = averaged_generator(decay, epochs=1, steps_per_epoch=8, decay_start=0.25)
     expected = [variable.numpy() for variable in network.trainable_variables]
@@ -117,7 +117,7 @@ def assert_averages(network, optimizer, expected):
 
 
 @pytest.mark.parametrize(("average", "decay"), [(False, 0.9), (True, 0.0)])
-def test_nobody_is_averaged_unasked(average, decay):
+def test_weights_are_averaged_only_on_request(average, decay):
     config = make_config(**SMALL, ema_decay=decay)
     network = build_generator(config, "photo_to_monet")
     assert averages(network, make_optimizer(config, network, average=average)) == []
@@ -128,7 +128,7 @@ def weights_by_layer(network):
             for number, weight in enumerate(layer.get_weights())}
 
 
-def test_the_painter_gets_the_averages_and_beside_them_what_is_not_trained():
+def test_the_painter_gets_the_averages_and_the_weights_that_are_not_trained():
     network, optimizer, painter = averaged_generator(norm="batch")
     random_steps(network, optimizer, 3)
     network([noise(0), SEED], training=True)  # moves the batch normalization's statistics
@@ -144,7 +144,7 @@ def test_the_painter_gets_the_averages_and_beside_them_what_is_not_trained():
     assert (statistics != 0).any()
 
 
-def test_the_painter_without_averages_is_a_copy_that_stays_behind():
+def test_the_painter_without_averages_is_a_copy_that_does_not_follow_training():
     network, optimizer, painter = averaged_generator(decay=0.0)
     random_steps(network, optimizer, 1)
     copy_averaged(network, optimizer, painter)
@@ -162,62 +162,62 @@ def make_pool(size, batch):
 
 
 def numbered(first, batch):
-    """Images that are one number all over: `first`, `first` + 1, ..."""
+    """Images filled with one number each: `first`, `first` + 1, ..."""
     return tf.ones([batch, SIZE, SIZE, 3]) * tf.range(first, first + batch, dtype=tf.float32)[:, None, None, None]
 
 
 def numbers_of(images):
-    """The numbers of such images, once it is sure that none is a mixture."""
+    """The numbers of such images; fails if one is a mixture."""
     flat = np.reshape(images, [len(images), -1])
     assert (flat == flat[:, :1]).all()
     return flat[:, 0].astype(int).tolist()
 
 
-def fed(pool, batch, steps):
-    """What the pool shows of images 1, 2, 3, ..., by step."""
+def feed(pool, batch, steps):
+    """What the pool returns, step by step, for images 1, 2, 3, ..."""
     swapped = tf.function(pool.exchange, autograph=False)
     return [numbers_of(swapped(numbered(1 + batch * step, batch), seed).numpy())
             for step, seed in enumerate(seeds(steps))]
 
 
-def test_a_pool_that_fills_shows_the_new_ones_and_keeps_them():
+def test_a_filling_pool_shows_new_images_and_keeps_them():
     pool = make_pool(6, 2)
-    assert fed(pool, 2, 3) == [[1, 2], [3, 4], [5, 6]]
+    assert feed(pool, 2, 3) == [[1, 2], [3, 4], [5, 6]]
     assert sorted(numbers_of(pool.images.numpy())) == [1, 2, 3, 4, 5, 6]
     assert int(pool.count.numpy()) == 6
 
 
-def test_a_full_pool_shows_as_many_old_ones_as_new_ones_each_once():
-    """After filling, an image is shown when new or goes into the pool, and leaves it only to be shown."""
+def test_a_full_pool_shows_as_many_old_images_as_new_ones_each_once():
+    """After filling, a new image is shown or goes into the pool, and leaves it only to be shown."""
     pool = make_pool(6, 2)
     steps = 200
-    shown = [number for step in fed(pool, 2, steps)[3:] for number in step]
+    shown = [number for step in feed(pool, 2, steps)[3:] for number in step]
     new = [number in (7 + 2 * (place // 2), 8 + 2 * (place // 2)) for place, number in enumerate(shown)]
     assert 0.4 < np.mean(new) < 0.6
     pairs = np.reshape(new, [-1, 2])
-    assert 0.3 < (pairs[:, 0] != pairs[:, 1]).mean() < 0.7  # each image of a batch for itself
+    assert 0.3 < (pairs[:, 0] != pairs[:, 1]).mean() < 0.7  # independently for each image of a batch
     assert sorted(shown + numbers_of(pool.images.numpy())) == list(range(1, 2 * steps + 1))
 
 
-def test_old_ones_come_from_anywhere_in_the_pool():
+def test_old_images_come_from_anywhere_in_the_pool():
     pool = make_pool(4, 1)
-    ages = {place + 1 - number for place, [number] in enumerate(fed(pool, 1, 300))}
-    assert ages >= {0, 1, 2, 3, 4, 5, 6, 7}  # by first in, first out they would be 0 and one other
+    ages = {place + 1 - number for place, [number] in enumerate(feed(pool, 1, 300))}
+    assert ages >= {0, 1, 2, 3, 4, 5, 6, 7}  # first in, first out would give 0 and one other
 
 
-def test_a_batch_that_does_not_divide_the_pool_fills_it_all_the_same():
+def test_a_batch_that_does_not_divide_the_pool_still_fills_it():
     pool = make_pool(5, 2)
-    assert fed(pool, 2, 3) == [[1, 2], [3, 4], [5, 6]]
+    assert feed(pool, 2, 3) == [[1, 2], [3, 4], [5, 6]]
     assert int(pool.count.numpy()) == 5
-    assert set(numbers_of(pool.images.numpy())) <= {1, 2, 3, 4, 5, 6}  # and not a 0, which was no fake
+    assert set(numbers_of(pool.images.numpy())) <= {1, 2, 3, 4, 5, 6}  # and no 0, which was not a fake
 
 
 def test_the_seed_decides_what_the_pool_shows():
-    assert fed(make_pool(4, 2), 2, 20) == fed(make_pool(4, 2), 2, 20)
+    assert feed(make_pool(4, 2), 2, 20) == feed(make_pool(4, 2), 2, 20)
 
 
-def test_each_device_has_a_pool_of_its_own():
-    """In a process of its own: logical devices are made before TensorFlow's first use."""
+def test_each_device_has_its_own_pool():
+    """In its own process: logical devices must be configured before TensorFlow's first use."""
     code = """
         import tensorflow as tf
         [cpu] = tf.config.list_physical_devices("CPU")
@@ -249,11 +249,11 @@ def make_discriminator(side="monet", **values):
 
 
 def judged(discriminator, images):
-    """The logits of each head, by the network alone."""
+    """The network's logits, by head."""
     return [head.numpy() for head in tf.nest.flatten(discriminator.network(images, training=True))]
 
 
-def shared_losses(discriminator, real, fake, count=20):
+def losses_by_seed(discriminator, real, fake, count=20):
     """The discriminator's loss under several seeds."""
     return [float(discriminator.loss_and_gradients(real, fake, seed, 1.0)[0]) for seed in seeds(count)]
 
@@ -268,7 +268,7 @@ def test_mixed_losses_are_least_squares_for_the_generator_and_cross_entropy_for_
     assert float(loss) == pytest.approx(expected, rel=1e-4)
 
 
-def test_two_objectives_are_hinge_and_cross_entropy_on_a_head_each():
+def test_two_objectives_are_hinge_and_cross_entropy_on_separate_heads():
     player = make_discriminator(discriminator="two_objective", discriminator_weight=1.0)
     real, fake = noise(0), noise(1)
     (real_hinge, real_bce), (fake_hinge, fake_bce) = judged(player, real), judged(player, fake)
@@ -284,7 +284,7 @@ def test_two_objectives_are_hinge_and_cross_entropy_on_a_head_each():
     assert all(np.abs(gradient).max() > 0 for gradient in gradients if gradient.shape != (1,))
 
 
-def test_two_objectives_are_the_monet_discriminators_alone():
+def test_only_the_monet_discriminator_has_two_objectives():
     player = make_discriminator("photo", discriminator="two_objective", adversarial_loss="lsgan")
     [logits] = judged(player, noise(0))
     assert float(player.generator_loss(noise(0), SEED)) == pytest.approx(((logits - 1) ** 2).mean(), rel=1e-4)
@@ -299,7 +299,7 @@ def test_the_gradients_are_scaled_by_the_share_and_the_loss_is_not():
         np.testing.assert_allclose(other, 0.5 * one, rtol=1e-3, atol=1e-7)
 
 
-def test_the_discriminators_loss_reaches_no_generator():
+def test_the_discriminators_loss_has_no_gradient_for_the_generator():
     player, fake = make_discriminator(), noise(1)
     with tf.GradientTape() as tape:
         tape.watch(fake)
@@ -308,22 +308,22 @@ def test_the_discriminators_loss_reaches_no_generator():
 
 
 @pytest.mark.parametrize("side", ["monet", "photo"])
-def test_diffaugment_changes_what_the_monet_discriminator_sees_real_or_fake_and_no_other(side):
-    """Of an image of zeros a shift is an image of zeros: what differs from seed to seed is the other one's."""
+def test_diffaugment_changes_reals_and_fakes_for_the_monet_discriminator_only(side):
+    """A shifted image of zeros is still zeros, so differences between seeds come from the other image."""
     player = make_discriminator(side, diffaugment="translation")
     plain, black = noise(0), tf.zeros([2, SIZE, SIZE, 3])
     varied = {
         "generator": [float(player.generator_loss(plain, seed)) for seed in seeds(20)],
-        "real": shared_losses(player, plain, black),
-        "fake": shared_losses(player, black, plain),
+        "real": losses_by_seed(player, plain, black),
+        "fake": losses_by_seed(player, black, plain),
     }
     for name, losses in varied.items():
         assert (np.ptp(losses) > 1e-5) == (side == "monet"), (name, losses)
-    assert np.ptp(shared_losses(player, black, black)) < 1e-6
+    assert np.ptp(losses_by_seed(player, black, black)) < 1e-6
 
 
 def test_diffaugment_passes_the_generators_gradient_on():
-    """A cutout's hole teaches nothing; everything around it does."""
+    """The gradient is 0 in a cutout's hole, and not around it."""
     player, fake = make_discriminator(diffaugment="cutout"), noise(0, batch=1)
     with tf.GradientTape() as tape:
         tape.watch(fake)
@@ -333,10 +333,10 @@ def test_diffaugment_passes_the_generators_gradient_on():
 
 
 def pooled_losses(**values):
-    """The loss with a pool of one that holds noise 1, when it is given noise 2; and what it would be of either."""
+    """The loss on noise 1, and by seed the loss on noise 2 with a pool of one, if any, that holds noise 1."""
     player = make_discriminator(batch_size=1, **values)
     real, old, new = (noise(number, batch=1) for number in range(3))
-    by_old, by_new = shared_losses(player, real, old, 1), []
+    by_old, by_new = losses_by_seed(player, real, old, 1), []
     for seed in seeds(40):
         if player.pool:
             player.pool.images.assign(old)
@@ -344,7 +344,7 @@ def pooled_losses(**values):
     return by_old[0], by_new
 
 
-def test_the_discriminator_is_shown_what_the_pool_gives():
+def test_the_discriminator_sees_what_the_pool_returns():
     by_old, [by_new, *_] = pooled_losses(image_pool=0)
     assert abs(by_old - by_new) > 1e-5
     _, found = pooled_losses(image_pool=1)
@@ -353,7 +353,7 @@ def test_the_discriminator_is_shown_what_the_pool_gives():
     assert 8 < of_old.sum() < 32
 
 
-def test_without_a_pool_the_discriminator_sees_the_new_ones_alone():
+def test_without_a_pool_the_discriminator_sees_only_new_images():
     assert make_discriminator(image_pool=0).pool is None
     _, found = pooled_losses(image_pool=0)
     assert np.ptp(found) < 1e-6
@@ -366,12 +366,12 @@ def test_the_generator_is_judged_by_its_new_images_only():
     np.testing.assert_array_equal(player.pool.images, noise(1, batch=1))
 
 
-@pytest.mark.parametrize(("values", "said"), [
-    ({"discriminator_loss": "hing"}, "--discriminator-loss hing: there is no such .* Did you mean hinge"),
-    ({"adversarial_loss": "lsgna"}, "--adversarial-loss lsgna: there is no such .* Did you mean lsgan"),
-    ({"discriminator": "strid"}, "--discriminator strid: there is no such discriminator. Did you mean strided"),
-    ({"diffaugment": "colour"}, "--diffaugment colour: there is no such diffaugment. Did you mean color"),
+@pytest.mark.parametrize(("values", "pattern"), [
+    ({"discriminator_loss": "hing"}, "--discriminator-loss hing: .* mean hinge"),
+    ({"adversarial_loss": "lsgna"}, "--adversarial-loss lsgna: .* mean lsgan"),
+    ({"discriminator": "strid"}, "--discriminator strid: .* mean strided"),
+    ({"diffaugment": "colour"}, "--diffaugment colour: .* mean color"),
 ])
-def test_unknown_names_are_refused(values, said):
-    with pytest.raises(UserError, match=said):
+def test_unknown_names_are_refused(values, pattern):
+    with pytest.raises(UserError, match=pattern):
         make_discriminator(**values)

@@ -1,4 +1,4 @@
-"""Layers: instance normalization under both libraries, and dropout that repeats itself."""
+"""Layers: instance normalization under both libraries, and reproducible dropout."""
 
 import sys
 
@@ -24,7 +24,7 @@ def built(layer, gamma, beta):
 MAKERS = [keras_compat.keras_instance_norm] + ([keras_compat.addons_instance_norm] if keras_compat.tfa else [])
 
 
-def test_python_3_11_takes_tensorflow_addons_and_later_ones_keras():
+def test_python_3_11_uses_tensorflow_addons_and_later_versions_keras():
     expected = keras_compat.addons_instance_norm if sys.version_info < (3, 12) else keras_compat.keras_instance_norm
     assert keras_compat.instance_norm is expected
 
@@ -38,7 +38,7 @@ def test_instance_normalization_follows_its_formula(make):
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
 
 
-def test_both_libraries_name_shape_and_start_their_weights_alike():
+def test_both_libraries_name_shape_and_initialize_weights_alike():
     layer = layers.norm_layer(make_config(gamma_mean=1.0, gamma_stddev=0.0), "norm")
     layer.build((None, None, None, 5))
     assert [weight.name.split("/")[-1].split(":")[0] for weight in layer.weights] == ["gamma", "beta"]
@@ -96,8 +96,8 @@ def test_reflection_padding_mirrors_at_the_edge():
     np.testing.assert_array_equal(layers.ReflectionPadding(2)(x), expected)
 
 
-def test_a_residual_block_adds_to_what_comes_in():
-    """With a scale of 0 nothing is added."""
+def test_a_residual_block_adds_to_its_input():
+    """With a scale of 0 it adds nothing."""
     config = make_config(gamma_mean=0.0, gamma_stddev=0.0)
     image = tf.keras.Input((9, 7, 5))
     block = tf.keras.Model(image, layers.residual_block(image, (1, 3, 1), config, "block"))

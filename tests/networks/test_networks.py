@@ -1,4 +1,4 @@
-"""monet.networks: the tutorial's networks, counted, and what cannot be built."""
+"""monet.networks: parameter counts of the tutorial's networks, and configs that cannot be built."""
 
 import itertools
 
@@ -78,14 +78,14 @@ def test_a_logit_sees_70_by_70_pixels():
 
 
 def test_the_resnet_treats_its_border_like_its_middle():
-    """Reflection padding: an even picture is painted evenly, which padding with zeros would not."""
+    """Reflection padding leaves a uniform picture uniform; zero padding would not."""
     generator = build_generator(make_config(**SMALL, generator="resnet", upsample="nearest", residual_blocks=2), "g")
     stem = tf.keras.Model(generator.inputs[0], generator.get_layer("stem_conv").output)
     values = stem(tf.fill([1, 32, 32, 3], 0.5)).numpy()
     assert np.abs(values - values[:, :1, :1]).max() < 1e-6
 
 
-def test_an_unknown_residual_count_is_the_papers():
+def test_the_default_number_of_residual_blocks_is_the_papers():
     assert [block_count(make_config(generator="resnet", image_size=size)) for size in (128, 256)] == [6, 9]
     assert block_count(make_config(generator="residual_unet")) == 3
     assert block_count(make_config(generator="resnet", residual_blocks=4)) == 4
@@ -97,7 +97,7 @@ def test_an_unknown_residual_count_is_the_papers():
     ({"generator_levels": 6}, ["image", "down1_conv", "down2_conv", "down3_conv", "down4_conv"]),
     ({"generator": "residual_unet"}, ["image", "down1_conv", "down2_conv", "down3_conv"]),
 ])
-def test_the_layers_that_contrastive_learning_compares_are_there(settings, names):
+def test_the_layers_that_contrastive_learning_compares_exist(settings, names):
     config = make_config(**{**SMALL, **settings})
     assert encoder_layers(config) == names
     generator = build_generator(config, "g")
@@ -126,11 +126,11 @@ def test_dropout_acts_in_training_only_and_follows_the_seed():
     assert np.abs(moving - still).max() > 0
 
 
-def test_pictures_must_be_multiples_of_what_the_levels_halve():
+def test_picture_sizes_must_suit_the_number_of_levels():
     assert size_multiple(make_config(generator_levels=3)) == 8
-    with pytest.raises(UserError, match=r"--generator-levels 9 halves .* too often for --image-size 256"):
+    with pytest.raises(UserError, match="--generator-levels 9 .*--image-size 256"):
         build_generator(make_config(generator_levels=9), "g")
-    with pytest.raises(UserError, match="pictures of 256 with --paint-margin 2:"):
+    with pytest.raises(UserError, match="--generator-levels 3 .*256 .*--paint-margin 2:"):
         build_generator(make_config(generator_levels=3, paint_margin=2), "g")
     with pytest.raises(UserError, match="--image-size 100"):
         build_generator(make_config(image_size=100, jitter=0), "g")
@@ -139,35 +139,35 @@ def test_pictures_must_be_multiples_of_what_the_levels_halve():
 def test_the_resnet_and_residual_blocks_need_room():
     assert size_multiple(make_config(generator="resnet")) == 8
     assert size_multiple(make_config(generator="residual_unet", generator_levels=4)) == 32
-    with pytest.raises(UserError, match="--generator resnet cannot take --image-size 100: give sizes that 8 divides"):
+    with pytest.raises(UserError, match="--generator resnet .*--image-size 100: .* 8"):
         build_generator(make_config(generator="resnet", image_size=100, jitter=0), "g")
-    with pytest.raises(UserError, match="too often for --image-size 256: give at most 7, or sizes that 512 divides"):
+    with pytest.raises(UserError, match="--image-size 256: .* 7, .* 512"):
         build_generator(make_config(generator="residual_unet"), "g")
 
 
 def test_networks_that_could_never_learn_are_refused():
-    """What normalization meets as a single pixel it makes 0; without a shift to learn, that stays so."""
-    with pytest.raises(UserError, match="--generator-levels 8 leaves a single pixel, .* --norm-affine false"):
+    """Normalization turns a single pixel into 0, and without a learned shift it stays 0."""
+    with pytest.raises(UserError, match="--generator-levels 8 .*single pixel.*--norm-affine false"):
         build_generator(make_config(norm_affine=False), "g")
-    with pytest.raises(UserError, match="--discriminator-levels 6 leaves nothing to judge of --image-size 64"):
+    with pytest.raises(UserError, match="--discriminator-levels 6 .*--image-size 64"):
         build_generator(make_config(**SMALL, image_size=64, discriminator="strided", discriminator_levels=6), "g")
 
 
 def test_a_discriminator_must_have_something_left_to_judge():
-    with pytest.raises(UserError, match="--discriminator-levels 5 leaves nothing to judge of --image-size 64"):
+    with pytest.raises(UserError, match="--discriminator-levels 5 .*--image-size 64"):
         build_generator(make_config(image_size=64, generator_levels=3, discriminator_levels=5), "g")
 
 
 def test_an_unknown_generator_is_refused():
-    with pytest.raises(UserError, match="--generator resnets: there is no such generator. Did you mean resnet"):
+    with pytest.raises(UserError, match="--generator resnets: .* mean resnet"):
         build_generator(make_config(generator="resnets"), "g")
 
 
 def test_an_unknown_discriminator_is_refused():
-    with pytest.raises(UserError, match="--discriminator pacth: there is no such discriminator. Did you mean patch"):
+    with pytest.raises(UserError, match="--discriminator pacth: .* mean patch"):
         discriminator(discriminator="pacth")
 
 
 def test_an_unknown_normalization_is_refused():
-    with pytest.raises(UserError, match="--norm instances: there is no such norm. Did you mean instance"):
+    with pytest.raises(UserError, match="--norm instances: .* mean instance"):
         build_generator(make_config(norm="instances"), "g")

@@ -1,4 +1,4 @@
-"""Space to depth: what is computed in tiles is what is computed in pixels, borders and gradients included."""
+"""Space to depth: computing in tiles gives the same as in pixels, borders and gradients included."""
 
 import numpy as np
 import pytest
@@ -32,8 +32,8 @@ def numbers(*shape, salt=0):
     return tf.random.stateless_normal(shape, [7, salt])
 
 
-def plainly(operation, x, kernel):
-    """The plain operation that `operation` describes."""
+def apply_plain(operation, x, kernel):
+    """Applies the plain operation that `operation` describes."""
     if operation is strided_taps:
         return tf.nn.conv2d(x, kernel, 2, "SAME")
     if operation is transposed_taps:
@@ -48,13 +48,13 @@ def plainly(operation, x, kernel):
     (strided_taps, 4), (strided_taps, 2), (transposed_taps, 1), (transposed_taps, 2),
     (nearest_taps, 1), (nearest_taps, 2), (bilinear_taps, 1), (bilinear_taps, 2),
 ])
-def test_in_tiles_it_is_the_plain_operation(operation, tile):
+def test_an_operation_in_tiles_equals_the_plain_one(operation, tile):
     taps = 3 if operation is bilinear_taps else 4
     x, kernel = numbers(2, 8, 12, 5), numbers(taps, taps, 5, 3, salt=1)
     result = tile // 2 if operation is strided_taps else 2 * tile
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([x, kernel])
-        expected = plainly(operation, x, kernel)
+        expected = apply_plain(operation, x, kernel)
         found = to_pixels(tf.function(convolve_tiles)([to_tiles(x, tile)], kernel, operation, tile), result)
         weights = numbers(*expected.shape, salt=2)
         sums = [tf.reduce_sum(weights * y) for y in (expected, found)]
@@ -63,17 +63,17 @@ def test_in_tiles_it_is_the_plain_operation(operation, tile):
         np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())
 
 
-def test_channels_that_were_tiled_apart_meet_their_own_weights():
+def test_separately_tiled_channels_meet_their_own_weights():
     x, kernel = numbers(1, 8, 8, 6), numbers(4, 4, 6, 2, salt=1)
     parts = [to_tiles(part, 2) for part in tf.split(x, 2, -1)]
     for operation in (transposed_taps, nearest_taps):
         found = to_pixels(convolve_tiles(parts, kernel, operation, 2), 4)
-        np.testing.assert_allclose(found, plainly(operation, x, kernel), atol=2e-5)
+        np.testing.assert_allclose(found, apply_plain(operation, x, kernel), atol=2e-5)
 
 
 @pytest.mark.parametrize("tile", [1, 2])
-@pytest.mark.parametrize(("mean", "error"), [(0, 1e-5), (20, 2e-3)])  # bfloat16, which it is for, tells 3 from 3.015
-def test_normalization_in_one_pass_is_the_plain_one(tile, mean, error):
+@pytest.mark.parametrize(("mean", "error"), [(0, 1e-5), (20, 2e-3)])  # bfloat16, its use, has steps of 0.015 at 3
+def test_normalization_in_one_pass_equals_the_plain_one(tile, mean, error):
     x = mean + numbers(2, 16, 12, 5)
     options = {"epsilon": 1e-5, "center": True, "scale": True, "gamma_initializer": "ones"}
     found = to_pixels(TiledInstanceNorm(tile, **options)(to_tiles(x, tile)), tile)
@@ -81,7 +81,7 @@ def test_normalization_in_one_pass_is_the_plain_one(tile, mean, error):
 
 
 def step(**values):
-    """The system, and its losses and gradients in a first step whose weights do not depend on how it computes."""
+    """The system, and its losses and gradients in a first step from weights that tiles do not affect."""
     config = resolve_config({**SMALL, **values})
     system = SYSTEMS[config.system](config)
     for salt, network in enumerate(system.networks.values()):
@@ -93,7 +93,7 @@ def step(**values):
 
 
 def check_equal(found, expected):
-    """Fails unless these losses and gradients are the same, for each player."""
+    """Fails unless the losses and gradients are equal for each player."""
     (losses, gradients), (expected_losses, expected_gradients) = found, expected
     for name, loss in expected_losses.items():
         assert float(losses[name]) == pytest.approx(float(loss), rel=1e-5), name
@@ -106,7 +106,7 @@ def check_equal(found, expected):
     {"preset": "tpu"}, {"preset": "tutorial", "generator_levels": 5}, {"preset": "unet-32"},
     {"preset": "tpu", "feature_cycle": 0.5, "image_pool": 4},
 ], ids=lambda values: "-".join(map(str, values.values())))
-def test_a_step_in_tiles_is_the_plain_step(values):
+def test_a_step_in_tiles_equals_the_plain_step(values):
     plain, *expected = step(space_to_depth="off", **values)
     tiled, *found = step(space_to_depth="on", **values)
     assert tile_size(plain.config) == 1 and tile_size(tiled.config) == 4
@@ -136,7 +136,7 @@ def test_a_network_in_tiles_paints_pictures_of_any_size():
     ({"space_to_depth": "on", "generator_levels": 1}, 1),
     ({"space_to_depth": "on", "system": "cut", "cycle_weight": 0, "identity_weight": 0}, 1),
 ])
-def test_tiles_are_for_networks_that_can_take_them(values, tile):
+def test_only_networks_that_support_tiles_use_them(values, tile):
     config = make_config(**values)
     assert tile_size(config) == tile
     names = [layer.name for layer in build_generator(make_config(generator_filters=2, **values), "g").layers]

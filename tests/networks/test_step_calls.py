@@ -1,4 +1,4 @@
-"""Networks as a step calls them: together as apart, and gradients over all calls as a tape would add them up."""
+"""Network calls in a step: joint calls match separate ones, and gradients over all calls match a tape's."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def noise(salt, batch=2, size=32):
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("kind", ["patch", "two_objective"])
-def test_batches_called_together_give_what_they_give_apart(norm, kind):
+def test_joint_calls_give_the_results_of_separate_ones(norm, kind):
     config = make_config(norm=norm, discriminator_filters=2, discriminator_levels=2, gamma_mean=1.0)
     network = build_discriminator(config, "d", kind)
     batches = [noise(0), 0.2 * noise(1) + 0.5]
@@ -33,7 +33,7 @@ def test_batches_called_together_give_what_they_give_apart(norm, kind):
 
 
 def cycle(paint, images):
-    """Two batches painted, then the first of the results painted again: a number that depends on all of it."""
+    """Paints two batches, then the first result again: a number that depends on all of it."""
     first, second = paint(images, images[::-1])
     return (tf.reduce_mean(tf.square(first)) + tf.reduce_mean(tf.square(second))
             + tf.reduce_mean(tf.abs(paint(first) - images)))
@@ -47,7 +47,7 @@ def paint_plainly(network):
     return paint
 
 
-@pytest.mark.parametrize("most", [100, 3])  # together, and apart
+@pytest.mark.parametrize("most", [100, 3])  # joint and separate calls
 def test_gradients_over_all_calls_are_those_of_a_tape(monkeypatch, most):
     monkeypatch.setattr(step_calls, "tile_size", lambda config: 2 if most == 3 else 1)
     monkeypatch.setattr(step_calls, "MOST_TILED", most)

@@ -13,7 +13,7 @@ from monet.networks.generators import block_count
 from monet.networks.layers import normal_initializer
 from monet.networks.step_calls import call_each
 
-EMBEDDING = 256  # numbers that describe a place (paper)
+EMBEDDING = 256  # length of a place's embedding (paper)
 CUT_SEEDS = ("paint_photo", "paint_monet", "nce", "nce_identity", "fool", "monet")
 
 
@@ -80,7 +80,7 @@ class Cut:
 
     def losses_and_gradients(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0,
                              share: float = 1.0):
-        """Losses of all players on one batch, and their gradients; arguments and result as `CycleGan`'s.
+        """The losses and gradients of all players on one batch; arguments and results are `CycleGan`'s.
 
         As in the paper's code, the contrastive losses on photos and on paintings are averaged. Nothing here depends on
         `progress`.
@@ -88,16 +88,16 @@ class Cut:
         seeds = named_seeds(seed, CUT_SEEDS)
         generator, projection = self.networks["photo_to_monet"], self.networks["projection"]
         with tf.GradientTape() as tape:
-            # The generator paints, and keeps what its encoder saw.
+            # The generator paints and keeps its encoder's features.
             fake, photo_features, same, monet_features = self.paint(photo, monet, seeds)
-            # What is painted at a place must show what was there; the discriminator judges.
+            # Each painted place must match its source; the discriminator judges.
             weight = self.config.nce_weight / (2 if self.config.nce_identity else 1)
             losses = {"nce": weight * self.nce_loss(photo_features, fake, seeds["nce"])}
             if self.config.nce_identity:
                 losses["nce_identity"] = weight * self.nce_loss(monet_features, same, seeds["nce_identity"])
             losses["photo_to_monet"] = self.discriminator.generator_loss(fake, seeds["fool"])
             total = share * tf.add_n(list(losses.values()))
-        # The gradients are taken: of generator and projection, then of the discriminator.
+        # Gradients: of generator and projection, then of the discriminator.
         found = tape.gradient(total, [generator.trainable_variables, projection.trainable_variables])
         gradients = dict(zip(("photo_to_monet", "projection"), found, strict=True))
         name = "monet_discriminator"
@@ -105,7 +105,7 @@ class Cut:
         return losses, gradients
 
     def paint(self, photo: tf.Tensor, monet: tf.Tensor, seeds: dict) -> tuple:
-        """Paints photos, and with `nce_identity` paintings: (fake, photo's features, same, monet's features)."""
+        """Paints photos and, with `nce_identity`, paintings: (fake, photo's features, same, monet's features)."""
         batches = [photo, monet] if self.config.nce_identity else [photo]
         own_seeds = iter((seeds["paint_photo"], seeds["paint_monet"]))
         (fake, *photo_features), *rest = call_each(
@@ -118,7 +118,7 @@ class Cut:
 
         Args:
             sources: the layers' features of the source images.
-            painted: what was painted from them, `[batch, height, width, 3]`.
+            painted: the images painted from them, `[batch, height, width, 3]`.
             seed: int32 `[2]`, for the places.
         """
         places = self.draw_places(sources, seed)
@@ -129,7 +129,7 @@ class Cut:
         return tf.add_n(losses) / len(losses)
 
     def draw_places(self, layers: list[tf.Tensor], seed: tf.Tensor) -> list[tf.Tensor]:
-        """Positions to compare in each layer, `nce_patches` without repetition, or all if the layer has fewer."""
+        """Draws positions to compare in each layer: `nce_patches` distinct ones, or all if there are fewer."""
         drawn = []
         for layer, own_seed in zip(layers, split_seed(seed, len(layers)), strict=True):
             order = tf.argsort(uniform([layer.shape[1] * layer.shape[2]], own_seed))
@@ -140,11 +140,11 @@ class Cut:
         """Embeds some places of each layer.
 
         Args:
-            features: `[batch, height, width, channels]` a layer.
-            places: positions in the flattened height and width, int32 `[n]` a layer.
+            features: `[batch, height, width, channels]` per layer.
+            places: positions in the flattened height and width, int32 `[n]` per layer.
 
         Returns:
-            `[batch, n, EMBEDDING]` a layer, of unit length.
+            `[batch, n, EMBEDDING]` per layer, of unit length.
         """
         chosen = []
         for layer, positions in zip(features, places, strict=True):
@@ -155,12 +155,12 @@ class Cut:
 
 
 def patch_nce(queries: tf.Tensor, keys: tf.Tensor, temperature: float) -> tf.Tensor:
-    """PatchNCE (Park et al. 2020, equation 3): each query must find the key of its own place among its image's others.
+    """PatchNCE (Park et al. 2020, equation 3): each query must pick the key of its own place from its image's.
 
     Args:
-        queries: `[batch, places, features]` of unit length, from what was painted.
-        keys: the same from the source; no gradient flows into them.
-        temperature: what the similarities are divided by.
+        queries: `[batch, places, features]` of unit length, from the painted images.
+        keys: the same from the sources; no gradient flows into them.
+        temperature: divisor of the similarities.
 
     Returns:
         The mean cross-entropy, a float32 scalar; log(places) if all look alike.
@@ -174,6 +174,6 @@ def encoder_layers(config: Config) -> list[str]:
     """Names of the five generator layers that contrastive learning compares (Park et al. 2020): the image, the
     convolutions that halve it, and in a ResNet the first and the middle residual block."""
     if config.generator == "resnet":
-        blocks = dict.fromkeys((1, (block_count(config) + 1) // 2))  # one block is both
+        blocks = dict.fromkeys((1, (block_count(config) + 1) // 2))  # may coincide
         return ["image", "down1_conv", "down2_conv", *(f"block{block}" for block in blocks)]
     return ["image", *(f"down{level}_conv" for level in range(1, min(config.generator_levels, 4) + 1))]

@@ -1,4 +1,4 @@
-"""CycleGAN (Zhu et al. 2017): two generators, two discriminators, and what one batch teaches them."""
+"""CycleGAN (Zhu et al. 2017): two generators, two discriminators, and their losses on one batch."""
 
 import tensorflow as tf
 
@@ -22,9 +22,9 @@ class CycleGan:
     Attributes:
         networks: models by name; `photo_to_monet` is the one that paints.
         optimizers: one for each network, by the same name, with all its variables built.
-        states: what players remember besides their weights: dicts of variables by name (see `collect_states`).
+        states: the players' state besides their weights: dicts of variables by name (see `collect_states`).
         loss_scale: for float16; None for other precisions.
-        loss_names: of the losses that a step returns, in order.
+        loss_names: names of the losses of a step, in order.
     """
 
     def __init__(self, config: Config):
@@ -50,14 +50,14 @@ class CycleGan:
                              share: float = 1.0):
         """Losses of all players on one batch, and their gradients.
 
-        One tape serves both generators: what one generator's loss owes to the other is the cycle loss, which is in
-        both sums, so the gradient of the total is each generator's own.
+        One tape serves both generators. Their losses depend on each other only through the cycle loss, which both
+        include, so the gradient of the total is right for each.
 
         Args:
             photo: float32 `[batch, height, width, 3]` in [-1, 1]; with space to depth, in tiles.
             monet: the same for paintings.
-            seed: int32 `[2]`, for everything that is random.
-            progress: the part of the run that is over, 0 to 1.
+            seed: int32 `[2]`, for all random numbers.
+            progress: fraction of the run completed, 0 to 1.
             share: factor on the gradients: this batch's share of the global batch.
 
         Returns:
@@ -67,7 +67,7 @@ class CycleGan:
         seeds = named_seeds(seed, SEEDS)
         to_monet, to_photo = (generator.new_step() for generator in self.generators.values())
         with tf.GradientTape() as tape:
-            # The generators paint: across, back again, and what should stay as it is.
+            # The generators paint: across, back again, and images of their own side.
             fake_monet, same_monet = to_monet(photo, monet, seed=seeds["to_monet"])
             fake_photo, same_photo = to_photo(monet, photo, seed=seeds["to_photo"])
             cycled_photo = to_photo(fake_monet, seed=seeds["back_to_photo"])
@@ -82,7 +82,7 @@ class CycleGan:
                 "monet_to_photo": self.discriminators["photo"].generator_loss(fake_photo, seeds["fool_photo"]),
             }
             total = share * tf.add_n([self.weight(name, progress) * loss for name, loss in losses.items()])
-        # The gradients are taken: of the generators, then of each discriminator.
+        # Gradients: of the generators, then of each discriminator.
         gradients = dict(zip(self.generators, gradients_of(tape, total, [to_monet, to_photo]), strict=True))
         for side, real, fake in (("monet", monet, fake_monet), ("photo", photo, fake_photo)):
             name = f"{side}_discriminator"
@@ -91,14 +91,14 @@ class CycleGan:
         return losses, gradients
 
     def weight(self, name: str, progress: float) -> float:
-        """The factor on a loss at this point of the run: `cycle_fall` lets the cycle and the identity loss fade.
+        """The weight of a loss at this point of the run: `cycle_fall` makes the cycle and identity losses fade.
 
-        It acts on the total only. A logged loss that fades would say nothing about the error.
+        It affects only the total. A faded loss in the log would say nothing about the error.
         """
         return 1.0 - self.config.cycle_fall * progress if name in ("cycle", "identity") else 1.0
 
     def cycle_distance(self, side: str, images: tf.Tensor, cycled: tf.Tensor, progress: float) -> tf.Tensor:
-        """The distance between images and what came back of them, a float32 scalar.
+        """The distance between images and their reconstructions, a float32 scalar.
 
         With `feature_cycle`, a part that grows over the run is measured on the discriminator's features instead of on
         pixels (Wang & Lin 2018, "CycleGAN with Better Cycles").

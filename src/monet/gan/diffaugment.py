@@ -1,8 +1,8 @@
-"""DiffAugment (Zhao et al. 2020): random, differentiable changes of what a discriminator sees.
+"""DiffAugment (Zhao et al. 2020): random, differentiable changes to a discriminator's input.
 
-A discriminator that has seen 300 paintings a thousand times knows them by heart. If it sees each of them, and each
-fake, in another light and place every time, it must judge what they have in common. Shapes are static and nothing is
-gathered, so all of it compiles for a TPU.
+A discriminator that has seen 300 paintings a thousand times knows them by heart. If color and place change every time,
+for paintings and fakes alike, it must judge what they have in common. Shapes are static and nothing is gathered, so all
+of it compiles for a TPU.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ HOLE = 1 / 2  # of a side that `cut_out` blanks (paper)
 def per_image(images: tf.Tensor, seed: tf.Tensor, count: int) -> list[tf.Tensor]:
     """`count` random numbers for each image, each `[batch, 1, 1, 1]` in [0, 1).
 
-    They are one draw: to a compiler, each draw is hundreds of operations.
+    They come from one draw, because each draw compiles to hundreds of operations.
     """
     return tf.unstack(uniform([count, tf.shape(images)[0], 1, 1, 1], seed))
 
@@ -67,11 +67,11 @@ AUGMENTATIONS = {"color": recolor, "translation": translate, "cutout": cut_out}
 
 
 def make_augmentation(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """The augmentations that `config.diffaugment` names, in its order, as one function.
+    """The augmentations that `config.diffaugment` names, in that order, as one function.
 
     Returns:
-        A function from images, float32 `[batch, height, width, 3]` of a known height and width, and an int32 seed
-        `[2]` to the same shape. Every image is changed by numbers of its own.
+        A function from images, float32 `[batch, height, width, 3]` of static height and width, and an int32 seed
+        `[2]` to the same shape. Every image gets its own random changes.
 
     Raises:
         UserError: for an unknown name.

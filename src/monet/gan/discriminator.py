@@ -1,4 +1,4 @@
-"""A discriminator as a player: its network, what it is shown, and its losses."""
+"""A discriminator as a player: its network, its inputs and its losses."""
 
 import dataclasses
 
@@ -35,12 +35,12 @@ def adversarial_losses(config: Config, two_heads: bool) -> list[AdversarialLoss]
 
 
 class Discriminator:
-    """One discriminator. DiffAugment and the two objectives are for the one named `monet_discriminator`.
+    """One discriminator. Only `monet_discriminator` uses DiffAugment and the two objectives.
 
     Attributes:
         network: the Keras model.
         pool: past fakes, or None.
-        state: what it remembers between steps besides its weights, variables by name.
+        state: its variables besides the weights, by name.
     """
 
     def __init__(self, config: Config, name: str):
@@ -67,7 +67,7 @@ class Discriminator:
         self.features_model = keras.Model(inputs, self.network.get_layer(FEATURES).output)
 
     def features(self, images: tf.Tensor) -> tf.Tensor:
-        """What the network makes of `images` before its last convolution, float32."""
+        """The network's features of `images` before its last convolution, float32."""
         return tf.cast(self.features_model(images, training=True), tf.float32)
 
     def generator_loss(self, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -90,10 +90,10 @@ class Discriminator:
 
 
 def collect_states(discriminators: dict[str, Discriminator], loss_scale: LossScale | None) -> dict:
-    """What players remember besides their weights: dicts of variables by name, by player.
+    """The players' state besides their weights: for each player, a dict of variables by name.
 
     Args:
-        discriminators: by their networks' names.
+        discriminators: by network name.
         loss_scale: from `make_loss_scale`.
     """
     states = {name: discriminator.state for name, discriminator in discriminators.items()}

@@ -1,4 +1,4 @@
-"""A pool of past fakes, which a discriminator sees beside new ones."""
+"""A pool of past fakes, which a discriminator sees alongside new ones."""
 
 import tensorflow as tf
 
@@ -9,8 +9,8 @@ from monet.core.random_numbers import uniform
 class ImagePool:
     """Past fakes (Shrivastava et al. 2017): half of the fakes that a discriminator sees come from earlier steps.
 
-    Each device has a pool of its own. Places are drawn from the step's seed. Both variables belong to the checkpoint;
-    of several devices' pools, the first's is saved.
+    Each device has a pool of its own. Draws follow from the step's seed. Checkpoints hold both variables, those of
+    the first of several devices.
 
     Attributes:
         images: float32 `[image_pool, height, width, 3]`.
@@ -29,8 +29,8 @@ class ImagePool:
     def exchange(self, fakes: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Puts fakes into the pool and returns as many images to show.
 
-        While the pool fills, each fake is stored and shown. Once it is full, each fake is either shown or, with a
-        chance of a half, takes the place of an old image, which is shown instead.
+        While the pool fills, each fake is stored and shown. Once it is full, each fake is shown or, with
+        probability 1/2, replaces an old image, which is shown instead.
 
         Args:
             fakes: float32 `[batch, height, width, 3]`; the batch is at most the pool's size.

@@ -4,18 +4,18 @@ import tensorflow as tf
 
 from monet.core.config import Config
 
-FIRST_SCALE, DOUBLED_AFTER = 2.0**15, 2000  # the first scale, and the good steps after which it doubles (Keras's)
+FIRST_SCALE, DOUBLED_AFTER = 2.0**15, 2000  # the first scale, and the good steps until it doubles (as in Keras)
 
 
 class LossScale:
     """Dynamic loss scaling (Micikevicius et al. 2018).
 
     Losses are multiplied by a power of two before the gradients are taken, and the gradients divided by it. If a
-    gradient of any device is not finite, all gradients of this step count as 0 and the scale is halved;
-    `DOUBLED_AFTER` good steps double it.
+    gradient on any device is not finite, all gradients of that step become 0 and the scale is halved.
+    `DOUBLED_AFTER` good steps in a row double it.
 
     Attributes:
-        scale: the present factor, float32.
+        scale: the current factor, float32.
         state: variables by name, for the checkpoint.
     """
 

@@ -1,4 +1,4 @@
-"""The losses of the game between generators and discriminators, of the way back, and of contrastive learning."""
+"""Adversarial losses, and the distances of the cycle and identity losses."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,7 +25,7 @@ def cross_entropy(logits: tf.Tensor, target: float) -> tf.Tensor:
 
 
 def bce_generator(fake_logits: tf.Tensor) -> tf.Tensor:
-    """Non-saturating generator loss (Goodfellow et al. 2014): fakes should be called real."""
+    """Non-saturating generator loss (Goodfellow et al. 2014): fakes should be judged real."""
     return cross_entropy(fake_logits, 1.0)
 
 
@@ -45,12 +45,12 @@ def lsgan_discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Te
 
 
 def hinge_generator(fake_logits: tf.Tensor) -> tf.Tensor:
-    """Hinge loss (Lim & Ye 2017): the higher fakes are rated the better, without bound."""
+    """Hinge loss (Lim & Ye 2017): fakes should be rated high, without bound."""
     return -tf.reduce_mean(fake_logits)
 
 
 def hinge_discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
-    """Hinge loss: reals should be rated above 1, fakes below -1; beyond that nothing is gained."""
+    """Hinge loss: reals should be rated above 1, fakes below -1; going further gains nothing."""
     return tf.reduce_mean(tf.nn.relu(1.0 - real_logits)) + tf.reduce_mean(tf.nn.relu(1.0 + fake_logits))
 
 
@@ -71,5 +71,5 @@ def mean_squared(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.square(a - b))
 
 
-# Of the cycle and the identity loss, before weighting.
+# For the cycle and identity losses, before weighting.
 DISTANCES = {"l1": mean_absolute, "l2": mean_squared}

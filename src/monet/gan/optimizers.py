@@ -10,7 +10,7 @@ from monet.core.keras_compat import adam_slots, averaged_variables, slot_index, 
 class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that is constant for `decay_start` of the run, then falls linearly to 0 (Zhu et al. 2017).
 
-    It depends on the optimizer's step alone, so a resumed run continues with the rate that it would have had.
+    It depends on the optimizer's step alone, so a resumed run continues with the right rate.
     """
 
     def __init__(self, config: Config):
@@ -23,15 +23,15 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         return self.rate * tf.clip_by_value(remaining, 0.0, 1.0)
 
     def get_config(self):
-        """The fields, as Keras asks of every schedule."""
+        """The fields; Keras requires this of every schedule."""
         return {"rate": self.rate, "start": self.start, "total": self.total}
 
 
 class FusedAdam(keras.optimizers.Adam):
     """Keras's Adam with the same numbers, as one TensorFlow operation where Keras makes a dozen passes.
 
-    Of `tutorial` at batch 1 on two CPU cores, the first step takes 0.84 of the time (0.77 to 1.00), and later ones 0.94
-    (0.84 to 1.51). The peak memory of `cpu` is 0.98 (0.95 to 0.99). Medians of 7 pairs, on and off.
+    With `tutorial` at batch size 1 on two CPU cores, the first step takes 0.84 of the time (0.77 to 1.00), later ones
+    0.94 (0.84 to 1.51). With `cpu`, peak memory is 0.98 (0.95 to 0.99). Medians of 7 pairs, on and off.
     """
 
     def update_step(self, gradient, variable, learning_rate=None):
@@ -54,7 +54,7 @@ class AveragingAdam(FusedAdam):
 
     @property
     def ema_momentum(self):
-        """The decay at the optimizer's present step, a float32 scalar."""
+        """The decay at the optimizer's current step, a float32 scalar."""
         step = tf.cast(self.iterations, tf.float32)
         return tf.minimum(self._full_momentum, (1.0 + step) / (10.0 + step))
 
@@ -64,11 +64,11 @@ class AveragingAdam(FusedAdam):
 
 
 def make_optimizer(config: Config, network: keras.Model, average: bool = False) -> keras.optimizers.Optimizer:
-    """The Adam that trains `network`, with all its variables built.
+    """The Adam optimizer for `network`, with all its variables built.
 
     Args:
         config: gives learning_rate, decay_start, beta_1 and ema_decay.
-        network: what it trains.
+        network: the network to train.
         average: keep a moving average of the weights if `config.ema_decay` is not 0.
     """
     rate = LinearDecay(config) if config.decay_start < 1 else config.learning_rate

@@ -30,13 +30,13 @@ def check_networks(config: Config) -> None:
     for size, what in ((config.image_size, f"--image-size {config.image_size}"),
                        (painted, f"pictures of {SUBMISSION_SIZE} with --paint-margin {config.paint_margin}")):
         if size % multiple and config.generator == "resnet":
-            raise UserError(f"--generator resnet cannot take {what}: give sizes that {multiple} divides.")
+            raise UserError(f"--generator resnet cannot take {what}: give multiples of {multiple}.")
         if size % multiple:
             raise UserError(f"--generator-levels {config.generator_levels} halves the picture too often for {what}: "
-                            f"give at most {most_levels(config, size)}, or sizes that {multiple} divides.")
+                            f"give at most {most_levels(config, size)}, or multiples of {multiple}.")
     if config.image_size == 2**config.generator_levels and config.generator == "unet" and not config.norm_affine:
         raise UserError(f"--generator-levels {config.generator_levels} leaves a single pixel, which normalization with "
-                        "--norm-affine false always makes 0. Give fewer levels, or --norm-affine true.")
+                        "--norm-affine false always sets to 0. Give fewer levels, or --norm-affine true.")
     strided = config.discriminator == "strided"
     if config.image_size // 2**config.discriminator_levels < (2 if strided else 3):
         raise UserError(f"--discriminator-levels {config.discriminator_levels} leaves nothing to judge of "

@@ -1,4 +1,4 @@
-"""The discriminators: PatchGANs with one head or two, and one that only halves."""
+"""The discriminators: PatchGANs with one head or two, and a strided one."""
 
 from tensorflow import keras
 

@@ -29,7 +29,7 @@ def generator_inputs() -> tuple:
 
 def generator_model(image, seed, painted, name: str, tile: int = 1) -> keras.Model:
     """The model from `generator_inputs` to `painted`, which is in tiles if `tile` is over 1."""
-    # Keras 3 wants every input used, and not every network has dropout. float32 as the last layer is.
+    # Keras 3 requires every input to be used, and not every network has dropout. float32 like the last layer.
     seed_used = SeededDropout(0.0, salt=0, name="seed_used", dtype="float32")
     return keras.Model([image, seed], leave_tiles(seed_used(painted, seed=seed), tile), name=name)
 
@@ -58,7 +58,7 @@ def unet_generator(config: Config, name: str) -> keras.Model:
     """The tutorials' U-Net (pix2pix, Isola et al. 2017): halve, then double, with a skip at every size.
 
     Args:
-        config: gives filters, levels, dropout, normalization and the way of doubling.
+        config: gives filters, levels, dropout, normalization and upsampling.
         name: the model's name.
 
     Returns:
@@ -104,13 +104,13 @@ def resnet_generator(config: Config, name: str) -> keras.Model:
 
 
 def block_count(config: Config) -> int:
-    """Residual blocks of the config's generator (paper: 9 for 256x256 images, 6 for 128x128)."""
+    """Number of residual blocks in the config's generator (paper: 9 for 256x256 images, 6 for 128x128)."""
     usual = {"resnet": 9 if config.image_size >= 256 else 6, "residual_unet": 3}
     return config.residual_blocks or usual.get(config.generator, 0)
 
 
 def size_multiple(config: Config) -> int:
-    """Height and width of a picture must be multiples of this many pixels for the generator to take it."""
+    """The generator takes pictures whose height and width are multiples of this many pixels."""
     if config.generator == "resnet":
-        return 2 * 2**RESNET_LEVELS  # reflection needs two pixels at the innermost
+        return 2 * 2**RESNET_LEVELS  # reflection needs two pixels at the innermost level
     return 2**config.generator_levels * (2 if block_count(config) else 1)

@@ -18,8 +18,8 @@ def normal_initializer(stddev: float = 0.02, mean: float = 0.0) -> keras.initial
 
 
 def batch_norm(**options) -> keras.layers.Layer:
-    """Batch normalization over the images of one device. Of several devices' statistics, Keras 3 keeps the first's and
-    Keras 2 the mean."""
+    """Batch normalization over the images of one device. With several devices, Keras 3 keeps the first one's statistics
+    and Keras 2 their mean."""
     return keras.layers.BatchNormalization(momentum=BATCH_MOMENTUM, **options)
 
 
@@ -48,7 +48,7 @@ def norm_layer(config: Config, name: str, tile: int = 1) -> keras.layers.Layer:
 class SeededDropout(keras.layers.Layer):
     """Dropout whose mask follows from a seed that is passed in with the images.
 
-    Keras's own layer draws from a hidden generator, which the two versions of Keras keep differently. With a seed from
+    Keras's own layer draws from a hidden generator, which the two versions of Keras store differently. With a seed from
     (run, step, replica) a resumed run repeats the masks of an unbroken one.
 
     Args:
@@ -64,7 +64,7 @@ class SeededDropout(keras.layers.Layer):
         """`inputs` `[batch, height, width, channels]` with values dropped if `training`; `seed` is int32 `[2]`."""
         if not training or self.rate == 0.0:
             return inputs
-        own_seed = tf.add(tf.ensure_shape(seed, [2]), [0, self.salt])  # such close Philox keys still draw independently
+        own_seed = tf.add(tf.ensure_shape(seed, [2]), [0, self.salt])  # adjacent Philox keys are independent
         kept = uniform(tf.shape(inputs), own_seed) >= self.rate
         return tf.where(kept, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
 
@@ -112,11 +112,11 @@ class InterpolatedPixels(keras.layers.Layer):
     """Doubles height and width by bilinear interpolation, as products with two matrices.
 
     Keras's UpSampling2D computes the same and is faster on a CPU. But its TensorFlow operation computes in float32
-    whatever its input, so its gradient does not compile for a TPU in bfloat16, and it stores twice the bytes.
+    whatever its input is, so its gradient does not compile for a TPU in bfloat16, and it stores twice the bytes.
     """
 
     def call(self, inputs):
-        """`[batch, h, w, c]` to `[batch, 2h, 2w, c]`; the border's pixels repeat."""
+        """`[batch, h, w, c]` to `[batch, 2h, 2w, c]`; border pixels repeat."""
         def shares(size):
             sources = tf.cast(tf.range(2 * size), tf.float32) / 2 - 0.25
             sources = tf.clip_by_value(sources, 0.0, tf.cast(size - 1, tf.float32))
@@ -159,12 +159,12 @@ def down_block(x, filters: int, config: Config, name: str, leak: float, normaliz
     return leaky_relu(leak, f"{name}_relu")(x)
 
 
-# Ways of doubling in tiles; the kernels are 4x4, and 3x3 for "resize".
+# Ways of doubling in tiles; the kernels are 4x4, or 3x3 for "resize".
 TILED_DOUBLING = {"transpose": transposed_taps, "resize": bilinear_taps, "nearest": nearest_taps}
 
 
 def doubled(parts: list, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0, **conv):
-    """Doubles `parts`, joined to `[batch, h, w, c]`, to `[batch, 2h, 2w, filters]` in the way of `config.upsample`.
+    """Doubles `parts`, joined to `[batch, h, w, c]`, to `[batch, 2h, 2w, filters]` as `config.upsample` says.
 
     Args:
         parts: tensors whose channels are joined.
@@ -206,7 +206,7 @@ def reflected_conv(x, filters: int, kernel_size: int, name: str, **conv):
 
 
 def residual_block(x, kernel_sizes: tuple[int, ...], config: Config, name: str):
-    """`x` plus a chain of convolutions of it, each normalized, all but the last with ReLU."""
+    """Adds to `x` a chain of convolutions of it, each normalized, all but the last with ReLU."""
     before = x
     for part, kernel_size in enumerate(kernel_sizes, start=1):
         x = reflected_conv(x, before.shape[-1], kernel_size, f"{name}_{part}", use_bias=False)

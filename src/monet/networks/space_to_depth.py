@@ -1,16 +1,16 @@
-"""Space to depth: the outermost layers on pictures folded into channels, as a TPU likes them.
+"""Space to depth: pictures folded into channels for the outermost layers, which suits a TPU.
 
 A TPU keeps channels in lanes of 128, so a picture of 3 channels takes forty times its bytes there, and one of 64 twice.
 In tiles, a square of neighbouring pixels becomes one pixel with all their channels. A convolution of tiles is again a
-convolution, of 3x3 tiles, whose kernel holds the numbers of the plain one, each in several places. So is a convolution
-of a picture doubled bilinearly, and the doubled picture need not be made.
+convolution, of 3x3 tiles, whose kernel holds the numbers of the plain one, each in several places. The same holds for
+a convolution of a bilinearly doubled picture, which then need not be made.
 
 Along one side, with tiles of 2 pixels, a 4-tap convolution with strides of 2 looks like this. Output pixel o is
 k0 p[2o-1] + k1 p[2o] + k2 p[2o+1] + k3 p[2o+2]. Tile t holds p[2t] and p[2t+1]; so output tile t (here of 1 pixel) is
 tile t-1 times (0, k0), plus tile t times (k1, k2), plus tile t+1 times (k3, 0): a 3-tap convolution of tiles.
 
-What it gains has been counted by the TPU's compiler only, not measured: the gradients of `tpu` at 4 pairs a core take
-1.1 GiB instead of 2.2 (tools/README.md). On CPUs and GPUs it is off.
+The gain is a count by the TPU's compiler, not a measurement: the gradients of `tpu` at 4 pairs per core take 1.1 GiB
+instead of 2.2 (tools/README.md). It is off on CPUs and GPUs.
 """
 
 import functools
@@ -30,7 +30,7 @@ def strided_taps(pixels: int) -> np.ndarray:
     """Convolution with 4 taps and strides of 2, padded by zeros, along one side of `pixels` pixels.
 
     Returns:
-        Float32 `[tap, out, in]`: how much of each input pixel a tap brings into each output pixel.
+        Float32 `[tap, out, in]`: the share of each input pixel that a tap adds to each output pixel.
     """
     matrix = np.zeros([4, pixels // 2, pixels], np.float32)
     for tap in range(4):
@@ -66,7 +66,7 @@ def tile_stencil(taps_of: Callable, tile: int) -> np.ndarray:
     """The operation of `taps_of` on tiles of `tile` pixels along one side: float32 `[tap, place, in, out]`.
 
     The first three places are the tile before, the tile itself and the tile after, for every tile. If there are two
-    more, they hold what the first and the last tile add to that, from themselves.
+    more, they correct the middle one for the first and the last tile.
     """
     matrix = taps_of(SAMPLE_TILES * tile)
     taps, outs, _ = matrix.shape
@@ -77,7 +77,7 @@ def tile_stencil(taps_of: Callable, tile: int) -> np.ndarray:
 
 
 def tiled_kernel(stencil: np.ndarray, kernel: tf.Tensor, parts: int) -> tf.Tensor:
-    """The kernel that does in tiles what `kernel` does in pixels, and what is added at the borders.
+    """The kernel that does in tiles what `kernel` does in pixels, with its corrections at the borders.
 
     Along one side the sum is many[place, in, out] = sum over taps of stencil[tap, place, in, out] kernel[tap]. Here the
     same stencil serves rows and columns, and each number of the kernel is a matrix of channels by filters.
@@ -85,7 +85,7 @@ def tiled_kernel(stencil: np.ndarray, kernel: tf.Tensor, parts: int) -> tf.Tenso
     Args:
         stencil: from `tile_stencil`.
         kernel: `[tap, tap, channels, filters]`, of the plain operation.
-        parts: number of inputs that were put into tiles separately; the channels are theirs in order.
+        parts: number of separately tiled inputs, whose channels are joined in order.
 
     Returns:
         `[place, place, in * in * channels, out * out * filters]`.
@@ -116,7 +116,7 @@ def convolve_tiles(parts: list[tf.Tensor], kernel: tf.Tensor, taps_of: Callable,
 
     Args:
         parts: `[batch, height, width, tile * tile * c]` each; their channels, joined, are those of the picture. Each is
-            convolved separately: one part may fit on a TPU's chip where the whole would not.
+            convolved separately: one part may fit on a TPU's chip when the whole does not.
         kernel: `[tap, tap, channels, filters]` in the number format to compute in.
         taps_of: `strided_taps`, `transposed_taps`, `nearest_taps` or `bilinear_taps`.
         tile: pixels a side of a tile.
@@ -126,7 +126,7 @@ def convolve_tiles(parts: list[tf.Tensor], kernel: tf.Tensor, taps_of: Callable,
     """
     stencil = tile_stencil(taps_of, tile)
     kernels = tiled_kernel(stencil, kernel, len(parts))
-    # Each use casts for itself, so that gradients are added up in the number format of the picture.
+    # Each use casts separately, so that gradients are added up in the picture's number format.
     y = tf.add_n([tf.nn.conv2d(tf.cast(part, kernel.dtype), own, 1, "SAME")
                   for part, own in zip(parts, tf.split(kernels[:3, :3], len(parts), 2), strict=True)])
     if stencil.shape[1] == 3:
@@ -180,6 +180,6 @@ def doubling_tile(config: Config, level: int) -> int:
 
 
 def on_pixels(function: Callable, config: Config) -> Callable:
-    """`function` of pictures and a seed to pictures, as one of pictures in the config's tiles."""
+    """Wraps `function`, from pictures and a seed to pictures, to work on the config's tiles."""
     tile = tile_size(config)
     return lambda pictures, seed: to_tiles(function(to_pixels(pictures, tile), seed), tile)

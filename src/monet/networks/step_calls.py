@@ -1,10 +1,10 @@
 """A network as one training step uses it: called several times, differentiated once.
 
-Two optimizations live here, so that the systems can read like their papers. Both leave the mathematics as it is.
+Two optimizations live here, so that the systems can read like their papers. Neither changes the mathematics.
 
-Pictures that meet the same weights go through the network in one call (`call_each`). On two CPU cores the step of
-`tutorial` at batch 1 takes 0.85 of the time with it (0.64 to 0.97), and that of `cpu` 0.98 of the memory (0.98 to
-0.99). (All figures here: medians of 7 pairs, on and off, with the lowest and the highest.)
+Pictures for the same weights go through the network in one call (`call_each`). On two CPU cores, a step of `tutorial`
+at batch size 1 then takes 0.85 of the time (0.64 to 0.97), and one of `cpu` 0.98 of the memory (0.98 to 0.99). (All
+figures here: medians of 7 pairs, on and off, with the lowest and the highest.)
 
 The gradients of large kernels are computed over all calls of a step at once (`GeneratorCalls`). A tape computes a
 product of inputs and output gradients for each call and adds them up. In a U-Net's inner layers, where a kernel is far
@@ -22,13 +22,13 @@ from monet.core.random_numbers import split_seed
 from monet.networks.space_to_depth import tile_size
 from monet.networks.tiled_layers import tiled_ends
 
-MOST_TILED = 16  # tiled pictures in one call: the layers of more do not stay on a TPU's chip, says its compiler
+MOST_TILED = 16  # tiled pictures in one call: with more, a TPU's compiler moves layers off the chip
 
 
 def call_each(network: Callable, batches: list[tf.Tensor], config: Config) -> list:
-    """The output of `network` for each of `batches`, from one call where that gives the same.
+    """The output of `network` for each of `batches`, from one call if that gives the same result.
 
-    Batch normalization makes images of one call depend on each other, so each batch then has a call of its own.
+    Batch normalization makes images of one call depend on each other, so each batch then gets its own call.
     """
     if config.norm == "batch":
         return [network(batch) for batch in batches]
@@ -50,19 +50,19 @@ def with_features(network: keras.Model) -> keras.Model:
 
 
 def number_count(tensors: list) -> int:
-    """Numbers in all of `tensors`, whose shapes must be known."""
+    """Number of elements in all `tensors`, whose shapes must be static."""
     return sum(tensor.shape.num_elements() for tensor in tensors)
 
 
 class StepGenerator:
-    """A generator, ready for training steps: `new_step()` gives the calls of one step."""
+    """A generator for training steps: `new_step()` begins the calls of one step."""
 
     def __init__(self, generator: keras.Model, config: Config):
         """`generator` is a model from `monet.networks.build.build_generator(config, …)`."""
         self.generator, self.config, self.model = generator, config, with_features(generator)
 
     def new_step(self) -> "GeneratorCalls":
-        """An object to call the generator with in one step, and to take its gradients from."""
+        """An object that calls the generator during one step and computes its gradients."""
         return GeneratorCalls(self.generator, self.model, self.config)
 
 
@@ -75,10 +75,10 @@ class GeneratorCalls:
         self.features = [([], []) for _ in convolutions(generator)]  # inputs and outputs of each, call by call
 
     def __call__(self, *batches: tf.Tensor, seed: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
-        """Paints each of `batches`; returns a picture batch for each, or if there is only one batch, that of it.
+        """Paints each of `batches`; returns a picture batch for each, or the only one of a single batch.
 
         Args:
-            *batches: equally shaped picture batches, `[batch, height, width, 3]` or tiles of such.
+            *batches: equally shaped picture batches, `[batch, height, width, 3]` or in tiles.
             seed: int32 `[2]`, for dropout.
         """
         pictures = sum(batch.shape[0] or 0 for batch in batches)
@@ -90,7 +90,7 @@ class GeneratorCalls:
         return painted if len(batches) > 1 else painted[0]
 
     def call(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """One call of the network, whose features are kept for the gradients."""
+        """Calls the network once, and keeps its features for the gradients."""
         painted, *features = self.model([images, seed], training=True)
         inputs, outputs = features[:len(self.features)], features[len(self.features):]
         for (kept_inputs, kept_outputs), into, out_of in zip(self.features, inputs, outputs, strict=True):
@@ -105,19 +105,19 @@ class GeneratorCalls:
                 if number_count(inputs) + number_count(outputs) < number_count(layer.trainable_variables)]
 
     def sources(self) -> tuple[list, list]:
-        """What the tape must differentiate by: the outputs of the shared layers, and the weights of the others."""
+        """The sources for the tape's gradients: the outputs of the shared layers, and the weights of the others."""
         shared = self.shared_layers()
         excluded = {id(variable) for layer, _, _ in shared for variable in layer.trainable_variables}
         others = [variable for variable in self.generator.trainable_variables if id(variable) not in excluded]
         return [outputs for _, _, outputs in shared], others
 
     def gradients(self, by_source: tuple[list, list]) -> list[tf.Tensor]:
-        """From the gradients by `sources()`, those by the generator's trainable variables, in their order."""
+        """Turns the gradients of `sources()` into those of the generator's trainable variables, in order."""
         of_outputs, of_others = by_source[0], iter(by_source[1])
         by_variable = {}
         for (layer, inputs, _), output_gradients in zip(self.shared_layers(), of_outputs, strict=True):
             with tf.GradientTape() as tape:
-                output = layer(tf.concat(inputs, 0))  # unused in a graph, which leaves it out
+                output = layer(tf.concat(inputs, 0))  # unused, so a graph leaves it out
             weights = layer.trainable_variables
             gradients = tape.gradient(output, weights, output_gradients=tf.concat(output_gradients, 0))
             by_variable |= {id(weight): gradient for weight, gradient in zip(weights, gradients, strict=True)}
@@ -126,6 +126,6 @@ class GeneratorCalls:
 
 
 def gradients_of(tape: tf.GradientTape, total: tf.Tensor, generators: list[GeneratorCalls]) -> list[list[tf.Tensor]]:
-    """The gradients of `total` by each generator's trainable variables, in their order."""
+    """The gradients of `total` for each generator's trainable variables, in order."""
     found = tape.gradient(total, [generator.sources() for generator in generators])
     return [generator.gradients(own) for generator, own in zip(generators, found, strict=True)]

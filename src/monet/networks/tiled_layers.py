@@ -14,7 +14,7 @@ from monet.networks.space_to_depth import (
     transposed_taps,
 )
 
-ENTRANCE, EXIT = "tiles", "pixels"  # names of the layers that make tiles of a network's input, and pixels of its output
+ENTRANCE, EXIT = "tiles", "pixels"  # names of the layers from pixels to tiles and back
 
 
 class ToTiles(keras.layers.Layer):
@@ -106,7 +106,7 @@ class TiledConv2D(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        """`[batch, h, w, tile * tile * c]`, or a list of such that share a picture's channels, to
+        """`[batch, h, w, tile * tile * c]`, or a list of them that share a picture's channels, to
         `[batch, h, w, n * n * filters]`, where n is twice or half of `tile`."""
         kernel, parts = self.kernel, inputs if isinstance(inputs, (list, tuple)) else [inputs]
         if self.taps_of is transposed_taps:
@@ -126,7 +126,7 @@ class TiledInstanceNorm(keras.layers.Layer):
     plain layer.
 
     Mean and variance come from one pass over the picture, the variance as the mean of squares minus the square of the
-    mean, and the gradients from two: a TPU waits for its memory. In float32, at a mean of 20 standard deviations, the
+    mean, and the gradients from two: memory limits a TPU. In float32, at a mean of 20 standard deviations, the
     result is within 2e-3 of the plain layer's, which bfloat16 cannot tell apart.
     """
 
