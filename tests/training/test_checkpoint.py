@@ -1,4 +1,4 @@
-"""Checkpoints: what is written is whole, what is damaged is passed over, and what does not fit is refused."""
+"""Checkpoints: written files are complete, damaged ones are skipped, and unsuitable ones are refused."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ SEED = tf.constant([1, 2])
 
 
 def restore(folder, system):
-    """What a Trainer does to resume."""
+    """Restores the newest checkpoint as a Trainer does."""
     newest = load_newest(folder)
     if newest is None:
         return None
@@ -57,7 +57,7 @@ def trained(steps=2):
     return system
 
 
-def test_everything_comes_back(tmp_path):
+def test_everything_is_restored(tmp_path):
     system = trained()
     save_checkpoint(str(tmp_path), state_of(system), meta(2), keep=5)
     other = tiny_system()
@@ -71,7 +71,7 @@ def test_everything_comes_back(tmp_path):
 
 
 def saved_by(folder, **values):
-    """A system as `tiny_system`, one step old, and its checkpoint in `folder`."""
+    """A `tiny_system` after one step, with its checkpoint in `folder`."""
     system = tiny_system(image_size=32, jitter=0, **values)
     images = tf.random.stateless_uniform([1, 32, 32, 3], [0, 0], -1, 1)
     train_step(system, make_gradients(system, system.config), images, images, SEED)
@@ -85,7 +85,7 @@ def restored_to(folder, **values):
     return values_of(system)
 
 
-def test_an_average_and_a_pool_that_were_not_kept_begin_anew(tmp_path):
+def test_averages_and_pools_that_a_checkpoint_lacks_start_anew(tmp_path):
     weights = values_of(saved_by(tmp_path))
     found = restored_to(tmp_path, ema_decay=0.9, image_pool=2)
     for name in ("photo_to_monet/down1_conv/kernel", "monet_to_photo/image_conv/bias"):
@@ -94,14 +94,14 @@ def test_an_average_and_a_pool_that_were_not_kept_begin_anew(tmp_path):
     assert found["monet_discriminator/pool/count"] == 0
 
 
-def test_an_average_and_a_pool_that_are_no_longer_wanted_are_left_out(tmp_path):
+def test_averages_and_pools_that_are_no_longer_wanted_are_dropped(tmp_path):
     expected = values_of(saved_by(tmp_path, ema_decay=0.9, image_pool=2))
     found = restored_to(tmp_path)
     for name in found:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
-def test_a_pool_of_another_size_begins_empty(tmp_path):
+def test_a_pool_of_another_size_starts_empty(tmp_path):
     expected = values_of(saved_by(tmp_path, image_pool=2))
     assert expected["photo_discriminator/pool/count"] == 1
     np.testing.assert_array_equal(restored_to(tmp_path, image_pool=2)["photo_discriminator/pool/images"],
@@ -112,7 +112,7 @@ def test_a_pool_of_another_size_begins_empty(tmp_path):
 
 
 def test_a_checkpoint_of_an_earlier_version_fits(tmp_path):
-    """It says nothing of the fields that came later: they stood at their defaults."""
+    """It lacks the fields added later, which had their defaults."""
     old = {name: value for name, value in vars(make_config()).items()
            if name not in ("residual_blocks", "norm_affine", "discriminator_levels", "generator_leak")}
     save_checkpoint(str(tmp_path), state_of(tiny_system()), Meta(3, old, COUNTS), keep=1)
@@ -123,7 +123,7 @@ def test_a_checkpoint_of_an_earlier_version_fits(tmp_path):
 
 @pytest.mark.parametrize(("generator", "size", "blocks"), [
     ("resnet", 256, 9), ("resnet", 128, 6), ("residual_unet", 256, 3)])
-def test_residual_blocks_that_an_earlier_version_did_not_write_down_are_those_it_had(tmp_path, generator, size, blocks):
+def test_residual_blocks_that_an_earlier_version_did_not_record_are_inferred(tmp_path, generator, size, blocks):
     kind = {"generator": generator, "generator_levels": 4, "image_size": size}
     save_checkpoint(str(tmp_path), state_of(tiny_system()), meta(3, **kind, residual_blocks=0), keep=1)
     check_unchanged(str(tmp_path), make_config(**kind, residual_blocks=blocks), COUNTS)
@@ -134,14 +134,14 @@ def test_residual_blocks_that_an_earlier_version_did_not_write_down_are_those_it
 @pytest.mark.parametrize(("commit", "settings"), [
     ("56b5236", {}), ("5e02028", {}), ("366b849", {"image_pool": 1, "ema_decay": 0.9})])
 @pytest.mark.parametrize("now", [{}, {"image_pool": 2, "ema_decay": 0.5}])
-def test_checkpoints_that_earlier_commits_wrote_are_read_and_go_on(tmp_path, commit, settings, now):
+def test_checkpoints_of_earlier_commits_are_read_and_trained_further(tmp_path, commit, settings, now):
     """Of three steps each, on 80 paintings and 240 photos."""
     file = tmp_path / "step-00000003.npz"
     file.write_bytes((FIXTURES / "checkpoints" / f"{commit}.npz").read_bytes())
     config = make_config(generator_filters=1, generator_levels=2, discriminator_filters=1, image_size=32, jitter=0,
                          **{**settings, **now})
     check_unchanged(str(tmp_path), config, {"monet": 80, "photo": 240, "swap_sides": False})
-    with pytest.raises(UserError, match="saw other data"):
+    with pytest.raises(UserError, match="other data"):
         check_unchanged(str(tmp_path), config, {"monet": 80, "photo": 240, "swap_sides": True})
     system = CycleGan(config)
     found = restore(str(tmp_path), system)
@@ -158,11 +158,11 @@ def test_checkpoints_that_earlier_commits_wrote_are_read_and_go_on(tmp_path, com
 
 def test_a_checkpoint_of_another_system_is_refused(tmp_path):
     save_checkpoint(str(tmp_path), state_of(tiny_system()), meta(1), keep=1)
-    with pytest.raises(UserError, match=r"another architecture \(system was 'cyclegan', now 'cut'"):
+    with pytest.raises(UserError, match="system was 'cyclegan', now 'cut'"):
         check_unchanged(str(tmp_path), make_config(system="cut", cycle_weight=0.0, identity_weight=0.0), COUNTS)
 
 
-def test_what_paints_out_of_a_checkpoint_is_the_average(tmp_path):
+def test_the_generator_restored_from_a_checkpoint_is_the_average(tmp_path):
     expected = values_of(saved_by(tmp_path, ema_decay=0.9))
     generator = build_generator(make_config(generator_filters=2, generator_levels=3), "monet_to_photo")
     restore_network(str(tmp_path), generator)
@@ -170,7 +170,7 @@ def test_what_paints_out_of_a_checkpoint_is_the_average(tmp_path):
                                   expected["monet_to_photo/average/down1_conv/kernel"])
 
 
-def test_nothing_to_restore_is_step_0(tmp_path):
+def test_without_checkpoints_nothing_is_restored(tmp_path):
     assert restore(str(tmp_path / "none"), tiny_system()) is None
 
 
@@ -201,7 +201,7 @@ def make_other_npz(path):
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, make_other_npz])
-def test_an_unreadable_checkpoint_is_passed_over_with_a_word(tmp_path, caplog, damage):
+def test_an_unreadable_checkpoint_is_skipped_and_logged(tmp_path, caplog, damage):
     system = trained()
     save_checkpoint(str(tmp_path), state_of(system), meta(1), keep=5)
     damage(save_checkpoint(str(tmp_path), state_of(system), meta(2), keep=5))
@@ -212,7 +212,7 @@ def test_an_unreadable_checkpoint_is_passed_over_with_a_word(tmp_path, caplog, d
 
 def test_no_readable_checkpoint_is_an_error_not_a_new_start(tmp_path):
     truncate(save_checkpoint(str(tmp_path), state_of(tiny_system()), meta(1), keep=5))
-    with pytest.raises(UserError, match=r"None of the 1 checkpoints .* can be read. Start anew with --resume false"):
+    with pytest.raises(UserError, match=r"\b1 checkpoints .*--resume false"):
         load_newest(str(tmp_path))
 
 
@@ -228,7 +228,7 @@ def test_another_architecture_is_refused_with_the_fields_that_differ(tmp_path):
 
 def test_other_data_is_refused(tmp_path):
     save_checkpoint(str(tmp_path), state_of(tiny_system()), meta(1), keep=5)
-    with pytest.raises(UserError, match="saw other data"):
+    with pytest.raises(UserError, match="other data"):
         check_unchanged(str(tmp_path), make_config(), {"monet": 300, "photo": 7038})
 
 
@@ -251,8 +251,8 @@ def run_python(code, *arguments):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_full_disk_is_said_and_harms_nothing(tmp_path):
-    """A real failing write: past 100 kB the system refuses this process, as it does when a disk is full."""
+def test_a_full_disk_is_reported_and_harms_nothing(tmp_path):
+    """A real write error: past 100 kB the system refuses this process, as if the disk were full."""
     process = run_python("""
         import os, resource, signal, sys
         import numpy as np
@@ -276,7 +276,7 @@ def test_a_full_disk_is_said_and_harms_nothing(tmp_path):
 
 @pytest.mark.parametrize("delay", [0.0, 0.03, 0.1])
 def test_a_kill_at_any_moment_leaves_whole_checkpoints(tmp_path, delay):
-    """A process that writes checkpoints without a pause is killed, by SIGKILL, in the midst of it."""
+    """SIGKILL hits a process that writes checkpoints without a pause."""
     process = run_python("""
         import sys
         import numpy as np
@@ -298,7 +298,7 @@ def test_a_kill_at_any_moment_leaves_whole_checkpoints(tmp_path, delay):
 
 
 def fixture_generator():
-    """The network of tests/fixtures: built alike by tests/fixtures/make.py."""
+    """The network of tests/fixtures, as tests/fixtures/make.py builds it."""
     return build_generator(make_config(generator_filters=2, generator_levels=3), "photo_to_monet")
 
 
@@ -322,39 +322,39 @@ def test_export_and_import(tmp_path):
     assert "up1_norm/gamma" in read_arrays(path)
 
 
-def test_a_file_that_does_not_fit_is_refused_by_its_first_array(tmp_path):
+def test_a_file_that_does_not_fit_is_refused_naming_its_first_array(tmp_path):
     path = str(tmp_path / "other.npz")
     export_network(build_generator(make_config(generator_filters=4, generator_levels=3), "g"), path)
     generator = fixture_generator()
     before = generator.get_weights()
-    with pytest.raises(UserError, match=r"'down1_conv/kernel' has shape \(4, 4, 3, 4\), expected \(4, 4, 3, 2\)"):
+    with pytest.raises(UserError, match=r"'down1_conv/kernel' .*\(4, 4, 3, 4\), .*\(4, 4, 3, 2\)"):
         import_network(generator, path)
     for now, then in zip(generator.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 
 
-def test_a_missing_and_a_left_over_array_are_named():
+def test_missing_and_extra_arrays_are_named():
     generator = fixture_generator()
     arrays = dict(zip(["a/b"], [np.zeros(2)], strict=True))
-    with pytest.raises(UserError, match="'a/b' has shape none"):
+    with pytest.raises(UserError, match="'a/b' .*none, expected"):
         assign_arrays({"a/b": generator.weights[0]}, {}, "file")
-    with pytest.raises(UserError, match=r"'a/b' has shape \(2,\), expected none"):
+    with pytest.raises(UserError, match=r"'a/b' .*\(2,\), expected none"):
         assign_arrays({}, arrays, "file")
 
 
-def test_a_file_that_is_no_export_is_refused(tmp_path):
+def test_a_file_that_is_not_an_export_is_refused(tmp_path):
     (tmp_path / "photo.npz").write_bytes(b"no zip")
     for path in (tmp_path / "photo.npz", tmp_path / "absent.npz"):
         with pytest.raises(UserError, match=r"(photo|absent)\.npz"):
             import_network(fixture_generator(), str(path))
 
 
-def test_the_generator_alone_comes_out_of_a_checkpoint(tmp_path):
+def test_a_generator_alone_is_restored_from_a_checkpoint(tmp_path):
     system = trained()
     save_checkpoint(str(tmp_path), state_of(system), meta(2), keep=5)
     generator = fixture_generator()
     restore_network(str(tmp_path), generator)
     for one, other in zip(generator.get_weights(), system.networks["photo_to_monet"].get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    with pytest.raises(UserError, match="There is no trained generator"):
+    with pytest.raises(UserError, match="/none .*--weights"):
         restore_network(str(tmp_path / "none"), generator)

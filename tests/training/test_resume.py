@@ -1,6 +1,6 @@
-"""A run that cannot be lost: killed with SIGKILL, told to end, short of time; and its memory does not grow.
+"""No run is lost: killed with SIGKILL, told to end, short of time. And its memory does not grow.
 
-All of it in real processes with real signals.
+All with real processes and real signals.
 """
 
 import os
@@ -27,7 +27,7 @@ SMALL = [
 ]
 STEPS = 100
 KILLS = 3
-# Everything that a checkpoint must hold: pools, averages, a rate that falls, augmentation, and no dropout.
+# Everything that a checkpoint must hold: pools, averages, a falling rate, augmentation, and no dropout.
 EVERYTHING = [
     "--dropout", "0", "--image-pool", "4", "--ema-decay", "0.9", "--decay-start", "0.2", "--cycle-fall", "0.9",
     "--diffaugment", "color,translation,cutout", "--epochs", "1", "--steps-per-epoch", str(STEPS),
@@ -63,8 +63,8 @@ def newest_step(out):
 
 
 @pytest.mark.keras_2
-def test_a_run_killed_again_and_again_ends_where_an_unbroken_one_does(small_root, tmp_path):
-    """A checkpoint is due at every step, so that most of the time one is being written when the kill comes."""
+def test_a_run_killed_repeatedly_ends_where_an_unbroken_one_does(small_root, tmp_path):
+    """A checkpoint is due at every step, so most kills come while one is being written."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(command("train", small_root, whole, *EVERYTHING), check=True, capture_output=True)
     chance, interrupted_writes, seconds = random.Random(0), 0, [0.0]
@@ -80,7 +80,7 @@ def test_a_run_killed_again_and_again_ends_where_an_unbroken_one_does(small_root
         assert 0 < newest_step(broken) < STEPS
         seconds.append(meta(broken).seconds)
     assert interrupted_writes >= 1
-    assert seconds == sorted(seconds)  # the clock goes on, too
+    assert seconds == sorted(seconds)  # the clock continues, too
     subprocess.run(command("train", small_root, broken, *EVERYTHING), check=True, capture_output=True)
     assert not any(name.endswith(".part") for name in os.listdir(broken / "checkpoints"))
     assert meta(whole).step == meta(broken).step == STEPS
@@ -125,7 +125,7 @@ def test_a_second_sigterm_kills_and_the_checkpoint_stays(small_root, tmp_path):
 
 
 def test_a_deadline_is_met_with_time_to_spare(small_root, tmp_path, minutes=2.0, images=400):
-    """With far more steps than fit; the whole process counts, from before TensorFlow is loaded to its end."""
+    """With far more steps than fit. The whole process counts, from before TensorFlow loads to its end."""
     out = tmp_path / "out"
     begun = time.monotonic()
     run = subprocess.run(command("run", small_root, out, "--epochs", "100000", "--num-images", str(images),
@@ -133,13 +133,13 @@ def test_a_deadline_is_met_with_time_to_spare(small_root, tmp_path, minutes=2.0,
     taken = time.monotonic() - begun
     assert run.returncode == 0, run.stderr
     assert taken < 0.95 * 60 * minutes, run.stderr
-    assert f"so that the run ends within {minutes:g} minutes" in run.stderr
+    assert f"within {minutes:g} minutes" in run.stderr
     assert 0 < meta(out).step < 300 * 100_000
     assert images_in(out / "images.zip") == images
 
 
 def test_a_deadline_that_leaves_no_time_to_train_still_hands_in(small_root, tmp_path):
-    """Neither is a step long: what a network with the weights it begins with paints is still a submission."""
+    """Not even one step fits: what the initial network paints is still a submission."""
     out = tmp_path / "out"
     run = subprocess.run(command("run", small_root, out, "--num-images", "40", "--max-minutes", "0.05"),
                          capture_output=True, text=True)
@@ -150,7 +150,7 @@ def test_a_deadline_that_leaves_no_time_to_train_still_hands_in(small_root, tmp_
 
 
 def test_memory_does_not_grow(tiny, small_root, tmp_path):
-    """500 steps with checkpoints, previews and losses read; 100 before for what grows only once."""
+    """Over 500 steps with checkpoints, previews and readings, after 100 for what grows only once."""
     code = f"""
         import dataclasses
         import re

@@ -1,4 +1,4 @@
-"""`--select-by mifid`: the best generator by its score is kept, survives, and is handed in; without weights, the last.
+"""`--select-by mifid`: the best-scoring generator is kept, survives, and is handed in; without weights, the last.
 
 An Inception with random weights and a sixteenth of the channels gives the scores: nothing here depends on their values.
 Training is slow to trace, so most tests read, or continue a copy of, one of two runs: `scored` and `unscored`.
@@ -57,7 +57,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch, weights):
-    """A machine whose only Inception weights are these, named by the environment."""
+    """A machine whose only Inception weights are these, given by the environment."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("MONET_KAGGLE_INPUT", str(tmp_path / "input"))
     monkeypatch.setenv(WEIGHTS_VARIABLE, weights)

@@ -1,4 +1,4 @@
-"""Settled configs: each `auto` becomes what suits the device and the data, and what was asked for stays."""
+"""Settled configs: each `auto` becomes what suits the device and the data, and explicit values stay."""
 
 import dataclasses
 
@@ -21,20 +21,20 @@ def test_auto_follows_the_device(device, expected):
     assert compiles_at_first_call(config, device) == (device is not CPU)
 
 
-def test_what_is_asked_for_stays():
+def test_explicit_values_stay():
     asked = make_config(precision="float32", xla="off", steps_per_call=7, space_to_depth="on", residual_blocks=4,
                         generator="resnet", steps_per_epoch=11, diffaugment="cutout")
     for device in (CPU, T4S, TPU):
         assert settled(asked, device) == asked
 
 
-def test_the_network_and_the_size_decide_on_residual_blocks():
+def test_the_network_and_the_size_determine_residual_blocks():
     blocks = [settled(make_config(**values), CPU).residual_blocks for values in (
         {}, {"generator": "resnet"}, {"generator": "resnet", "image_size": 128}, {"generator": "residual_unet"})]
     assert blocks == [0, 9, 6, 3]
 
 
-def test_the_data_decides_on_an_epoch_and_on_augmentation(small_data):
+def test_the_data_determines_epochs_and_augmentation(small_data):
     asked = make_config(steps_per_epoch=0, batch_size=3, diffaugment="cutout", augment_most=9)
     config = settled(asked, CPU, small_data)
     assert (config.steps_per_epoch, config.diffaugment) == (6, "")  # 16 photos in threes; 10 paintings

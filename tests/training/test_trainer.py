@@ -1,4 +1,4 @@
-"""monet.training.trainer: a run leaves what it should, goes on where it stopped, and ends well in every way."""
+"""monet.training.trainer: a run leaves the right files, resumes where it stopped, and ends well in every case."""
 
 import csv
 import dataclasses
@@ -41,7 +41,7 @@ def trained(config, data):
     return trainer
 
 
-def test_a_run_leaves_what_it_should(tiny, small_data, tmp_path):
+def test_a_run_leaves_the_right_files(tiny, small_data, tmp_path):
     trainer = trained(tiny(steps_per_epoch=READ_EVERY, tensorboard=True), small_data)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "checkpoints", "config.json", "history.csv", "photo_to_monet.npz", "preview.jpg", "run.log", "tensorboard"}
@@ -71,8 +71,8 @@ def test_the_same_seed_gives_the_same_run(tiny, small_data, tmp_path):
     {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0, "norm": "batch", "image_pool": 4},
 ])
 def test_a_run_in_two_parts_ends_where_an_unbroken_one_does(tiny, small_data, tmp_path, settings):
-    """The second part restores networks, averages, pools and optimizers, and goes on with the data, the random numbers
-    and every schedule where the first ended."""
+    """The second part restores networks, averages, pools and optimizers, and continues the data, the random numbers and
+    every schedule where the first ended."""
     settings = {"gamma_mean": 1.0, "epochs": 3, "steps_per_epoch": 4, **settings}
     unbroken = weights_of(trained(tiny(out=str(tmp_path / "a"), **settings), small_data))
     first = new_trainer(tiny(out=str(tmp_path / "b"), **settings), small_data)
@@ -100,13 +100,13 @@ def test_a_run_in_bfloat16_trains_and_paints(tiny, small_data, system):
 
 @pytest.mark.parametrize(("most", "expected"), [(0, "cutout"), (10, "cutout"), (9, "")])
 def test_many_paintings_are_not_augmented(tiny, small_data, most, expected):
-    """There are 10."""
+    """The set has 10."""
     trainer = new_trainer(tiny(diffaugment="cutout", augment_most=most), small_data)
     assert trainer.engine.system.config.diffaugment == expected
     assert trainer.asked.diffaugment == "cutout"
 
 
-def test_an_epoch_can_be_the_larger_set_once(tiny, small_data):
+def test_an_epoch_can_be_one_pass_over_the_larger_set(tiny, small_data):
     trainer = new_trainer(tiny(steps_per_epoch=0, batch_size=3), small_data)
     assert trainer.config.total_steps == 2 * 6  # 16 photos in threes
     assert trainer.config.steps_per_epoch == 6
@@ -161,7 +161,7 @@ def test_a_finished_run_is_not_trained_again(tiny, small_data, trained_out):
         np.testing.assert_array_equal(before[name], after[name])
 
 
-def test_resume_false_starts_anew_and_keeps_the_old(tiny, small_data, trained_out):
+def test_resume_false_starts_anew_and_keeps_the_old_run(tiny, small_data, trained_out):
     for number in (1, 2):
         trainer = new_trainer(tiny(resume=False), small_data)
         assert trainer.state.step == 0
@@ -176,14 +176,14 @@ def test_a_changed_architecture_is_refused_before_anything_is_built(tiny, small_
 
 
 def test_losses_that_stay_infinite_end_the_run_and_leave_a_good_checkpoint(tiny, small_data, trained_out, caplog):
-    pattern = r"The loss \w+ became (inf|nan) before step 9, .*3 earlier setbacks.*step-00000006.npz"
+    pattern = r"loss \w+ .*(inf|nan) .*step 9, .*\b3 .*setbacks.*step-00000006.npz"
     with pytest.raises(UserError, match=pattern):
         trained(tiny(epochs=3, steps_per_epoch=3, cycle_weight=3e38), small_data)
     assert [path[-12:] for path in list_checkpoints(str(trained_out / "checkpoints"))] == ["00000006.npz"]
-    assert sum("going back to" in message for message in caplog.messages) == MOST_SETBACKS
+    assert sum("going back" in message for message in caplog.messages) == MOST_SETBACKS
 
 
-def test_a_setback_goes_on_from_the_last_checkpoint_with_other_data(tiny, small_data):
+def test_a_setback_continues_from_the_last_checkpoint_with_other_data(tiny, small_data):
     trainer = new_trainer(tiny(epochs=4, gamma_mean=1.0), small_data)
     before = weights_of(trainer)
     trainer.save()
@@ -213,22 +213,22 @@ def test_setbacks_are_forgotten_once_a_run_gets_past_them(tiny, small_data):
         trainer.advance()
         trainer.advance()
         trainer.save()
-    with pytest.raises(UserError, match="here, .*3 earlier setbacks"):
+    with pytest.raises(UserError, match="here, .*3 .*setbacks"):
         for _ in range(MOST_SETBACKS + 1):
             trainer.go_back(Broken("here"))
 
 
-def test_a_loss_beyond_all_measure_counts_as_broken(tiny, small_data):
+def test_a_diverged_loss_counts_as_broken(tiny, small_data):
     trainer = new_trainer(tiny(gamma_mean=1.0, adversarial_loss="lsgan"), small_data)
     logits = trainer.engine.system.networks["monet_discriminator"].trainable_variables[-1]
     logits.assign([1e6])
     trainer.advance()
-    pattern = r"The loss (photo_to_monet|monet_disc\w+) became (1|9\.\d+)e\+1[12]"
+    pattern = r"loss (photo_to_monet|monet_disc\w+) .* (1|9\.\d+)e\+1[12]"
     with pytest.raises(Broken, match=pattern):
         trainer.read_losses()
 
 
-def test_several_steps_a_call_are_the_same_steps(tiny, small_data, tmp_path):
+def test_several_steps_per_call_equal_single_steps(tiny, small_data, tmp_path):
     settings = {"gamma_mean": 1.0, "epochs": 1, "steps_per_epoch": 7}
     single = trained(tiny(out=str(tmp_path / "a"), **settings), small_data)
     several = trained(tiny(out=str(tmp_path / "b"), steps_per_call=3, **settings), small_data)
@@ -240,7 +240,7 @@ def test_several_steps_a_call_are_the_same_steps(tiny, small_data, tmp_path):
         assert float(row[name]) == pytest.approx(float(expected[name]), rel=1e-3, abs=1e-4)
 
 
-def test_checkpoints_are_found_between_calls(tiny, small_data):
+def test_calls_end_where_checkpoints_are_due(tiny, small_data):
     trainer = trained(tiny(epochs=3, steps_per_epoch=4, checkpoint_epochs=1, steps_per_call=3, keep_checkpoints=9),
                       small_data)
     assert [path[-6:-4] for path in list_checkpoints(trainer.files.checkpoints)] == ["12", "08", "04"]
@@ -249,15 +249,15 @@ def test_checkpoints_are_found_between_calls(tiny, small_data):
 @pytest.mark.parametrize("system", [
     {}, {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0},
     {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0, "nce_identity": False}])
-def test_the_losses_have_the_names_that_the_system_gives(tiny, small_data, system):
+def test_the_losses_have_the_systems_names(tiny, small_data, system):
     trainer = new_trainer(tiny(**system), small_data)
     photo, monet = next(iter(training_pairs(small_data, trainer.config)))
     losses, _ = trainer.engine.system.losses_and_gradients(photo, monet, tf.constant([1, 2]))
     assert set(losses) == set(trainer.engine.system.loss_names)
 
 
-def test_a_time_limit_that_schedules_do_not_fit_into_is_said(tiny, small_data, caplog):
-    """100 steps at 10 s each in 500 s, less the 5% of 10 minutes that are kept: 47."""
+def test_a_time_limit_too_short_for_the_schedules_is_reported(tiny, small_data, caplog):
+    """100 steps of 10 s in 500 s, less a reserve of 5% of 10 minutes: 47 fit."""
     trainer = new_trainer(tiny(epochs=10, steps_per_epoch=10, max_minutes=10.0, decay_start=0.5), small_data,
                           deadline=time.monotonic() + 500)
     trainer.check_pace(10.0)
@@ -268,17 +268,17 @@ def test_a_time_limit_that_schedules_do_not_fit_into_is_said(tiny, small_data, c
 
 
 def test_swapped_sides_are_other_data(tiny, small_data, trained_out):
-    with pytest.raises(UserError, match="saw other data"):
+    with pytest.raises(UserError, match="other data"):
         new_trainer(tiny(swap_sides=True), small_data)
 
 
 def test_broken_weights_are_never_saved(tiny, small_data, trained_out):
-    """A finite loss can leave weights that are not: the loss is that of before the update."""
+    """Weights can break although the loss is finite: the loss is from before the update."""
     again = new_trainer(tiny(epochs=3), small_data)
     kernel = again.engine.system.networks["monet_discriminator"].trainable_variables[0]
     kernel.assign(np.full(kernel.shape, np.nan))
     again.state.step += 1
-    with pytest.raises(Broken, match="monet_discriminator/down1_conv/kernel became NaN or infinite before step 7"):
+    with pytest.raises(Broken, match="monet_discriminator/down1_conv/kernel .*NaN .*step 7"):
         again.save()
     assert [path[-12:] for path in list_checkpoints(str(trained_out / "checkpoints"))] == ["00000006.npz"]
     assert new_trainer(tiny(epochs=3), small_data).state.step == 6
@@ -295,13 +295,13 @@ def test_a_first_setback_goes_back_to_the_beginning(tiny, small_data):
         trained(tiny(cycle_weight=3e38), small_data)
 
 
-def test_checkpoints_are_written_as_it_goes(tiny, small_data):
+def test_checkpoints_are_written_during_training(tiny, small_data):
     trainer = trained(tiny(checkpoint_minutes=0.0, keep_checkpoints=3), small_data)
     assert [path[-6:-4] for path in list_checkpoints(trainer.files.checkpoints)] == ["06", "05", "04"]
 
 
-def test_training_ends_when_the_rest_of_the_time_is_for_painting(tiny, small_data):
-    """By a clock that only steps move on: of 100 s, 5% of the 60 that a run may take, 3 for the program's own end and
+def test_training_ends_when_painting_needs_the_rest_of_the_time(tiny, small_data):
+    """On a clock that only steps advance. Of 100 s, 5% of the 60 that a run may take, 3 for the program to exit and
     1.25 x 40 for painting leave 44 steps of a second each."""
     seconds = [0.0]
     trainer = new_trainer(tiny(epochs=10_000, max_minutes=1.0), small_data, deadline=100.0, now=lambda: seconds[0])
@@ -318,8 +318,8 @@ def test_training_ends_when_the_rest_of_the_time_is_for_painting(tiny, small_dat
     assert list_checkpoints(trainer.files.checkpoints)[0].endswith("step-00000044.npz")
 
 
-def test_a_first_step_that_would_not_end_in_time_is_not_begun(tiny, small_data):
-    """Making its graph takes a hundred times as long as the step, and nothing has measured it."""
+def test_a_first_step_that_would_not_end_in_time_is_not_started(tiny, small_data):
+    """Tracing its graph takes a hundred times as long as the step, and is not measured yet."""
     trainer = new_trainer(tiny(epochs=10_000, max_minutes=0.1), small_data)
     trainer.preview()
     trainer.save()
@@ -329,7 +329,7 @@ def test_a_first_step_that_would_not_end_in_time_is_not_begun(tiny, small_data):
     assert time.monotonic() < deadline
 
 
-def test_the_margin_is_cut_off_and_changes_only_what_it_touches():
+def test_the_margin_is_cut_off_and_changes_only_the_border():
     """A network that adds up 3x3 pixels sees zeros past the edge without a margin, and mirrored pixels with one."""
     image, seed = generator_inputs()
     layer = tf.keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer="ones", use_bias=False)

@@ -1,4 +1,4 @@
-"""Files of named arrays: checkpoints, exported generators. A file is whole or not there at all.
+"""Files of named arrays: checkpoints, exported generators. A file is complete or absent.
 
 They are .npz files: zips of .npy arrays, each with a checksum.
 """
@@ -19,15 +19,15 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZip
 
 
 class NotFiniteError(UserError):
-    """An array that was to be saved holds NaN or infinity.
+    """An array to be saved holds NaN or infinity.
 
     Attributes:
-        name: of the array.
+        name: the array's name.
     """
 
     def __init__(self, name: str, path: str):
-        """`path` is the file that is therefore not written."""
-        super().__init__(f"{name} has become NaN or infinite, so {path} is not written. Resume from an earlier "
+        """`path` is the file that was not written."""
+        super().__init__(f"{name} has become NaN or infinite, so {path} was not written. Resume from an earlier "
                          "checkpoint with a lower --learning-rate or --precision float32.")
         self.name = name
 
@@ -38,7 +38,7 @@ def value_of(variable) -> np.ndarray:
 
 
 class LazyArray:
-    """A variable that becomes an array only when it is written, so that there is never a copy of all in memory."""
+    """A variable that becomes an array only when it is written, so that memory never holds a copy of all."""
 
     def __init__(self, variable):
         self.variable = variable
@@ -77,14 +77,14 @@ def assign_arrays(variables: dict, arrays: dict[str, np.ndarray], source: str) -
     """Assigns to each of `variables` the array of the same name.
 
     Raises:
-        UserError: naming the first array that is missing, superfluous, or of another shape; nothing is assigned then.
+        UserError: naming the first array that is missing, extra, or of another shape; nothing is assigned then.
     """
     for name in [*variables, *arrays]:
         expected = tuple(variables[name].shape) if name in variables else "none"
         found = arrays[name].shape if name in arrays else "none"
         if expected != found:
             raise UserError(f"{source} does not fit the network: array {name!r} has shape {found}, expected "
-                            f"{expected}. Give the settings that it was made with (--config its config.json).")
+                            f"{expected}. Give the settings that it was made with (--config with its config.json).")
     for name, variable in variables.items():
         variable.assign(arrays[name])
 

@@ -26,8 +26,8 @@ class Meta:
         step: steps done.
         config: the fields of its config, as asked.
         data: from `data_identity`.
-        skipped: steps' worth of data that were passed over after a setback; 0 in earlier versions.
-        seconds: spent training, in all sessions of the run; 0 in earlier versions.
+        skipped: batches of data skipped after setbacks; 0 in earlier versions.
+        seconds: training time of all sessions of the run; 0 in earlier versions.
     """
 
     step: int
@@ -38,7 +38,7 @@ class Meta:
 
 
 def data_identity(data: Data, config: Config) -> dict:
-    """What a checkpoint remembers of its data. The same data in another folder counts as the same."""
+    """A checkpoint's record of its data. The same data in another folder counts as the same."""
     return {"monet": data.monet.count, "photo": data.photo.count, "swap_sides": config.swap_sides}
 
 
@@ -46,10 +46,10 @@ def save_checkpoint(folder: str, state: Iterable[tuple[str, np.ndarray]], meta: 
     """Writes a checkpoint and removes all but the newest `keep`; returns its path.
 
     Args:
-        folder: of the run's checkpoints.
+        folder: the run's checkpoint folder.
         state: arrays by name, from `Engine.state`.
-        meta: what else to remember.
-        keep: number of checkpoints.
+        meta: what else to record.
+        keep: number of checkpoints to keep.
 
     Raises:
         NotFiniteError: if a number in it is NaN or infinite; earlier checkpoints stay.
@@ -63,7 +63,7 @@ def save_checkpoint(folder: str, state: Iterable[tuple[str, np.ndarray]], meta: 
     for old in list_checkpoints(folder)[keep:]:
         os.remove(old)
     if meta.step and os.path.exists(first := os.path.join(folder, "step-00000000.npz")):
-        os.remove(first)  # nobody needs the random weights that training began with
+        os.remove(first)  # the initial random weights are no longer needed
     return path
 
 
@@ -109,8 +109,8 @@ def architecture_of(values: dict) -> dict:
     """The fields, by name, in which two configs must agree for a checkpoint of one to fit the other.
 
     Args:
-        values: the fields of a config. One that an earlier version did not have stands at its default; residual blocks
-            that follow from the network and the size may be given or not.
+        values: the fields of a config. Fields that an earlier version lacked get their defaults; `residual_blocks` may
+            be 0 where it follows from the network and the size.
     """
     config = Config(**{name: values.get(name, field.default) for name, field in FIELDS.items()})
     return {name: getattr(config, name) for name in ARCHITECTURE_FIELDS} | {"residual_blocks": block_count(config)}
@@ -120,7 +120,7 @@ def check_unchanged(folder: str, config: Config, data: dict) -> None:
     """Compares the run with the newest checkpoint in `folder`, before anything is built.
 
     Raises:
-        UserError: naming what differs, if that checkpoint has another architecture or saw other data.
+        UserError: naming what differs, if that checkpoint has another architecture or other training data.
     """
     advice = ("Give another --out (OUT=FOLDER with make), or --resume false (ARGS=\"--resume false\"), which sets the "
               "earlier run aside.")
@@ -129,12 +129,12 @@ def check_unchanged(folder: str, config: Config, data: dict) -> None:
         try:
             meta = read_meta(path)
         except UNREADABLE:
-            continue  # load_newest speaks of it
+            continue  # load_newest logs it
         before = architecture_of(meta.config)
         changed = [f"{name} was {value!r}, now {now[name]!r}" for name, value in before.items() if value != now[name]]
         if changed:
-            raise UserError(f"The run in {config.out} has another architecture ({'; '.join(changed)}). {advice}")
+            raise UserError(f"The run in {config.out} has a different architecture ({'; '.join(changed)}). {advice}")
         seen = {"swap_sides": False} | meta.data  # the first version did not have the field
         if seen != data:
-            raise UserError(f"The run in {config.out} saw other data ({seen}, now {data}). {advice}")
+            raise UserError(f"The run in {config.out} used other data ({seen}, now {data}). {advice}")
         return

@@ -10,7 +10,7 @@ PANELS_PER_ROW, PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 3, 300, 150, 24  # pixels
 
 
 def curve_panel(name: str, steps: list[float], values: list[float], left: int, top: int) -> str:
-    """Returns the SVG elements of one curve, with the loss's last value in the title and its range beside it."""
+    """Returns the SVG elements of one curve, titled with the loss's last value and labelled with its range."""
     low, high = min(values), max(values)
     width, height = PANEL_WIDTH - 2 * MARGIN, PANEL_HEIGHT - 2 * MARGIN
     scale_x, scale_y = width / ((steps[-1] - steps[0]) or 1.0), height / ((high - low) or 1.0)

@@ -1,4 +1,4 @@
-"""How a run ends in time: signals that are noted first, and a clock that knows what remains to be done."""
+"""How a run ends in time: signals noted for later, and a clock that allows for the remaining work."""
 
 import contextlib
 import logging
@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from monet.core.config import SUBMISSION_SIZE, Config
 from monet.core.errors import LOG
 
-PAINT_RESERVE = 1.25  # time kept for painting and zipping, relative to what a rehearsal with few images took
-SPARE = 0.05  # part of the time limit that is kept for surprises
-LAST_SECONDS = 3.0  # that TensorFlow and Python take to start and to end
+PAINT_RESERVE = 1.25  # time kept for painting and zipping, relative to a rehearsal with few images
+SPARE = 0.05  # fraction of the time limit kept for surprises
+LAST_SECONDS = 3.0  # for TensorFlow and Python to start and exit
 # Guess for the seconds of a step, relative to painting one 256x256 image, until a step has been measured: 10 passes
 # through a generator and 6 through a discriminator, with gradients, and the optimizers. The tutorial's networks took
 # 15 to 20.
 STEP_GUESS = 30
 # Guess for the seconds of tracing the step's graph, relative to tracing the painting's. Four presets took 14 to 43.
 GRAPH_GUESS = 50
-COMPILE_SECONDS = 300.0  # kept for the first call if XLA compiles it, which nothing predicts
+COMPILE_SECONDS = 300.0  # kept for the first call if XLA compiles it
 
 
 class Interrupted(Exception):
@@ -43,13 +43,13 @@ def noted_signal(number: int, message: str) -> Iterator[list]:
 
 
 class Clock:
-    """How much of a run's time limit is left for training, given what the run has measured of itself.
+    """How much of a run's time limit is left for training, from the run's own measurements.
 
     Attributes:
-        deadline: as of `now()`; None for none.
+        deadline: in terms of `now()`; None for none.
         limit: the whole run's time in seconds.
-        seconds: what each part took when it was last done, by name; parts not done yet are missing.
-        now: tells the time in seconds.
+        seconds: how long each part last took, by name; parts not done yet are missing.
+        now: returns the time in seconds.
     """
 
     def __init__(self, deadline: float | None, limit: float, now: Callable[[], float] = time.monotonic):
@@ -66,7 +66,7 @@ class Clock:
     def reserve(self) -> float:
         """Seconds needed to save, score, paint the last preview and hand in, with `SPARE` left.
 
-        Everything but handing in counts twice: another may have become due just now, and the generator is exported.
+        Everything but handing in counts twice: another may just have become due, and the generator is exported.
         """
         parts = 2 * sum(self.seconds.get(part, 0.0) for part in ("save", "score", "preview"))
         return parts + PAINT_RESERVE * self.seconds.get("hand in", 0.0) + LAST_SECONDS + SPARE * self.limit
@@ -77,13 +77,13 @@ class Clock:
 
 
 def first_call_guess(config: Config, clock: Clock, pictures: int, steps: int, compiled: bool) -> float:
-    """Seconds that the first call of the training step may take, before any has been made.
+    """Estimates the seconds of the first training call, before any has been measured.
 
     Args:
         config: the run.
         clock: has measured the "first paint" and the next "paint" of `pictures` 256x256 images.
         pictures: their number.
-        steps: in the call.
+        steps: number in the call.
         compiled: whether it is compiled.
     """
     first, second = clock.seconds["first paint"], clock.seconds["paint"]
@@ -92,7 +92,7 @@ def first_call_guess(config: Config, clock: Clock, pictures: int, steps: int, co
 
 
 def log_stop(clock: Clock, config: Config, step: int, told: bool) -> None:
-    """Logs why training ends after `step` steps, before its last; `told`: somebody asked for it."""
+    """Logs why training ends early, after `step` steps; `told`: somebody asked for it."""
     level = logging.INFO if step else logging.WARNING
     late = -clock.left()
     if late > SPARE * clock.limit:
@@ -100,8 +100,8 @@ def log_stop(clock: Clock, config: Config, step: int, told: bool) -> None:
                     "%g. Give more minutes, or fewer --num-images", step, config.total_steps,
                     (late - SPARE * clock.limit) / 60, config.max_minutes)
     elif clock.deadline is not None and not told:
-        LOG.log(level, "Stopping at step %d of %d, so that the run ends within %g minutes; --max-minutes sets another "
-                "limit", step, config.total_steps, config.max_minutes)
+        LOG.log(level, "Stopping at step %d of %d, so that the run ends within %g minutes; --max-minutes changes "
+                "the limit", step, config.total_steps, config.max_minutes)
     else:
         LOG.log(level, "Stopping at step %d of %d", step, config.total_steps)
 
@@ -111,11 +111,11 @@ def warn_of_pace(config: Config, reached: int, seconds: float) -> None:
 
     Args:
         config: the run.
-        reached: the step at which the time will be over.
-        seconds: that a step takes.
+        reached: the step at which the time runs out.
+        seconds: per step.
     """
     scheduled = config.decay_start < 1 or config.cycle_fall or config.feature_cycle
     if scheduled and reached < config.total_steps:
         LOG.warning("At %.2f s a step, %g minutes are enough for about %d of the %d steps, so the run's schedules will "
-                    "not come to their end. --epochs %d would fit", seconds, config.max_minutes, reached,
+                    "not finish. --epochs %d would fit", seconds, config.max_minutes, reached,
                     config.total_steps, max(reached // config.steps_per_epoch, 1))

@@ -1,8 +1,8 @@
-"""The engine of a run: makes training steps, paints, and gives and takes weights. It decides nothing.
+"""The engine of a run: runs training steps, paints, and exports and loads weights. It decides nothing.
 
-The Trainer says when to step, save, preview, stop and go back; an engine says how. What the Trainer and the tools use
-of an engine is the public part of `TensorFlowEngine`: another engine offers the same, with the same names in `state()`,
-so that a run begun with one goes on with the other.
+The Trainer says when to step, save, preview, stop and go back; an engine says how. The Trainer and the tools use
+only the public part of `TensorFlowEngine`. Another engine must offer the same, with the same names in `state()`, so
+that a run begun with one can resume with the other.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from monet.training.arrays import LazyArray, value_of
 from monet.training.state import load_state, state_of
 from monet.training.train_step import make_gradients, train_step
 
-SEED_OF_STEPS = 2  # tells the random numbers of training steps from those of the two sides of the data, 0 and 1
+SEED_OF_STEPS = 2  # separates the random numbers of training steps from those of the data's two sides, 0 and 1
 
 
 class TensorFlowEngine:
@@ -35,8 +35,8 @@ class TensorFlowEngine:
         config: the settled config.
         device: what it computes on.
         cluster: the machines that take part.
-        loss_names: of the sums that `run_steps` returns, in order.
-        position: batches of the data consumed so far. It runs ahead of the steps done by what setbacks skipped.
+        loss_names: names of the sums that `run_steps` returns, in order.
+        position: batches of the data consumed so far, including those that setbacks skipped.
         painter: the network that `paint` paints with.
     """
 
@@ -66,9 +66,9 @@ class TensorFlowEngine:
         self.paint = make_painter(self.painter, config.paint_margin, own_strategy)
 
     def build_painter(self) -> keras.Model:
-        """The network that paints: the generator itself, or one beside it that can take other weights than the latest.
+        """The network that paints: the generator itself, or a separate one that can hold other weights than the latest.
 
-        A cluster needs the second because the generator's weights are read by all machines or by none.
+        A cluster needs the latter, because its machines must read the generator's weights all together.
         """
         generator = self.system.networks["photo_to_monet"]
         if spans_machines(self.strategy):
@@ -80,21 +80,21 @@ class TensorFlowEngine:
     # Training.
 
     def seek(self, position: int) -> None:
-        """Lets the next step read batch number `position` of an unbroken run."""
+        """Makes the next step read batch `position`, counted as in an unbroken run."""
         if position != self.position:
             self.position, self.batches = position, None
 
     def open_data(self) -> None:
-        """Opens the data at `position`, if it is not open yet; the first steps do so, too."""
+        """Opens the data at `position`, if it is not open yet; the first steps do so themselves."""
         if self.batches is None:
             self.batches = open_batches(self.strategy, self.data, self.config, self.position)
 
     def run_steps(self, step: int, count: int) -> tf.Tensor:
-        """Makes `count` steps, of which the first is number `step`, counted from 0.
+        """Runs `count` steps, the first of them number `step`, counted from 0.
 
         Returns:
-            For each loss, the sum over these steps of its mean over the global batch: float32 `[losses]`. Asking for
-            its value waits until the device is done.
+            For each loss, the sum over these steps of its mean over the global batch: float32 `[losses]`. Reading
+            its value waits for the device.
         """
         self.open_data()
         sums = self.steps(self.batches, *map(tf.constant, (self.position, step, count)))
@@ -108,7 +108,7 @@ class TensorFlowEngine:
         return state_of(self.system)
 
     def load(self, arrays: dict[str, np.ndarray], source: str) -> None:
-        """Takes over what `state()` of an engine gave, perhaps with other settings that leave the networks as they are.
+        """Loads what an engine's `state()` returned, perhaps under other settings with the same networks.
 
         Raises:
             UserError: naming `source` and the first array that does not fit.
@@ -116,7 +116,7 @@ class TensorFlowEngine:
         load_state(self.system, arrays, source)
 
     def read_state(self) -> None:
-        """Reads all of the state and drops it. While the chief of a cluster saves, the other machines must take part,
+        """Reads the whole state and discards it. While the chief of a cluster saves, the other machines must take part,
         because some variables are sums over all of them."""
         for _, array in self.state():
             value_of(array.variable)
@@ -130,7 +130,7 @@ class TensorFlowEngine:
             copy_averaged(generator, self.system.optimizers[generator.name], self.painter)
 
     def paint_function(self, name: str) -> Callable | None:
-        """A function that paints like `paint`, with the present weights of the generator `name`; None if the system
+        """A function that paints like `paint`, with the current weights of the generator `name`; None if the system
         has no such generator."""
         if name not in self.system.networks:
             return None
@@ -140,11 +140,11 @@ class TensorFlowEngine:
 
 
 def open_batches(strategy: tf.distribute.Strategy, data: Data, config: Config, position: int):
-    """An iterator over the training batches from number `position` on, each shared by the replicas.
+    """An iterator over the training batches from number `position` on, each split among the replicas.
 
-    With several devices TensorFlow puts tuned iterators of its own behind it, which no option reaches; letting go of
-    one can take a minute (see `monet.data.records.list_rows`). A run does so after everything is written, or when it
-    goes back to a checkpoint.
+    With several devices TensorFlow adds autotuned iterators of its own, which no option reaches; releasing one can take
+    a minute (see `monet.data.records.list_rows`). A run does so after everything is written, or when it goes back to a
+    checkpoint.
     """
     return iter(strategy.distribute_datasets_from_function(
         lambda context: training_pairs(data, config, position, context)))
@@ -158,8 +158,8 @@ def make_steps(strategy: tf.distribute.Strategy, system, config: Config) -> Call
     GPUs.
 
     Args:
-        strategy: whose devices compute.
-        system: what learns.
+        strategy: the one to compute on.
+        system: the system to train.
         config: the settled config.
 
     Returns:

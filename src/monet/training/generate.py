@@ -55,13 +55,13 @@ def trained_generator(config: Config, weights: str, direction: str, strategy: tf
 
 
 def check_direction(config: Config, weights: str, direction: str) -> None:
-    """Raises UserError if the system has no generator `direction`, or `weights` is by its name the other one."""
+    """Raises UserError if the system has no generator `direction`, or `weights` is named like the other one."""
     if config.system == "cut" and direction != DIRECTIONS[0]:
-        raise UserError(f"--direction {direction}: --system cut learns only from photos to paintings. Train another "
+        raise UserError(f"--direction {direction}: --system cut learns only to paint photos. Train another "
                         "--preset for the way back.")
     other = DIRECTIONS[direction == DIRECTIONS[0]]
     if os.path.basename(weights).startswith(other):
-        raise UserError(f"--weights {weights} is by its name the generator {other}, but --direction says {direction}. "
+        raise UserError(f"--weights {weights} is named like the generator {other}, but --direction is {direction}. "
                         "Give the other file, or the other direction.")
 
 

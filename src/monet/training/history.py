@@ -1,4 +1,4 @@
-"""What a run leaves for people to look at: history.csv, TensorBoard, previews."""
+"""A run's records for people to look at: history.csv, TensorBoard, previews."""
 
 import csv
 import os
@@ -35,7 +35,7 @@ def kept_rows(path: str, last_step: int) -> list[dict]:
 
 
 class History:
-    """The losses of a run, in history.csv and for TensorBoard: a row for every reading."""
+    """The losses of a run, in history.csv and for TensorBoard: one row per reading."""
 
     def __init__(self, files: RunFiles, first_step: int, tensorboard: bool):
         """Opens the history, and drops rows past `first_step`, which a resumed run repeats."""
@@ -51,7 +51,7 @@ class History:
                       else tf.summary.create_noop_writer())
 
     def write_row(self, row: dict) -> None:
-        """Appends a row, with the header before the first. A loss that the header does not have is left out."""
+        """Appends a row, with the header before the first. A loss missing from the header is left out."""
         with open(self.path, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=self.columns or list(row), extrasaction="ignore")
             if not self.columns:
@@ -60,7 +60,7 @@ class History:
             writer.writerow(row)
 
     def add(self, step: int, epoch: int, seconds: float, losses: dict) -> None:
-        """Records the mean losses of the steps since the last row, and the seconds a step."""
+        """Records the mean losses of the steps since the last row, and the seconds per step."""
         self.write_row({"step": step, "epoch": epoch, "seconds_per_step": f"{seconds:.4f}",
                         **{name: f"{value:.5f}" for name, value in losses.items()}})
         with self.board.as_default(step=step):
@@ -69,7 +69,7 @@ class History:
             tf.summary.scalar("seconds_per_step", seconds)
 
     def add_scores(self, step: int, scores: dict) -> None:
-        """Records a checkpoint's scores for TensorBoard; they have a file of their own, too."""
+        """Records a checkpoint's scores for TensorBoard; they also have their own file."""
         with self.board.as_default(step=step):
             for name, value in scores.items():
                 tf.summary.scalar(f"score/{name}", value)

@@ -1,4 +1,4 @@
-"""The losses of training steps: read now and then, and checked."""
+"""The losses of training steps: read at intervals and checked."""
 
 import time
 from collections.abc import Callable
@@ -25,32 +25,32 @@ class Readings:
     """
 
     def __init__(self, config: Config, names: tuple[str, ...], step: int, now: Callable[[], float] = time.monotonic):
-        """No steps yet after `step`; `names` are those of the engine's losses, and `now` tells the time in seconds."""
+        """Starts after `step` steps; `names` are the engine's losses, and `now` returns the time in seconds."""
         self.config, self.names, self.now = config, names, now
         self.count, self.text = 0, ""
         self.restart(step)
 
     def restart(self, step: int) -> None:
-        """Forgets the steps since the last reading; training goes on from `step`."""
+        """Forgets the steps since the last reading; training continues from `step`."""
         self.pending, self.step, self.since = [], step, self.now()
 
     def pause(self) -> None:
-        """Leaves the time since the last reading out of the seconds a step."""
+        """Excludes the time since the last reading from the seconds per step."""
         self.since = self.now()
 
     def add(self, count: int, sums) -> None:
-        """Notes the sums of the losses over `count` more steps, which the device may still be computing."""
+        """Adds the sums of the losses over `count` more steps, which the device may still be computing."""
         self.pending.append((count, sums))
 
     def is_due(self, step: int) -> bool:
-        """Whether enough steps were done since the last reading, now that `step` are."""
+        """Whether a reading is due after `step` steps."""
         return step // READ_EVERY > self.step // READ_EVERY
 
     def read(self, step: int) -> tuple[dict[str, float], float]:
         """The mean losses of the steps since the last reading by name, and the seconds that each took.
 
         Raises:
-            Broken: if a mean is NaN, infinite or beyond all measure.
+            Broken: if a mean is NaN or infinite, or has diverged.
         """
         count = sum(count for count, _ in self.pending)
         means = np.sum([np.asarray(sums, np.float64) for _, sums in self.pending], axis=0) / count

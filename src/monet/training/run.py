@@ -26,7 +26,7 @@ def open_data(config: Config) -> Data:
     """
     root = config.data or (LOCAL_DATA if os.path.isdir(LOCAL_DATA) else find_kaggle_mount())
     if not root:
-        raise UserError(f"No images were named and {LOCAL_DATA} is not there. Give --data FOLDER, or use "
+        raise UserError(f"No images were given and {LOCAL_DATA} does not exist. Give --data FOLDER, or use "
                         "`make local-train`, which downloads them or draws a sample.")
     data = find_data(root, config.swap_sides)
     LOG.info("Data: %s", data.describe())
@@ -41,7 +41,7 @@ def hand_in(paint, data: Data, config: Config) -> int:
     for problem in problems:
         LOG.error("%s", problem)
     if count < MIN_IMAGES:
-        LOG.warning("%s has %d images, for trying out: Kaggle refuses fewer than %d", path, count, MIN_IMAGES)
+        LOG.warning("%s has only %d images, for a trial: Kaggle refuses fewer than %d", path, count, MIN_IMAGES)
     LOG.info("Wrote %s with %d images, %.0f MB", path, count, os.path.getsize(path) / 1e6)
     return 2 if problems else 0
 

@@ -9,10 +9,10 @@ class RunState:
 
     Attributes:
         step: steps done.
-        skipped: steps' worth of data that were passed over because they led to a setback.
+        skipped: batches of data skipped because they led to a setback.
         saved_at: step of the newest checkpoint; None if there is none.
-        seconds: that earlier sessions spent training.
-        setbacks: since training last got further than before.
+        seconds: training time of earlier sessions.
+        setbacks: number since training last got further than before.
         broke_at: the furthest step at which a setback occurred.
     """
 

@@ -45,7 +45,7 @@ def start_logging(out: str = "") -> None:
     """
     LOG.setLevel(logging.INFO)
     LOG.handlers.clear()
-    logging.raiseExceptions = False  # a full disk ends the run with a sentence, not with tracebacks of the log
+    logging.raiseExceptions = False  # a full disk ends the run with a message, not with tracebacks from logging
     LOG.addHandler(logging.StreamHandler())
     if out and is_chief():
         to_file = logging.FileHandler(open_run(out).log, encoding="utf-8")
@@ -70,7 +70,7 @@ def ended(message: str, status: int) -> int:
 
 
 def exit_status(action: Callable[[], int]) -> int:
-    """Runs `action` and returns the exit status: what it returns, 2 for a mistake that the user can mend, 130 if it was
+    """Runs `action` and returns the exit status: what it returns, 2 for a mistake that the user can fix, 130 if it was
     interrupted. Errors are reported as a sentence."""
     LOG.handlers.clear()
     try:

@@ -9,14 +9,14 @@ from monet.data.records import Data
 from monet.machine.devices import Device, precision_for
 from monet.networks.generators import block_count
 
-ACCELERATOR_STEPS = 25  # steps a call, so that the host's share of the time is lost beside them
+ACCELERATOR_STEPS = 25  # steps per call, so that the host's share of the time is negligible
 
 
 def settled(config: Config, device: Device, data: Data | None = None) -> Config:
     """The config with a value for everything that it leaves to the device, the data or other fields.
 
-    Config.json and checkpoints keep the config as it was asked, so that a run repeats on another device. What builds,
-    trains and paints takes the settled one.
+    config.json and checkpoints keep the config as asked, so that a run can be repeated on another device. Building,
+    training and painting use the settled one.
 
     Args:
         config: as asked.

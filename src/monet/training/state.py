@@ -1,4 +1,4 @@
-"""All that a system remembers, by name: weights, optimizers, averages, pools. Checkpoints hold it by these names.
+"""A system's whole state by name: weights, optimizers, averages, pools. Checkpoints use these names.
 
 The names are the project's own (`photo_to_monet/down1_conv/kernel`), so a checkpoint outlives the version of Keras that
 wrote it.
@@ -14,11 +14,11 @@ from monet.core.keras_compat import adam_slots, weight_names
 from monet.gan.optimizers import averages
 from monet.training.arrays import LazyArray, assign_arrays, value_of
 
-AVERAGE = "average/"  # begins the names of moving averages, within those of their network
+AVERAGE = "average/"  # prefix of the names of moving averages, after their network's
 
 
 def adam_variables(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict:
-    """The variables of the Adam that trains `network`, by name: its step count, and two moments a weight."""
+    """The variables of the Adam that trains `network`, by name: its step count, and two moments per weight."""
     names = {id(variable): name for name, variable in weight_names(network).items()}
     found = {"iterations": optimizer.iterations}
     for variable, first, second in zip(network.trainable_variables, *adam_slots(optimizer), strict=True):
@@ -28,7 +28,7 @@ def adam_variables(network: keras.Model, optimizer: keras.optimizers.Optimizer) 
 
 
 def player_variables(system) -> dict:
-    """What the system's players remember besides their weights, variables by name."""
+    """The players' state besides their weights: variables by name."""
     return {f"{name}/{key}": variable for name, state in system.states.items() for key, variable in state.items()}
 
 
@@ -45,9 +45,9 @@ def system_variables(system) -> dict:
 
 
 def fitted_arrays(system, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint, for a system that remembers more or less than the one that wrote it.
+    """The arrays of a checkpoint, for a system with more or less state than the one that wrote it.
 
-    A missing moving average starts from the weights. A player's memory starts anew if any of it is missing or has
+    A missing moving average starts from the weights. A player's state starts anew if any of it is missing or has
     another shape. Averages, pools and loss scales that the system does not have are left out.
     """
     variables = system_variables(system)
@@ -69,7 +69,7 @@ def state_of(system) -> Iterator[tuple[str, LazyArray]]:
 
 
 def load_state(system, arrays: dict[str, np.ndarray], source: str) -> None:
-    """Loads what `state_of` gave for a system with the same networks.
+    """Loads what `state_of` returned for a system with the same networks.
 
     Raises:
         UserError: naming `source` and the first array that does not fit.

@@ -1,4 +1,4 @@
-"""One training step of any system on one device, and how losses are recognized as broken."""
+"""One training step of any system on one device, and the check for broken losses."""
 
 from collections.abc import Callable
 
@@ -8,17 +8,17 @@ from monet.core.config import Config
 from monet.networks.space_to_depth import tile_size, to_tiles
 
 # A mean loss beyond this times the largest weight has diverged. Cycle losses are at most twice their weight;
-# adversarial losses get there with logits of a hundred and more.
+# adversarial losses get there with logits of a hundred or more.
 DIVERGED = 1e4
 
 
 def make_gradients(system, config: Config, compiled: bool = False) -> Callable:
-    """The system's `losses_and_gradients`, of pictures as tf.data gives them.
+    """The system's `losses_and_gradients`, for pictures as tf.data gives them.
 
-    Space to depth is applied here, once, where the pictures enter: no loss depends on where in a tensor a pixel is.
+    Space to depth is applied here, once, where the pictures enter: no loss depends on a pixel's place in a tensor.
 
     Args:
-        system: what learns, of `monet.gan.systems.SYSTEMS`.
+        system: the one to train, of `monet.gan.systems.SYSTEMS`.
         config: the settled config.
         compiled: compile it with XLA.
     """
@@ -35,13 +35,13 @@ def train_step(system, gradients_of_batch: Callable, photo: tf.Tensor, monet: tf
     """One step of all players on this device's part of the global batch; the optimizers sum over the devices.
 
     Args:
-        system: what learns.
+        system: the one to train.
         gradients_of_batch: from `make_gradients`.
         photo: float32 `[batch, height, width, 3]` in [-1, 1].
         monet: the same for paintings.
-        seed: int32 `[2]`, for everything that is random.
-        progress: the part of the run that is over, 0 to 1.
-        devices: that share the global batch.
+        seed: int32 `[2]`, for all random numbers.
+        progress: fraction of the run completed, 0 to 1.
+        devices: number sharing the global batch.
 
     Returns:
         The losses by name, each this device's share of the global mean: their sum over devices is the mean.

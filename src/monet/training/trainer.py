@@ -37,16 +37,16 @@ MOST_SETBACKS = 3  # times that a run goes back to its last checkpoint without g
 
 
 class Trainer:
-    """One run of training, from what `config.out` holds to its last step or an earlier end.
+    """One training run, from the state in `config.out` to its last step or an earlier end.
 
     Attributes:
-        asked: the config as it was given; checkpoints and config.json keep it.
+        asked: the config as given; checkpoints and config.json keep it.
         config: the settled config.
         data: the two sets.
-        engine: makes the steps, and paints with the weights of the last preview.
+        engine: runs the steps, and paints with the weights of the last preview.
         files: where the run keeps its files.
         state: how far it has come.
-        clock: knows the deadline, and what everything takes.
+        clock: knows the deadline, and how long each part takes.
     """
 
     def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy, deadline: float | None = None,
@@ -60,7 +60,7 @@ class Trainer:
             deadline: `now()` by which everything must be over; None for no limit.
             hands_in: the submission is painted after training, and must be over by the deadline, too.
             terminated: training ends as soon as this is no longer empty.
-            now: tells the time in seconds.
+            now: returns the time in seconds.
 
         Raises:
             UserError: for a folder, batch, checkpoint or setting that cannot be used.
@@ -94,7 +94,7 @@ class Trainer:
 
         Raises:
             Interrupted: after Ctrl-C, with everything saved.
-            UserError: if losses are not finite again and again, the disk is full, or another machine is gone.
+            UserError: if losses repeatedly break, the disk is full, or another machine is gone.
         """
         stopping = "Stopping after this step and saving; press Ctrl-C again to stop at once"
         with noted_signal(signal.SIGINT, stopping) as interrupted, explain_step_errors(self.data.root):
@@ -114,14 +114,14 @@ class Trainer:
             raise Interrupted
 
     def run_steps(self, show: Callable, interrupted: Sequence) -> None:
-        """Makes steps until the run ends, and saves the last.
+        """Runs steps until the run ends, and saves the last.
 
         Args:
-            show: of `progress_bar`.
+            show: from `progress_bar`.
             interrupted: no longer empty after Ctrl-C.
 
         Raises:
-            Broken: if losses or weights are not finite or diverge; nothing of that is saved.
+            Broken: if losses or weights are not finite or diverge; that state is not saved.
         """
         state = self.state
         if state.step >= self.config.total_steps:
@@ -149,7 +149,7 @@ class Trainer:
             self.save()
 
     def decide(self, checkpoint_due: Interval, preview_due: Interval, interrupted: Sequence) -> list[bool]:
-        """Whether to save, to preview and to stop now: what all machines of a cluster do if one of them has to."""
+        """Whether to save, to preview and to stop now. All machines of a cluster do what any of them must."""
         writes, every = self.engine.cluster.writes, self.steps_between_checkpoints
         return self.engine.cluster.any(
             (writes and checkpoint_due.due()) or bool(every and self.state.step % every == 0),
@@ -159,7 +159,7 @@ class Trainer:
 
     @property
     def steps_between_checkpoints(self) -> int:
-        """Steps between checkpoints, if they are counted in epochs; 0 if they go by minutes."""
+        """Steps between checkpoints if they are counted in epochs; 0 if in minutes."""
         return self.config.checkpoint_epochs * self.config.steps_per_epoch
 
     def next_count(self) -> int:
@@ -171,22 +171,22 @@ class Trainer:
         return min(ends) - step
 
     def advance(self) -> None:
-        """Makes the steps of one call."""
+        """Runs the steps of one call."""
         if self.engine.batches is None:
             self.engine.open_data()
             self.readings.pause()
         count, started = self.next_count(), self.clock.now()
         sums = self.engine.run_steps(self.state.step, count)
-        # Single steps may queue up on a device; a call of several is long enough to be waited for.
+        # Single steps may queue up on a device; a call of several is long enough to wait for.
         self.readings.add(count, sums if self.config.steps_per_call == 1 else np.asarray(sums))
         self.state.step += count
         self.clock.seconds["step"] = (self.clock.now() - started) / count
 
     def read_losses(self) -> None:
-        """Reads the losses since the last reading, checks and records them.
+        """Reads, checks and records the losses since the last reading.
 
         Raises:
-            Broken: if one is NaN, infinite or beyond all measure; nothing of this state is ever saved.
+            Broken: if one is NaN or infinite, or has diverged; this state is never saved.
         """
         if not self.readings.pending:
             return
@@ -200,7 +200,7 @@ class Trainer:
     # The deadline.
 
     def must_stop(self) -> bool:
-        """Whether training must end: on a signal, or so that what comes after it ends before the deadline."""
+        """Whether training must end: on a signal, or to leave time for the rest before the deadline."""
         if self.terminated:
             return True
         if "step" in self.clock.seconds:
@@ -210,7 +210,7 @@ class Trainer:
                                                     compiled)
 
     def rehearse(self) -> None:
-        """Measures what handing in will take, if there is a deadline that it has to meet."""
+        """Measures how long handing in will take, if it has a deadline to meet."""
         trains = self.state.step < self.config.total_steps and not self.terminated
         if self.clock.deadline is not None and trains and self.hands_in and self.engine.cluster.writes:
             self.clock.seconds["hand in"] = rehearse_submission(self.engine.paint, self.data.photo, self.config)
@@ -223,7 +223,7 @@ class Trainer:
     # Checkpoints.
 
     def restore(self) -> Meta | None:
-        """Goes to the newest checkpoint, if there is one, and returns what it says about the run.
+        """Loads the newest checkpoint, if any, and returns what it says about the run.
 
         Raises:
             UserError: if it does not fit, cannot be read, or is not the same on all machines.
@@ -241,8 +241,8 @@ class Trainer:
         return meta
 
     def save_first(self) -> None:
-        """Saves before the first step, for a first setback to go back to. It also finds out now whether the disk is
-        too small, and how long saving takes."""
+        """Saves before the first step, for a first setback to go back to. This also shows early whether the disk is too
+        small, and how long saving takes."""
         if self.state.saved_at is None or (self.clock.deadline is not None and "save" not in self.clock.seconds):
             self.save()
         self.engine.cluster.barrier("the chief has saved")
@@ -251,7 +251,7 @@ class Trainer:
                             "--out that is the same folder on all of them.")
 
     def save(self) -> None:
-        """Writes a checkpoint of this step. The losses up to it must have been read, and so found finite.
+        """Writes a checkpoint of this step. The losses up to it must have been read and found finite.
 
         Raises:
             Broken: if a weight is not finite.
@@ -265,7 +265,7 @@ class Trainer:
                 save_checkpoint(self.files.checkpoints, self.engine.state(), meta, self.config.keep_checkpoints)
             else:
                 self.engine.read_state()
-        # At step 0 a score says nothing, but with a deadline the time that it takes must be known.
+        # At step 0 a score says nothing, but a deadline needs to know how long it takes.
         if self.config.select_by != "last" and (state.step or self.clock.deadline is not None):
             self.score()
         state.saved_at = state.step
@@ -275,8 +275,8 @@ class Trainer:
 
     @contextlib.contextmanager
     def setback_if_not_finite(self) -> Iterator[None]:
-        """Turns the error about an array that is not finite into `Broken`, but for a cluster: its other machines are
-        still reading, and cannot go back now."""
+        """Turns the error about an array that is not finite into `Broken`, except in a cluster: its other machines are
+        still reading and cannot go back now."""
         try:
             yield
         except NotFiniteError as error:
@@ -285,7 +285,7 @@ class Trainer:
             raise Broken(f"{error.name} became NaN or infinite before step {self.state.step}") from None
 
     def go_back(self, broken: Broken) -> None:
-        """Returns to the last checkpoint, to go on from there with the data that would have come next.
+        """Returns to the last checkpoint and continues from there with the data that would have come next.
 
         Raises:
             UserError: if that has happened `MOST_SETBACKS` times since training last got further than before.
@@ -296,7 +296,7 @@ class Trainer:
             raise UserError(f"{broken}, after {MOST_SETBACKS} earlier setbacks, each with other data. The newest "
                             f"checkpoint, {newest}, is from before. Try a lower --learning-rate, --precision float32, "
                             "or another --seed with another --out.")
-        LOG.warning("%s: going back to %s, and on with other data", broken, newest)
+        LOG.warning("%s: going back to %s and continuing with other data", broken, newest)
         state.broke_at = max(state.broke_at, state.step)
         self.restore()
         state.skipped = self.engine.position - state.step
@@ -306,7 +306,7 @@ class Trainer:
     # Pictures and scores.
 
     def preview(self, finished: bool = False) -> None:
-        """Paints and writes the preview, and measures the time an image.
+        """Paints and writes the preview, and measures the time per image.
 
         Args:
             finished: training is over; the weights that are handed in paint it, and stay in the painter.
@@ -324,7 +324,7 @@ class Trainer:
         self.readings.pause()
 
     def score_what_was_saved(self) -> None:
-        """Scores a checkpoint that an earlier session saved, but was ended before it was scored."""
+        """Scores a checkpoint that an earlier session saved but ended before scoring."""
         step = self.state.step
         if self.engine.cluster.any(bool(step and self.selection and not self.selection.has_score(step)))[0]:
             self.score()
