@@ -1,4 +1,4 @@
-"""What the tests share: a small set of real images, and a config that trains on it in seconds."""
+"""Shared fixtures: a small set of real images, and a config that trains on it in seconds."""
 
 import os
 import shutil
@@ -16,16 +16,15 @@ from monet.data.validation import find_data
 from monet.data.writing import write_records
 from monet.training.trainer import Trainer
 
-# What XLA compiles here is run once or twice: optimizing the machine code would take most of the time.
+# Tests run what XLA compiles once or twice, so optimizing the machine code would take most of the time.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-# A kaggle client that a test starts without the stand-in's environment asks this machine, never the real site.
+# A kaggle client started without the stand-in's environment asks this machine, never the real site.
 os.environ["KAGGLE_API_ENVIRONMENT"] = "LOCALHOST"
-
 
 
 @pytest.fixture(scope="session")
 def full_root(tmp_path_factory):
-    """Folder with all the images at hand: real ones where they are, the sample (smaller) elsewhere."""
+    """Folder with all available images: the real ones if present, else a smaller sample."""
     if REAL_DATA.is_dir():
         return str(REAL_DATA)
     root = tmp_path_factory.mktemp("sample") / "data"
@@ -48,13 +47,13 @@ def small_root(full_root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_data(small_root):
-    """`small_root`, found and checked."""
+    """The checked data of `small_root`."""
     return find_data(small_root)
 
 
 @pytest.fixture(scope="session")
 def peers():
-    """The Python of PyTorch's environment; where there is none, a test that asks for it is skipped, but in CI fails."""
+    """The Python of PyTorch's environment. Without one, a test that needs it is skipped, or fails in CI."""
     python = peer_python()
     if python is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING_PEERS)
@@ -71,7 +70,7 @@ def inception_file(tmp_path_factory):
 
 @pytest.fixture
 def tiny(small_root, tmp_path):
-    """A function from field values to a config that trains in seconds, into a folder of the test's own."""
+    """A function from field values to a config that trains in seconds into the test's own folder."""
     def make(**values):
         return make_config(**{**TINY, "data": small_root, "out": str(tmp_path / "out"), **values})
     return make
@@ -88,12 +87,12 @@ def trained_folder(small_root, small_data, tmp_path_factory):
 
 @pytest.fixture
 def trained_out(trained_folder, tmp_path):
-    """A copy of that folder, where the configs of `tiny` put their runs: for tests that go on from it."""
+    """A copy of that folder, where the configs of `tiny` put their runs: for tests that continue it."""
     return shutil.copytree(trained_folder, tmp_path / "out")
 
 
 @pytest.fixture(autouse=True)
 def float32_networks():
-    """Tests that choose another precision do not leave it to the next."""
+    """Resets the precision, so that no test passes its own on to the next."""
     yield
     tf.keras.mixed_precision.set_global_policy("float32")

@@ -1,4 +1,4 @@
-"""Two real processes on loopback train as one cluster, as one machine would; and what happens when one of them dies."""
+"""Two real processes on loopback train as one cluster, as one machine would; and what happens when one dies."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def free_ports(count):
 
 
 def start(arguments, cluster=False, others=()):
-    """The processes of a cluster of two, or a single one; all but the first get the arguments `others`, too."""
+    """The processes of a cluster of two, or a single one; all but the first also get the arguments `others`."""
     ports = free_ports(2) if cluster else []
     processes = []
     for index in range(2 if cluster else 1):
@@ -73,7 +73,7 @@ def run(small_root, out, *more, cluster=False):
 
 
 def wait_for_steps(out, processes, seconds=200):
-    """Until there is a checkpoint of a step that was made."""
+    """Waits for a checkpoint past step 0."""
     deadline = time.monotonic() + seconds
     while not any("00000000" not in path for path in list_checkpoints(str(out / "checkpoints"))):
         assert time.monotonic() < deadline and all(process.poll() is None for process in processes)
@@ -84,8 +84,8 @@ def newest_weights(out):
     return read_arrays(list_checkpoints(str(out / "checkpoints"))[0], "")
 
 
-def test_two_machines_do_what_one_does_and_go_on_from_where_they_ended(small_root, tmp_path):
-    """Three steps, then, started again, two more; the chief alone writes, and paints."""
+def test_two_machines_do_what_one_does_and_resume_where_they_ended(small_root, tmp_path):
+    """Three steps, then two more after a restart; only the chief writes and paints."""
     alone, together = tmp_path / "alone", tmp_path / "together"
     run(small_root, alone, "--steps-per-epoch", "5")
     outputs = run(small_root, together, "--steps-per-epoch", "3", "--checkpoint-minutes", "0", cluster=True)
@@ -119,17 +119,17 @@ def test_when_one_machine_dies_the_other_ends_with_an_error_and_the_checkpoint_i
             process.kill()
     assert time.monotonic() - killed < FOUND_DEAD_WITHIN
     assert status == 2, output
-    assert "error: Another machine of the cluster no longer answers" in output
+    assert "error: Another machine of the cluster" in output
     assert "Traceback" not in output
     assert read_arrays(list_checkpoints(str(out / "checkpoints"))[0])["photo_to_monet/adam/iterations"] > 0
 
 
-def test_a_machine_that_cannot_begin_ends_the_others_with_a_sentence(small_root, tmp_path):
+def test_a_machine_that_cannot_start_ends_the_others_with_a_sentence(small_root, tmp_path):
     processes = start(["train", "--data", small_root, "--out", str(tmp_path), "--epochs", "1"], cluster=True,
                       others=["--data", str(tmp_path / "none")])
     statuses, outputs = finished(processes, FOUND_DEAD_WITHIN)
     assert statuses == [2, 2], outputs
-    assert "error: Another machine of the cluster no longer answers" in outputs[0]
+    assert "error: Another machine of the cluster" in outputs[0]
     assert "Traceback" not in "".join(outputs)
 
 
@@ -156,7 +156,7 @@ def test_a_machine_that_waits_for_the_others_can_be_interrupted(small_root, tmp_
     try:
         while "waiting for the others" not in process.stdout.readline():
             assert process.poll() is None
-        time.sleep(3)  # it says so before it does
+        time.sleep(3)  # it says so before it waits
         process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=60)[0]
     finally:
@@ -174,15 +174,15 @@ def test_a_machine_that_waits_for_the_others_can_be_interrupted(small_root, tmp_
     '{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}',
     '{"cluster": {"worker": [1, 2]}, "task": {"type": "worker", "index": 0}}',
     '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": "first"}}'])
-def test_a_cluster_that_cannot_be_understood_is_refused(monkeypatch, text):
+def test_an_invalid_cluster_is_refused(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(UserError, match=r"\$TF_CONFIG does not describe a cluster .* Unset it"):
+    with pytest.raises(UserError, match=r"\$TF_CONFIG .*Unset"):
         cluster_task()
 
 
 @pytest.mark.parametrize("text", ["", " ", "{}", '{"task": {"type": "worker", "index": 0}}',
                                   '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'])
-def test_one_machine_is_no_cluster(monkeypatch, text):
+def test_one_machine_is_not_a_cluster(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     assert cluster_task() is None
     assert is_chief()

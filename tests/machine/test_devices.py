@@ -1,4 +1,4 @@
-"""Several devices do what one does: the same weights from the same global batch, and the same pictures."""
+"""Several devices match one: the same weights from the same global batch, and the same pictures."""
 
 import json
 import subprocess
@@ -21,8 +21,8 @@ COMPILED = "2, compiled by XLA"
 SETTINGS = {"generator_filters": 2, "generator_levels": 2, "discriminator_filters": 2, "discriminator_levels": 1,
             "image_size": 32, "jitter": 40, "batch_size": 8, "epochs": 1, "steps_per_epoch": 3, "steps_per_call": 2,
             "dropout": 0.0, "gamma_mean": 1.0, "ema_decay": 0.9, "decay_start": 0.3, "tensorboard": False}
-# In a process of its own, because a CPU is split into logical devices before anything else is done with it. Each number
-# of devices trains from the same seed, and leaves its weights and what it paints of 5 photos, which no two can share.
+# In its own process, because a CPU can be split into logical devices only before its first use. Each number of devices
+# trains from the same seed, and saves its weights and its paintings of 5 photos, which no two can share evenly.
 CODE = """
     import json, sys
     import numpy as np
@@ -67,12 +67,12 @@ def results(small_root, tmp_path_factory):
 def test_several_devices_end_with_the_weights_of_one(results, count):
     assert results[count]["photo_to_monet/adam/iterations"] == 3
     for name, expected in results[1].items():
-        tolerance = 1e-4 if "/adam/" in name else 0  # moments are no weights, and some are greater than 1
+        tolerance = 1e-4 if "/adam/" in name else 0  # moments are not weights, and some exceed 1
         np.testing.assert_allclose(results[count][name], expected, rtol=tolerance, atol=1e-5, err_msg=name)
 
 
 def test_the_weights_are_those_of_training(results, small_data, tmp_path):
-    """What the devices agree on is not where they began."""
+    """The weights that the devices agree on are not the initial ones."""
     config = make_config(**{**SETTINGS, "data": small_data.root, "out": str(tmp_path / "out")})
     trainer = Trainer(config, small_data, tf.distribute.get_strategy())
     for name, variable in system_variables(trainer.engine.system).items():
@@ -86,7 +86,7 @@ def test_several_devices_paint_what_one_paints(results):
         np.testing.assert_allclose(results[count]["painted"], results[1]["painted"], atol=1e-4)
 
 
-# A system of nothing but chance: its loss is what it draws.
+# A system whose loss is a random draw.
 DRAWS = """
     import json, sys
     import tensorflow as tf
@@ -113,8 +113,8 @@ DRAWS = """
     """
 
 
-def test_each_device_and_each_step_draws_for_itself_and_the_same_again(small_root):
-    """What two devices draw has, as their loss, the mean of the first's and another's."""
+def test_each_device_and_step_has_its_own_repeatable_draw(small_root):
+    """The loss of two devices is the mean of the first one's draw and another."""
     settings = {**SETTINGS, "data": small_root}
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(DRAWS), json.dumps(settings)], capture_output=True,
                          text=True, timeout=300)

@@ -16,7 +16,7 @@ from monet.training.trainer import Trainer
 pytestmark = pytest.mark.lengthy
 
 SEED, PROGRESS = tf.constant([1, 2]), tf.constant(0.5)
-# The step as it is but for widths, and blocks of which all are alike.
+# The real step, but narrower and with fewer of the identical blocks.
 SMALL = {"generator_filters": 2, "discriminator_filters": 2, "batch_size": 2}
 
 
@@ -34,9 +34,9 @@ def one_step(config, compiled):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_presets_step_compiles_and_gives_the_same(preset):
-    """On noise, which untrained networks answer chaotically: losses are compared, and the rest is finite.
+    """On noise, to which untrained networks respond chaotically: only losses are compared, the rest is finite.
 
-    XLA draws other random numbers from the same seeds: where there are any but dropout's, all is only finite.
+    XLA draws other random numbers from the same seeds, so steps with any but dropout's must only be finite.
     """
     blocks = {"residual_blocks": 2} if PRESETS[preset].get("generator") else {}
     config = resolve_config({"preset": preset, "dropout": 0.0, **SMALL, **blocks})
@@ -48,7 +48,7 @@ def test_every_presets_step_compiles_and_gives_the_same(preset):
         assert compiled == pytest.approx(losses, rel=1e-3, abs=1e-4)
 
 
-def test_a_run_compiles_when_it_is_told_to(tiny, small_data):
+def test_a_run_compiles_on_request(tiny, small_data):
     trainer = Trainer(tiny(xla="on", steps_per_call=3, image_pool=4, diffaugment="color,translation,cutout"),
                       small_data, tf.distribute.get_strategy())
     trainer.fit()

@@ -81,7 +81,7 @@ def spans_machines(strategy: tf.distribute.Strategy) -> bool:
 
 @contextlib.contextmanager
 def explain_cluster_errors() -> Iterator[None]:
-    """Turns TensorFlow's errors about a machine of the cluster that does not answer into a UserError."""
+    """Turns TensorFlow's errors about an unresponsive machine of the cluster into a UserError."""
     try:
         yield
     except CLUSTER_ERRORS as error:

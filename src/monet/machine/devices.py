@@ -1,4 +1,4 @@
-"""What this machine computes on: the `tf.distribute` strategy, and a record of the device that it found."""
+"""The devices to compute on: choosing the `tf.distribute` strategy, and describing its device."""
 
 import os
 import threading
@@ -71,7 +71,7 @@ def remote_tpu() -> str:
 
 
 def connect_tpu() -> tf.distribute.Strategy:
-    """A strategy over the cores of the TPU that $TPU_NAME names, or of this machine's.
+    """A strategy over the cores of the TPU that $TPU_NAME names, or of this machine's TPU.
 
     Raises:
         UserError: if there is no TPU, or it does not start.
@@ -107,7 +107,7 @@ def choose_strategy(config: Config, alone: bool = False) -> tf.distribute.Strate
     """The strategy for `config.accelerator`; `auto` takes a TPU before GPUs before the CPU.
 
     With a cluster in $TF_CONFIG it spans the GPUs, or the CPUs, of all machines, and waits for them. Call it before
-    TensorFlow computes anything: afterwards a TPU cannot be started, nor GPUs be hidden.
+    TensorFlow computes anything: afterwards a TPU cannot be started, nor GPUs hidden.
 
     Args:
         config: gives the accelerator.
@@ -170,7 +170,7 @@ def precision_for(asked: str, device: Device) -> str:
     best = {"TPU": "bfloat16", "GPU": on_gpu, "CPU": "float32"}[device.kind]
     if ((device.kind == "TPU" and asked == "float16")
             or (device.kind == "GPU" and asked == "bfloat16" and on_gpu != "bfloat16")):
-        raise UserError(f"--precision {asked}: this {device.kind} does not compute in it. Give auto, which takes "
+        raise UserError(f"--precision {asked}: this {device.kind} does not support it. Give auto, which means "
                         f"{best} here, or float32.")
     return best if asked == "auto" else asked
 
