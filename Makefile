@@ -94,10 +94,10 @@ kernel-submit: setup  ## submit the pushed kernel's images.zip (MSG="…" descri
 tpu-wheels: setup  ## collect what a TPU kernel without internet installs, in kernel/tpu-wheels
 	@"$(BIN)/python" tools/tpu_wheels.py
 
-test: setup  ## run the quick tests, a few minutes
+test: setup  ## run the quick tests, under five minutes on two cores
 	$(BIN)/python -m pytest -m "not lengthy" $(ARGS)
 
-test-all: setup  ## run all tests, a quarter of an hour
+test-all: setup  ## run all tests, ten minutes on two cores
 	$(BIN)/python -m pytest $(ARGS)
 
 peers: $(PEERS)/installed  ## build .venv-peers, the PyTorch environment of tests and benchmarks
