@@ -54,6 +54,6 @@ def test_a_run_compiles_on_request(tiny, small_data):
     trainer.fit()
     assert trainer.state.step == 6
     engine = trainer.engine
-    graph = engine.steps.get_concrete_function(engine.batches, *map(tf.constant, (0, 0, 1))).graph
+    graph = engine.step_function.get_concrete_function(engine.batches, *map(tf.constant, (0, 0, 1))).graph
     functions = graph.as_graph_def().library.function
     assert any(function.attr["_XlaMustCompile"].b for function in functions)

@@ -85,7 +85,7 @@ def loop_seconds(data, steps: int) -> float:
         config = make_config(generator_filters=1, discriminator_filters=1, epochs=1, steps_per_epoch=steps,
                              out=folder, resume=False)
         trainer = Trainer(config, data, tf.distribute.get_strategy())
-        trainer.engine.steps = empty_step
+        trainer.engine.step_function = empty_step
         return seconds_of(trainer.fit)
 
 

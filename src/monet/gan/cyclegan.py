@@ -11,7 +11,8 @@ from monet.gan.optimizers import make_optimizer
 from monet.networks.build import build_generator
 from monet.networks.step_calls import StepGenerator, gradients_of
 
-SEEDS = ("to_monet", "to_photo", "back_to_photo", "back_to_monet", "fool_monet", "fool_photo", "monet", "photo")
+SEEDS = ("to_monet", "to_photo", "back_to_photo", "back_to_monet",
+         "fool_monet", "fool_photo", "judge_monet", "judge_photo")
 
 
 class CycleGan:
@@ -35,23 +36,23 @@ class CycleGan:
         """
         self.config = config
         self.distance = look_up(DISTANCES, config.cycle_loss, "cycle_loss")
-        generators = {name: build_generator(config, name) for name in ("photo_to_monet", "monet_to_photo")}
-        self.generators = {name: StepGenerator(network, config) for name, network in generators.items()}
+        networks = {name: build_generator(config, name) for name in ("photo_to_monet", "monet_to_photo")}
+        self.generators = {name: StepGenerator(network, config) for name, network in networks.items()}
         self.discriminators = {side: Discriminator(config, f"{side}_discriminator") for side in ("monet", "photo")}
-        judges = {f"{side}_discriminator": judge for side, judge in self.discriminators.items()}
-        self.networks = generators | {name: judge.network for name, judge in judges.items()}
-        self.optimizers = {name: make_optimizer(config, network, average=name in generators)
+        by_name = {f"{side}_discriminator": discriminator for side, discriminator in self.discriminators.items()}
+        self.networks = networks | {name: discriminator.network for name, discriminator in by_name.items()}
+        self.optimizers = {name: make_optimizer(config, network, average=name in self.generators)
                            for name, network in self.networks.items()}
         self.loss_scale = make_loss_scale(config)
-        self.states = collect_states(judges, self.loss_scale)
+        self.states = collect_states(by_name, self.loss_scale)
         self.loss_names = ("cycle", "identity", *self.networks)
 
     def losses_and_gradients(self, photo: tf.Tensor, monet: tf.Tensor, seed: tf.Tensor, progress: float = 0.0,
                              share: float = 1.0):
         """Losses of all players on one batch, and their gradients.
 
-        One tape serves both generators. Their losses depend on each other only through the cycle loss, which both
-        include, so the gradient of the total is right for each.
+        One tape serves both generators. They interact only through the cycle losses, which both objectives contain, so
+        the gradient of the total is each generator's own.
 
         Args:
             photo: float32 `[batch, height, width, 3]` in [-1, 1]; with space to depth, in tiles.
@@ -81,17 +82,17 @@ class CycleGan:
                 "photo_to_monet": self.discriminators["monet"].generator_loss(fake_monet, seeds["fool_monet"]),
                 "monet_to_photo": self.discriminators["photo"].generator_loss(fake_photo, seeds["fool_photo"]),
             }
-            total = share * tf.add_n([self.weight(name, progress) * loss for name, loss in losses.items()])
+            total = share * tf.add_n([self.fade(name, progress) * loss for name, loss in losses.items()])
         # Gradients: of the generators, then of each discriminator.
         gradients = dict(zip(self.generators, gradients_of(tape, total, [to_monet, to_photo]), strict=True))
         for side, real, fake in (("monet", monet, fake_monet), ("photo", photo, fake_photo)):
             name = f"{side}_discriminator"
             losses[name], gradients[name] = self.discriminators[side].loss_and_gradients(
-                real, fake, seeds[side], share)
+                real, fake, seeds[f"judge_{side}"], share)
         return losses, gradients
 
-    def weight(self, name: str, progress: float) -> float:
-        """The weight of a loss at this point of the run: `cycle_fall` makes the cycle and identity losses fade.
+    def fade(self, name: str, progress: float) -> float:
+        """The factor on a loss at this point of the run: `cycle_fall` makes the cycle and identity losses fade.
 
         It affects only the total. A faded loss in the log would say nothing about the error.
         """

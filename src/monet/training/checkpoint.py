@@ -47,7 +47,7 @@ def save_checkpoint(folder: str, state: Iterable[tuple[str, np.ndarray]], meta: 
 
     Args:
         folder: the run's checkpoint folder.
-        state: arrays by name, from `Engine.state`.
+        state: arrays by name, from `TensorFlowEngine.state`.
         meta: what else to record.
         keep: number of checkpoints to keep.
 

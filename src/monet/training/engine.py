@@ -37,7 +37,9 @@ class TensorFlowEngine:
         cluster: the machines that take part.
         loss_names: names of the sums that `run_steps` returns, in order.
         position: batches of the data consumed so far, including those that setbacks skipped.
-        painter: the network that `paint` paints with.
+        painter: the network that paints.
+        paint: a function that paints images, `[n, height, width, 3]` in [-1, 1], with the painter.
+        system: the players, for tools that look at networks.
     """
 
     def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy):
@@ -59,7 +61,7 @@ class TensorFlowEngine:
             self.system = build_system(config)
         self.loss_names = self.system.loss_names
         self.position, self.batches = 0, None
-        self.steps = make_steps(strategy, self.system, config)
+        self.step_function = make_steps(strategy, self.system, config)
         self.painter = self.build_painter()
         # In a cluster each machine paints by itself.
         own_strategy = None if spans_machines(strategy) else strategy
@@ -84,10 +86,12 @@ class TensorFlowEngine:
         if position != self.position:
             self.position, self.batches = position, None
 
-    def open_data(self) -> None:
-        """Opens the data at `position`, if it is not open yet; the first steps do so themselves."""
-        if self.batches is None:
-            self.batches = open_batches(self.strategy, self.data, self.config, self.position)
+    def open_data(self) -> bool:
+        """Opens the data at `position`; returns whether that was still to do. The first steps do it, too."""
+        if self.batches is not None:
+            return False
+        self.batches = open_batches(self.strategy, self.data, self.config, self.position)
+        return True
 
     def run_steps(self, step: int, count: int) -> tf.Tensor:
         """Runs `count` steps, the first of them number `step`, counted from 0.
@@ -97,7 +101,7 @@ class TensorFlowEngine:
             its value waits for the device.
         """
         self.open_data()
-        sums = self.steps(self.batches, *map(tf.constant, (self.position, step, count)))
+        sums = self.step_function(self.batches, *map(tf.constant, (self.position, step, count)))
         self.position += count
         return sums
 
@@ -143,8 +147,8 @@ def open_batches(strategy: tf.distribute.Strategy, data: Data, config: Config, p
     """An iterator over the training batches from number `position` on, each split among the replicas.
 
     With several devices TensorFlow adds autotuned iterators of its own, which no option reaches; releasing one can take
-    a minute (see `monet.data.records.list_rows`). A run does so after everything is written, or when it goes back to a
-    checkpoint.
+    a minute (see `monet.data.records.list_rows`). So a run releases its iterator only after everything is written, or
+    when it goes back to a checkpoint.
     """
     return iter(strategy.distribute_datasets_from_function(
         lambda context: training_pairs(data, config, position, context)))
@@ -188,7 +192,7 @@ def make_steps(strategy: tf.distribute.Strategy, system, config: Config) -> Call
         def body(done, sums):
             return done + 1, sums + one_step(batches, position + done, step + done)
 
-        none = tf.zeros([len(system.loss_names)])
-        return tf.while_loop(lambda done, _: done < count, body, (0, none), parallel_iterations=1)[1]
+        zeros = tf.zeros([len(system.loss_names)])
+        return tf.while_loop(lambda done, _: done < count, body, (0, zeros), parallel_iterations=1)[1]
 
     return single_step if config.steps_per_call == 1 else several_steps

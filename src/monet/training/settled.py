@@ -1,4 +1,4 @@
-"""Every `auto`, and every 0 that stands for one, resolved: once, in one place, before anything is built."""
+"""Every `auto` but the accelerator's, and every 0 that stands for one, resolved once, before anything is built."""
 
 import dataclasses
 import math

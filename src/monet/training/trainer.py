@@ -104,7 +104,7 @@ class Trainer:
             with progress_bar("Training", self.config.total_steps, "step", self.state.step) as show:
                 while True:
                     try:
-                        self.run_steps(show, interrupted)
+                        self.train(show, interrupted)
                         break
                     except Broken as broken:
                         self.go_back(broken)
@@ -113,7 +113,7 @@ class Trainer:
         if interrupted:
             raise Interrupted
 
-    def run_steps(self, show: Callable, interrupted: Sequence) -> None:
+    def train(self, show: Callable, interrupted: Sequence) -> None:
         """Runs steps until the run ends, and saves the last.
 
         Args:
@@ -128,8 +128,8 @@ class Trainer:
             return
         self.save_first()
         by_epochs = self.config.checkpoint_epochs > 0
-        checkpoint_due = Interval(float("inf") if by_epochs else 60 * self.config.checkpoint_minutes)
-        preview_due = Interval(60 * self.config.preview_minutes)
+        checkpoint_due = Interval(float("inf") if by_epochs else 60 * self.config.checkpoint_minutes, self.clock.now)
+        preview_due = Interval(60 * self.config.preview_minutes, self.clock.now)
         while state.step < self.config.total_steps:
             save, preview, stop = self.decide(checkpoint_due, preview_due, interrupted)
             if save and state.step != state.saved_at:
@@ -172,8 +172,7 @@ class Trainer:
 
     def advance(self) -> None:
         """Runs the steps of one call."""
-        if self.engine.batches is None:
-            self.engine.open_data()
+        if self.engine.open_data():
             self.readings.pause()
         count, started = self.next_count(), self.clock.now()
         sums = self.engine.run_steps(self.state.step, count)
