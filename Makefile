@@ -97,7 +97,7 @@ tpu-wheels: setup  ## collect what a TPU kernel without internet installs, in ke
 test: setup  ## run the quick tests, under five minutes on two cores
 	$(BIN)/python -m pytest -m "not lengthy" $(ARGS)
 
-test-all: setup  ## run all tests, ten minutes on two cores
+test-all: setup  ## run all tests, twelve minutes on two cores
 	$(BIN)/python -m pytest $(ARGS)
 
 peers: $(PEERS)/installed  ## build .venv-peers, the PyTorch environment of tests and benchmarks
