@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import tensorflow as tf
-from benchmark.inception_state import random_state, write_state_dict
 from benchmark.peers.python import MISSING_PEERS, peer_python
 from sample.dataset import write_sample
 from support.settings import NUM_MONET, NUM_PHOTO, REAL_DATA, TINY
@@ -58,14 +57,6 @@ def peers():
     if python is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING_PEERS)
     return python
-
-
-@pytest.fixture(scope="session")
-def inception_file(tmp_path_factory):
-    """A file of random weights for the whole FID Inception."""
-    path = tmp_path_factory.mktemp("weights") / "random.pth"
-    write_state_dict(path, random_state())
-    return str(path)
 
 
 @pytest.fixture

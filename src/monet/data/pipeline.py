@@ -95,7 +95,11 @@ def training_pairs(data: Data, config: Config, first_step: int = 0,
     return tf.data.Dataset.zip(tuple(streams)).prefetch(2)
 
 
+def decode_example(example: dict, size: int) -> tf.Tensor:
+    """Decodes and resizes the image of an example, not augmented: float32 `[size, size, 3]` in [-1, 1]."""
+    return pixels_to_float(resize(decode_image(example["image"]), size))
+
+
 def first_images(image_set: ImageSet, count: int, size: int) -> tf.Tensor:
     """Returns the set's first `count` images, not augmented: float32 `[count, size, size, 3]` in [-1, 1]."""
-    examples = read_examples(image_set).take(count)
-    return tf.stack([pixels_to_float(resize(decode_image(example["image"]), size)) for example in examples])
+    return tf.stack([decode_example(example, size) for example in read_examples(image_set).take(count)])

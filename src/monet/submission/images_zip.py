@@ -16,8 +16,9 @@ import tensorflow as tf
 from monet.core.config import MAX_IMAGES, MIN_IMAGES, SUBMISSION_SIZE, Config
 from monet.core.errors import LOG, UserError
 from monet.core.files import atomic_write, out_of_space
-from monet.core.pixels import decode_image, encode_jpeg, pixels_to_float, resize
+from monet.core.pixels import encode_jpeg
 from monet.core.progress import progress_bar
+from monet.data.pipeline import decode_example
 from monet.data.read_errors import explain_read_errors
 from monet.data.records import ImageSet, read_examples
 from monet.submission.check import CPU_THREADS, find_problems, zip_entries
@@ -33,11 +34,6 @@ TYPICAL_JPEG_BYTES = 50_000  # assumed until one is written: photos take 45,000 
 def number_of_images(photos: ImageSet, config: Config) -> int:
     """Number of images in the submission: `config.num_images`, or one per photo within Kaggle's 7,000 to 10,000."""
     return config.num_images or min(max(photos.count, MIN_IMAGES), MAX_IMAGES)
-
-
-def photo_to_paint(example: dict) -> tf.Tensor:
-    """Decodes and resizes the photo in a record: float32 `[256, 256, 3]` in [-1, 1]."""
-    return pixels_to_float(resize(decode_image(example["image"]), SUBMISSION_SIZE))
 
 
 def photo_variant(image: tf.Tensor, round_number: tf.Tensor, index: tf.Tensor, seed: int) -> tf.Tensor:
@@ -72,7 +68,8 @@ def photo_batches(photos: ImageSet, config: Config) -> tf.data.Dataset:
         determined by the seed.
     """
     def prepare(index, example):
-        return example["image_name"], photo_variant(photo_to_paint(example), index // photos.count, index, config.seed)
+        image = decode_example(example, SUBMISSION_SIZE)
+        return example["image_name"], photo_variant(image, index // photos.count, index, config.seed)
 
     examples = read_examples(photos).repeat().enumerate()
     images = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

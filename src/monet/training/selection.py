@@ -12,18 +12,19 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.core.config import Config
+from monet.core.config import SUBMISSION_SIZE, Config
 from monet.core.errors import LOG, UserError
 from monet.core.files import atomic_write
 from monet.core.keras_compat import weight_names
 from monet.core.pixels import decode_image, encode_jpeg, pad_batch
+from monet.data.pipeline import decode_example
 from monet.data.records import Data, ImageSet, read_examples
 from monet.data.torch_file import read_state_dict
 from monet.machine.cluster import spans_machines
 from monet.scoring.inception import build_inception, extract_features, make_extractor
 from monet.scoring.inception_weights import WeightsFile, find_weights
 from monet.scoring.mifid import apply_penalty, frechet_distance, memorization_distance
-from monet.submission.images_zip import PAINT_BATCH, photo_to_paint
+from monet.submission.images_zip import PAINT_BATCH
 from monet.training.arrays import UNREADABLE, assign_arrays, read_arrays, value_of, write_arrays
 from monet.training.history import kept_rows
 from monet.training.run_files import RunFiles
@@ -53,8 +54,8 @@ def sample_photos(photos: ImageSet, count: int, seed: int) -> tf.data.Dataset:
     mask = np.zeros(photos.count, bool)
     mask[np.random.default_rng(seed).choice(photos.count, count, replace=False)] = True
     examples = read_examples(photos).enumerate().filter(lambda index, _: tf.gather(tf.constant(mask), index))
-    images = examples.map(lambda _, example: photo_to_paint(example), num_parallel_calls=tf.data.AUTOTUNE,
-                          deterministic=True)
+    images = examples.map(lambda _, example: decode_example(example, SUBMISSION_SIZE),
+                          num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return images.batch(PAINT_BATCH).prefetch(2)
 
 
