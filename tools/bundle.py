@@ -16,10 +16,10 @@ import sys
 import textwrap
 from pathlib import Path
 
-from bundling.output import Cell, Section, as_notebook, as_script
-from bundling.reach import leave_out, reachable
-from bundling.settings import resolve_settings, settings_source
-from bundling.sources import ENTRY, PACKAGE, WIDTH, Module, body_text, check_names, import_lines, read_modules
+from bundling.output import RESULTS, Cell, Section, as_notebook, as_script
+from bundling.reach import CONFIG, leave_out, reachable
+from bundling.settings import resolve_settings, settings_source, settled_for_kaggle, without_help
+from bundling.sources import PACKAGE, WIDTH, Module, body_text, check_names, import_lines, read_modules
 from bundling.story import OPEN_CELLS, PREPARATION, RUN, SETTINGS, in_reading_order, machine_modules
 from console import ROOT, run_tool
 from kaggle_site.metadata import (
@@ -37,7 +37,6 @@ from monet.core.config import VERSION
 from monet.core.errors import UserError, say
 
 STEM = "monet_cyclegan"
-CURVES = "training.curves"  # what a notebook shows besides
 PREPARE = '''\
 if __name__ == "__main__":  # not when another program imports this file
     prepare_machine(SETTINGS["accelerator"], globals().get("__file__"))  # a notebook has no file'''
@@ -106,7 +105,7 @@ A CycleGAN for Kaggle's competition gan-getting-started: it learns from unpaired
 photos, and writes images.zip, the submission. To change what it does, edit the settings, here or on Kaggle.
 
 The code is that of src/monet/ in the kit, module by module, in reading order.
-{textwrap.fill(f"Modules that these settings do not need are left out: {left_out}.", WIDTH - 2)}
+{textwrap.fill(f"What these settings do not need is left out: functions and classes, and the modules {left_out}.", WIDTH - 2)}
 
 Version {VERSION} of the kit, {commit_of(root)}. SHA-256 of its sources:
 
@@ -149,7 +148,9 @@ def bundle(argv: list[str], root: Path = ROOT) -> Path:
     sources = read_modules(root / "src" / PACKAGE)
     check_names(sources)
     config = resolve_settings(accelerator, words)
-    modules = reachable(leave_out(sources, config), [ENTRY, CURVES] if options.notebook else [ENTRY])
+    parts = leave_out(sources, settled_for_kaggle(config, accelerator), config)
+    code = [PREPARE, START, *(source for _, source in RESULTS if options.notebook)]
+    modules = reachable(parts | {CONFIG: without_help(parts[CONFIG])}, "\n".join(code))
     resume_from = metadata["id"].split("/")[1] if options.resume_last else ""
     sections = make_sections(modules, settings_source(config, resume_from, public_words(argv)))
     text = (as_notebook if options.notebook else as_script)(introduction(sources, modules, root, argv), sections)

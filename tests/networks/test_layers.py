@@ -133,7 +133,7 @@ def test_interpolated_pixels_are_those_of_keras(shape):
 
 def test_bfloat16_stays_bfloat16_where_pictures_are_doubled():
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    layer = layers.interpolated(make_config(precision="bfloat16"), "resize")
+    layer = layers.bilinear(make_config(precision="bfloat16"), "resize")
     x = tf.cast(images(0, (1, 8, 8, 3)), tf.bfloat16)
     assert layer(x).dtype == tf.bfloat16
     expected = tf.image.resize(tf.cast(x, tf.float32), [16, 16])
@@ -141,4 +141,4 @@ def test_bfloat16_stays_bfloat16_where_pictures_are_doubled():
     symbolic = tf.keras.Input((None, None, 3))
     assert tf.keras.Model(symbolic, layer(symbolic)).output_shape == (None, None, None, 3)
     tf.keras.mixed_precision.set_global_policy("float32")
-    assert isinstance(layers.interpolated(make_config(), "resize"), tf.keras.layers.UpSampling2D)
+    assert isinstance(layers.bilinear(make_config(), "resize"), tf.keras.layers.UpSampling2D)

@@ -1,113 +1,170 @@
 """Leaves out of a bundle what its settings cannot reach: used by `bundle.py`.
 
-Two steps. `leave_out` replaces the entries of registries (dicts such as SYSTEMS) that the settings do not choose by a
-LeftOut, which tells how to make a bundle with them. `reachable` then follows the imports from `kaggle_run`, ignoring
-imported names that are no longer used.
+Two steps. `leave_out` finds the registries, dicts such as SYSTEMS from which `look_up` takes an entry, and puts
+LEFT_OUT in the place of the entries that the settings do not choose. `reachable` then follows the names from the code
+that starts the run, and drops every function, class and constant that it does not meet.
 """
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
-from bundling.sources import WIDTH, Module, inner_imports, target_of
+from bundling.settings import as_call
+from bundling.sources import Module, bindings, inner_imports, is_import, parsed, target_of, used_names
 
 from monet.core.config import Config
-from monet.core.errors import UserError
+from monet.gan.diffaugment import augmentation_names
+from monet.gan.discriminator import head_losses, network_kind
 
 INIT = "__init__"  # in every bundle: it quiets TensorFlow's start
+CONFIG = "core.config"
+LEFT_OUT = '''
+
+# Stands for each part that this file was made without. The config is the one that it was made for.
+LEFT_OUT = LeftOut(MADE_WITH, SETTINGS, dataclasses.asdict({config}))
+'''
+Keys = Callable[[Config], Iterable]
 
 
-@dataclass(frozen=True)
-class OptionalEntry:
-    """An entry of a registry that only some settings need.
+def formats_of(config: Config) -> list[str]:
+    """The formats that the images may have; those of the competition, if `data` is empty, are TFRecords."""
+    if not config.data:
+        return ["tfrec"]
+    return ["tfds"] if config.data.startswith("tfds:") else ["tfrec", "images", "npy"]
 
-    Attributes:
-        module: defines the registry.
-        registry: a dict at the module's top level.
-        key: the entry's key.
-        is_needed: whether a config needs the entry.
-        settings: values of fields that, in any config, need the entry and contradict nothing.
+
+def networks_of(config: Config) -> list[str]:
+    """The kinds of the two discriminators."""
+    return [network_kind(config, f"{side}_discriminator") for side in ("monet", "photo")]
+
+
+def losses_of(config: Config) -> list[str]:
+    """The adversarial losses of both discriminators and of the settings, which are checked even if none uses them."""
+    return [config.adversarial_loss, config.discriminator_loss or config.adversarial_loss,
+            *(name for kind in networks_of(config) for name in head_losses(kind, config))]
+
+
+# The keys that a config chooses of registries whose `look_up` does not get them from `config` directly.
+CHOSEN: dict[str, Keys] = {
+    "ADVERSARIAL_LOSSES": losses_of,
+    "AUGMENTATIONS": augmentation_names,
+    "CATALOGUES": lambda config: [config.data.partition(":")[0]],
+    "CLUSTERS": lambda config: [False],  # Kaggle's machine is alone
+    "DISCRIMINATORS": networks_of,
+    "FORMATS": formats_of,
+}
+
+
+def look_ups(modules: Iterable[Module]) -> dict[str, list[ast.expr]]:
+    """Returns the keys with which `look_up(registry, key, setting)` is called, by the registry's name."""
+    keys = {}
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "look_up":
+                registry, key, _ = node.args
+                if isinstance(registry, ast.Name):
+                    keys.setdefault(registry.id, []).append(key)
+    return keys
+
+
+def chosen_keys(registry: str, keys: list[ast.expr], config: Config) -> set | None:
+    """Returns the keys of a registry that the config chooses; None if only the run can know.
+
+    Args:
+        registry: its name.
+        keys: from `look_ups`. An expression of `config`, such as `config.generator`, gives its value.
+        config: settled.
     """
-
-    module: str
-    registry: str
-    key: str
-    is_needed: Callable[[Config], bool]
-    settings: Mapping
-
-    def options(self, config: Config) -> str:
-        """Returns the command-line options that change the config so that it needs the entry."""
-        return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in self.settings.items()
-                        if getattr(config, name) != value)
+    if registry in CHOSEN:
+        return set(CHOSEN[registry](config))
+    if set().union(*map(used_names, keys)) != {"config"}:
+        return None
+    return {eval(ast.unparse(key), {"config": config}) for key in keys}
 
 
-OPTIONAL_ENTRIES = (
-    OptionalEntry("gan.systems", "SYSTEMS", "cyclegan", lambda config: config.system == "cyclegan",
-                  {"system": "cyclegan"}),
-    OptionalEntry("gan.systems", "SYSTEMS", "cut", lambda config: config.system == "cut",
-                  {"system": "cut", "cycle_weight": 0, "identity_weight": 0, "cycle_fall": 0, "feature_cycle": 0,
-                   "cycle_loss": "l1"}),
-    OptionalEntry("training.trainer", "SELECTIONS", "mifid", lambda config: config.select_by == "mifid",
-                  {"select_by": "mifid"}),
-    # If `data` is empty, the images are the competition's: TFRecords and image files.
-    OptionalEntry("data.records", "FORMATS", "npy",
-                  lambda config: bool(config.data) and not config.data.startswith("tfds:"),
-                  {"data": "/kaggle/input/FOLDER"}),
-    OptionalEntry("data.layouts", "CATALOGUES", "tfds", lambda config: config.data.startswith("tfds:"),
-                  {"data": "tfds:NAME"}),
-)
-
-
-def entry_value(module: Module, entry: OptionalEntry) -> ast.expr:
-    """Returns the entry's value in the module's source.
-
-    Raises:
-        UserError: if there is no such registry or entry.
-    """
-    for node in module.tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and node.targets[0].id == entry.registry:
-            for key, value in zip(node.value.keys, node.value.values, strict=True):
-                if isinstance(key, ast.Constant) and key.value == entry.key:
-                    return value
-    raise UserError(f"src/{module.path} has no dict {entry.registry} with the key {entry.key!r}. Update "
-                    "OPTIONAL_ENTRIES in tools/bundling/reach.py.")
-
-
-def replace_entry(module: Module, entry: OptionalEntry, options: str) -> Module:
-    """Returns the module with a LeftOut in the place of the entry's value; `options` make a bundle that has it."""
-    value = entry_value(module, entry)
+def without_entries(module: Module, entries: ast.Dict, chosen: set) -> Module:
+    """Returns the module with LEFT_OUT in the place of the values of `entries` whose keys are not `chosen`."""
     lines = module.text.encode().split(b"\n")  # columns in the tree count bytes
-    first, last = value.lineno - 1, value.end_lineno - 1
-    before, after = lines[first][:value.col_offset], lines[last][value.end_col_offset:]
-    argument = f'f"{{MADE_WITH}} {options}"'.encode()
-    line = before + b"LeftOut(" + argument + b")" + after
-    lines[first:last + 1] = [line] if len(line) <= WIDTH else [before + b"LeftOut(", b"    " + argument + b")" + after]
-    # The import tells the bundler where LeftOut comes from. It is at the end so that line numbers stay.
-    text = b"\n".join(lines).decode() + "\nfrom monet.core.left_out import LeftOut\n"
-    return Module(module.name, text, ast.parse(text))
+    for key, value in reversed(list(zip(entries.keys, entries.values, strict=True))):  # so that earlier places stay
+        if key.value not in chosen and not isinstance(value, ast.Constant):  # None leaves nothing out
+            first, last = value.lineno - 1, value.end_lineno - 1
+            lines[first:last + 1] = [lines[first][:value.col_offset] + b"LEFT_OUT" + lines[last][value.end_col_offset:]]
+    text = b"\n".join(lines).decode()
+    if text == module.text:
+        return module
+    # The import tells the bundler where LEFT_OUT comes from. It is at the end so that line numbers stay.
+    return parsed(module.name, f"{text}\nfrom monet.{CONFIG} import LEFT_OUT\n")
 
 
-def leave_out(modules: dict[str, Module], config: Config) -> dict[str, Module]:
-    """Returns the modules, with a LeftOut for each of `OPTIONAL_ENTRIES` that the config does not need."""
-    modules = dict(modules)
-    for entry in OPTIONAL_ENTRIES:
-        if not entry.is_needed(config):
-            modules[entry.module] = replace_entry(modules[entry.module], entry, entry.options(config))
-    return modules
+def leave_out(modules: dict[str, Module], config: Config, made_for: Config) -> dict[str, Module]:
+    """Returns the modules, without the entries of registries that the config does not choose.
+
+    Args:
+        modules: all of the package.
+        config: the settled config.
+        made_for: the config as asked.
+    """
+    keys, result = look_ups(modules.values()), dict(modules)
+    for name, module in modules.items():
+        for node in module.tree.body:
+            registry = node.targets[0].id if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) else ""
+            chosen = chosen_keys(registry, keys[registry], config) if registry in keys else None
+            if chosen is not None:
+                result[name] = without_entries(result[name], node.value, chosen)
+    text = result[CONFIG].text + LEFT_OUT.format(config=as_call(made_for))
+    return result | {CONFIG: parsed(CONFIG, text)}
 
 
 def used_modules(module: Module) -> list[str]:
     """Returns the modules from which the module imports a name that it uses."""
-    used = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name)}
+    used = used_names(module.tree)
     return [target_of(node) for node in inner_imports(module) if used & {alias.name for alias in node.names}]
 
 
-def reachable(modules: dict[str, Module], entries: Iterable[str]) -> dict[str, Module]:
-    """Returns the modules that `entries` use, directly or through others, and `INIT`."""
-    reached, pending = {}, [INIT, *entries]
+def defined_names(node: ast.stmt) -> set[str]:
+    """Returns the names that a statement at the top level of a module defines."""
+    return {name for name, _ in bindings(ast.Module([node], [])) if name}
+
+
+def reached_names(modules: dict[str, Module], code: str) -> set[tuple[str, str]]:
+    """Returns what `code` uses of the modules, directly or through others: (module, name)."""
+    meaning = {name: {alias.name: target_of(node) for node in inner_imports(module) for alias in node.names}
+               for name, module in modules.items()}
+    statements = {(name, defined): node for name, module in modules.items() for node in module.tree.body
+                  for defined in defined_names(node)}
+    reached, pending = set(), [place for place in statements if place[1] in used_names(ast.parse(code))]
     while pending:
-        name = pending.pop()
-        if name in modules and name not in reached:
-            reached[name] = modules[name]
-            pending += used_modules(modules[name])
+        place = pending.pop()
+        if place in statements and place not in reached:
+            reached.add(place)
+            module = place[0]
+            pending += [(meaning[module].get(name, module), name) for name in used_names(statements[place])]
     return reached
+
+
+def span(module: Module, node: ast.stmt) -> tuple[int, int]:
+    """Returns the first and the last line of a statement, numbered from 0, with decorators and the comment above."""
+    lines = module.text.splitlines()
+    first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))]) - 1
+    while first and lines[first - 1].startswith("#"):
+        first -= 1
+    return first, node.end_lineno - 1
+
+
+def pruned(module: Module, kept: set[str]) -> Module:
+    """Returns the module without the definitions of which no name is among `kept`."""
+    lines = module.text.splitlines()
+    for node in module.tree.body:
+        names = set() if is_import(node) else defined_names(node)
+        if names and not names & kept:
+            first, last = span(module, node)
+            lines[first:last + 1] = [None] * (last + 1 - first)
+    return parsed(module.name, "\n".join(line for line in lines if line is not None) + "\n")
+
+
+def reachable(modules: dict[str, Module], code: str) -> dict[str, Module]:
+    """Returns `INIT` and the modules that `code` uses, directly or through others, without what is not used of them."""
+    kept = {}
+    for module, name in reached_names(modules, code):
+        kept.setdefault(module, set()).add(name)
+    return {name: pruned(module, kept[name]) if name in kept else module for name, module in modules.items()
+            if name in kept or name == INIT}

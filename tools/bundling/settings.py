@@ -1,17 +1,23 @@
 """The settings of a bundle: resolved from the command line, and as Python source. Used by `bundle.py`."""
 
+import ast
+import dataclasses
 import json
 import textwrap
 
-from bundling.sources import WIDTH
+from bundling.sources import WIDTH, Module, parsed
 
 from monet.cli import parse_command_line
 from monet.core.config import FIELDS, Config
 from monet.core.errors import UserError
 from monet.kaggle_run import KERNEL_DECIDES
+from monet.machine.devices import Device
+from monet.training.settled import settled
 
 # By ACCELERATOR: the device that trains, which is also the name of the preset made for it.
 DEVICES = {"tpu": "tpu", "gpu": "gpu", "none": "cpu"}
+# By ACCELERATOR: what Kaggle's machine has. The GPUs are two T4s.
+MACHINES = {"tpu": Device("TPU", 8), "gpu": Device("GPU", 2, (7, 5)), "none": Device("CPU")}
 # Comments for settings that mean something else on Kaggle than their help says.
 COMMENTS = {
     "preset": "the preset that the settings below started from; changing it here has no effect (make kernel-push "
@@ -90,3 +96,35 @@ def settings_source(config: Config, resume_from: str, made_with: str) -> str:
               "# The options of make kernel ARGS=\"…\" that made this file.",
               f"MADE_WITH = {literal(made_with)}"]
     return "\n".join(lines)
+
+
+def settled_for_kaggle(config: Config, accelerator: str) -> Config:
+    """Returns the config as it is settled on Kaggle's machine, but for what follows from the data.
+
+    Raises:
+        UserError: if the machine's device cannot do what the config asks.
+    """
+    return settled(dataclasses.replace(config, resume=True, tensorboard=False), MACHINES[accelerator])
+
+
+def as_call(config: Config) -> str:
+    """Returns the config as Python source: a call of Config with the settings that are not its defaults."""
+    items = [f"{name}={literal(getattr(config, name))}" for name, field in FIELDS.items()
+             if name not in KERNEL_DECIDES and getattr(config, name) != field.default]
+    text = ", ".join(item.replace(" ", "\0") for item in items)  # so that no string is broken
+    lines = textwrap.wrap(text, WIDTH - 4, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
+    return "\n".join(["Config(", *lines]).replace("\0", " ") + ")"
+
+
+def without_help(module: Module) -> Module:
+    """Returns the module of `Config` without the settings' help, which the bundle's SETTINGS have as comments."""
+    lines = module.text.splitlines()
+    [config] = [node for node in module.tree.body if getattr(node, "name", "") == Config.__name__]
+    for node in reversed([node for node in config.body if isinstance(node, ast.AnnAssign)]):
+        call = node.value
+        options = [f"{option.arg}={ast.get_source_segment(module.text, option.value)}" for option in call.keywords
+                   if option.arg != "help"]
+        arguments = ", ".join([ast.get_source_segment(module.text, call.args[0]), *options])
+        first = lines[node.lineno - 1].partition("setting(")[0]
+        lines[node.lineno - 1:node.end_lineno] = [f"{first}setting({arguments})"]
+    return parsed(module.name, "\n".join(lines) + "\n")

@@ -54,6 +54,11 @@ class Import:
         return (self.source or self.name).split(".")[0] in sys.stdlib_module_names
 
 
+def parsed(name: str, text: str) -> Module:
+    """Returns the module `name` with this text."""
+    return Module(name, text, ast.parse(text))
+
+
 def read_modules(folder: Path) -> dict[str, Module]:
     """Returns the modules of the package in `folder` by name, without `__main__`.
 
@@ -65,7 +70,7 @@ def read_modules(folder: Path) -> dict[str, Module]:
         name = ".".join(path.relative_to(folder).with_suffix("").parts)
         text = path.read_text(encoding="utf-8")
         try:
-            modules[name] = Module(name, text, ast.parse(text))
+            modules[name] = parsed(name, text)
         except SyntaxError as error:
             line = f"src/{PACKAGE}/{path.relative_to(folder)}:{error.lineno}"
             raise UserError(f"{line} is not Python ({error.msg}). Fix it.") from None
@@ -73,6 +78,11 @@ def read_modules(folder: Path) -> dict[str, Module]:
     if ENTRY not in modules:
         raise UserError(f"{folder} has no {ENTRY}.py, so there is nothing to bundle. Run this in a complete checkout.")
     return modules
+
+
+def is_import(node: ast.AST) -> bool:
+    """Returns whether the node is an import statement."""
+    return isinstance(node, (ast.Import, ast.ImportFrom))
 
 
 def is_inner(node: ast.AST) -> bool:
@@ -103,6 +113,11 @@ def inner_imports(module: Module) -> list[ast.ImportFrom]:
     return nodes
 
 
+def used_names(node: ast.AST) -> set[str]:
+    """Returns the names that the code uses."""
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
 def outer_imports(module: Module) -> list[tuple[ast.stmt, list[Import]]]:
     """Returns the module's top-level imports from outside the package: (statement, imported names).
 
@@ -111,7 +126,7 @@ def outer_imports(module: Module) -> list[tuple[ast.stmt, list[Import]]]:
     """
     imports = []
     for node in module.tree.body:
-        if not isinstance(node, (ast.Import, ast.ImportFrom)) or is_inner(node):
+        if not is_import(node) or is_inner(node):
             continue
         source = node.module if isinstance(node, ast.ImportFrom) else ""
         if source == "__future__" or any(alias.name == "*" for alias in node.names):
@@ -132,7 +147,7 @@ def bindings(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
             yield getattr(node, "name", ""), node
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id, node
-        elif isinstance(node, (ast.Import, ast.ImportFrom)) and node not in tree.body:
+        elif is_import(node) and node not in tree.body:
             yield from ((alias.asname or alias.name.split(".")[0], node) for alias in node.names)
         elif not isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
             pending.extend(ast.iter_child_nodes(node))
@@ -167,9 +182,9 @@ def body_text(module: Module) -> str:
 
 
 def import_lines(modules: list[Module], standard: bool) -> str:
-    """Returns the imports of all `modules` from the standard library, or from other packages, each name once."""
+    """Returns the imports that the `modules` use from the standard library, or from other packages, each name once."""
     items = {item for module in modules for _, imports in outer_imports(module) for item in imports
-             if item.is_standard is standard}
+             if item.is_standard is standard and item.bound in used_names(module.tree)}
     whole = sorted({(item.name, item.alias, item.comment) for item in items if not item.source})
     lines = [f"import {name}{f' as {alias}' if alias else ''}{f'  {comment}' if comment else ''}"
              for name, alias, comment in whole]

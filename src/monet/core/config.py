@@ -11,8 +11,11 @@ SUBMISSION_SIZE = 256  # side in pixels of a submitted image, fixed by the compe
 MIN_IMAGES, MAX_IMAGES = 7000, 10000  # number of images that the competition accepts
 
 
-def setting(default, help: str, *, low=None, high=None, choices: tuple = ()):
-    """Returns a field of `Config` with its default, its help text, and its allowed range or choices."""
+def setting(default, help: str = "", *, low=None, high=None, choices: tuple = ()):
+    """Returns a field of `Config` with its default, its help text, and its allowed range or choices.
+
+    Every field has a help text; a bundle has it as a comment on its settings instead.
+    """
     return dataclasses.field(
         default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
 
@@ -181,8 +184,10 @@ ARCHITECTURE_FIELDS = (
     "norm_epsilon")
 
 
-def look_up(registry: Mapping, name: str, option: str):
+def look_up(registry: Mapping, name, option: str):
     """Returns `registry[name]`. `option` is the setting that gave the name.
+
+    A bundle leaves out the entries that its settings do not choose, so every registry is read here.
 
     Raises:
         UserError: if there is no such entry, with similar names; or if this bundle was made without it.
@@ -192,7 +197,7 @@ def look_up(registry: Mapping, name: str, option: str):
         raise UserError(f"{option_text}: there is no such {option}. {suggest_names(name, registry)}")
     entry = registry[name]
     if isinstance(entry, LeftOut):
-        raise entry.error(f"{option} {name}")
+        raise entry.error(option)
     return entry
 
 

@@ -1,5 +1,7 @@
-"""What a bundle puts in the place of a registry entry that its settings do not use. Standard library only."""
+"""What a bundle puts in the place of each registry entry that its settings do not choose. Standard library only."""
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from monet.core.errors import UserError
@@ -7,15 +9,23 @@ from monet.core.errors import UserError
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Replaces a registry entry whose module is not in the bundle.
+    """Replaces the registry entries that are not in the bundle.
 
     Attributes:
-        options: options of tools/bundle.py that make the same bundle with the entry.
+        made_with: the options of tools/bundle.py that made the bundle.
+        settings: the bundle's settings by name, as they are now.
+        made_for: the settings that it was made for.
     """
 
-    options: str
+    made_with: str
+    settings: Mapping
+    made_for: Mapping
 
-    def error(self, what: str) -> UserError:
-        """Returns the error for a setting that needs the entry; `what` names the entry."""
-        return UserError(f"This file was made without {what}, which the settings now need. Make one that has it: "
-                         f"make kernel ARGS=\"{self.options.strip()}\"")
+    def error(self, setting: str) -> UserError:
+        """Returns the error for a value of `setting` that needs an entry."""
+        # The accelerator is the machine's, which MADE_WITH gives.
+        changed = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in self.settings.items()
+                   if value != self.made_for[name] and name != "accelerator"]
+        options = " ".join([self.made_with, *changed]).strip()
+        return UserError(f"This file was made without what the setting {setting} now needs. Make one that has it: "
+                         f"make kernel ARGS=\"{options}\"")

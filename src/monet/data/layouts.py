@@ -94,6 +94,6 @@ def find_layout(root: str) -> tuple[str, DomainFiles, DomainFiles]:
     """
     scheme = root.partition(":")[0]
     if scheme in CATALOGUES:
-        folder, paintings, photos = look_up(CATALOGUES, scheme, "data format")(root)
+        folder, paintings, photos = look_up(CATALOGUES, scheme, "data")(root)
         return folder, (scheme, paintings), (scheme, photos)
     return root, *find_folder(root)

@@ -63,7 +63,7 @@ def format_of(kind: str) -> Format:
     Raises:
         UserError: if this is a bundle without that format.
     """
-    return look_up(FORMATS, kind, "data format")
+    return look_up(FORMATS, kind, "data")
 
 
 def list_rows(kind: str, files) -> tf.data.Dataset:

@@ -66,6 +66,11 @@ def cut_out(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 AUGMENTATIONS = {"color": recolor, "translation": translate, "cutout": cut_out}
 
 
+def augmentation_names(config: Config) -> list[str]:
+    """The names in `config.diffaugment`."""
+    return [name.strip() for name in config.diffaugment.split(",") if name.strip()]
+
+
 def make_augmentation(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """The augmentations that `config.diffaugment` names, in that order, as one function.
 
@@ -76,8 +81,7 @@ def make_augmentation(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Ten
     Raises:
         UserError: for an unknown name.
     """
-    names = [name.strip() for name in config.diffaugment.split(",") if name.strip()]
-    parts = [look_up(AUGMENTATIONS, name, "diffaugment") for name in names]
+    parts = [look_up(AUGMENTATIONS, name, "diffaugment") for name in augmentation_names(config)]
 
     def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         for part, own_seed in zip(parts, split_seed(seed, len(parts)), strict=True):

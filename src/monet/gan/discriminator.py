@@ -8,8 +8,7 @@ from tensorflow import keras
 from monet.core.config import Config, look_up
 from monet.core.random_numbers import named_seeds
 from monet.gan.diffaugment import make_augmentation
-from monet.gan.image_pool import ImagePool
-from monet.gan.loss_scale import LossScale
+from monet.gan.image_pool import make_pool
 from monet.gan.losses import ADVERSARIAL_LOSSES, AdversarialLoss
 from monet.networks.build import build_discriminator
 from monet.networks.discriminators import FEATURES
@@ -19,15 +18,25 @@ from monet.networks.tiled_layers import tiled_ends
 TWO_OBJECTIVES = ("hinge", "bce")  # losses of the heads of `two_objective`, as in the public kernel it comes from
 
 
-def adversarial_losses(config: Config, two_heads: bool) -> list[AdversarialLoss]:
+def network_kind(config: Config, name: str) -> str:
+    """The discriminator network `name` as a key of DISCRIMINATORS: only the paintings' judge has two objectives."""
+    two_objective = config.discriminator == "two_objective"
+    return "patch" if two_objective and name != "monet_discriminator" else config.discriminator
+
+
+def head_losses(kind: str, config: Config) -> tuple[str, ...]:
+    """The adversarial loss of each head of a network, a key of DISCRIMINATORS, as keys of ADVERSARIAL_LOSSES."""
+    return TWO_OBJECTIVES if kind == "two_objective" else (config.adversarial_loss,)
+
+
+def adversarial_losses(kind: str, config: Config) -> list[AdversarialLoss]:
     """The adversarial loss of each of the discriminator's heads; `discriminator_loss` replaces the discriminator's
     side of it.
 
     Raises:
         UserError: for an unknown loss.
     """
-    losses = [look_up(ADVERSARIAL_LOSSES, name, "adversarial_loss")
-              for name in (TWO_OBJECTIVES if two_heads else (config.adversarial_loss,))]
+    losses = [look_up(ADVERSARIAL_LOSSES, name, "adversarial_loss") for name in head_losses(kind, config)]
     if not config.discriminator_loss:
         return losses
     own = look_up(ADVERSARIAL_LOSSES, config.discriminator_loss, "discriminator_loss")
@@ -50,16 +59,14 @@ class Discriminator:
             UserError: for an unknown network, loss or augmentation.
         """
         self.config = config
-        of_monet = name == "monet_discriminator"
-        two_heads = of_monet and config.discriminator == "two_objective"
-        plain = "patch" if config.discriminator == "two_objective" else config.discriminator
-        self.network = build_discriminator(config, name, config.discriminator if two_heads else plain)
-        self.losses = adversarial_losses(config, two_heads)
-        augmentations = config.diffaugment if of_monet else ""
+        kind = network_kind(config, name)
+        self.network = build_discriminator(config, name, kind)
+        self.losses = adversarial_losses(kind, config)
+        augmentations = config.diffaugment if name == "monet_discriminator" else ""
         self.augment = make_augmentation(dataclasses.replace(config, diffaugment=augmentations))
         if augmentations:
             self.augment = on_pixels(self.augment, config)
-        self.pool = ImagePool(config) if config.image_pool else None
+        self.pool = make_pool(config)
         self.exchange = on_pixels(self.pool.exchange, config) if self.pool else lambda fakes, seed: fakes
         self.state = {"pool/images": self.pool.images, "pool/count": self.pool.count} if self.pool else {}
         inputs, outputs = tiled_ends(self.network)
@@ -89,7 +96,7 @@ class Discriminator:
         return loss, tape.gradient(scaled, self.network.trainable_variables)
 
 
-def collect_states(discriminators: dict[str, Discriminator], loss_scale: LossScale | None) -> dict:
+def collect_states(discriminators: dict[str, Discriminator], loss_scale) -> dict:
     """The players' state besides their weights: for each player, a dict of variables by name.
 
     Args:

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from monet.core.config import Config
+from monet.core.config import Config, look_up
 from monet.core.random_numbers import uniform
 
 
@@ -49,3 +49,12 @@ class ImagePool:
         self.images.assign(tf.tensor_scatter_nd_update(self.images, places[:, None], kept))
         self.count.assign(tf.minimum(self.count + batch, self.size))
         return shown
+
+
+POOLS = {False: None, True: ImagePool}  # by whether the config asks for one
+
+
+def make_pool(config: Config):
+    """An `ImagePool` of the size that the config gives; None if that is 0."""
+    make = look_up(POOLS, config.image_pool > 0, "image_pool")
+    return make(config) if make else None

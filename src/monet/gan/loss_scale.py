@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from monet.core.config import Config
+from monet.core.config import Config, look_up
 
 FIRST_SCALE, DOUBLED_AFTER = 2.0**15, 2000  # the first scale, and the good steps until it doubles (as in Keras)
 
@@ -44,6 +44,10 @@ class LossScale:
         return result
 
 
-def make_loss_scale(config: Config) -> LossScale | None:
-    """A loss scale if the config's precision is float16, whose smallest number is 6e-8; else None."""
-    return LossScale() if config.precision == "float16" else None
+LOSS_SCALES = {False: None, True: LossScale}  # by whether the precision needs one
+
+
+def make_loss_scale(config: Config):
+    """A `LossScale` if the config's precision is float16, whose smallest number is 6e-8; else None."""
+    make = look_up(LOSS_SCALES, config.precision == "float16", "precision")
+    return make() if make else None

@@ -4,6 +4,8 @@ from monet.core.config import Config, look_up
 from monet.gan.cut import Cut
 from monet.gan.cyclegan import CycleGan
 from monet.gan.diffaugment import make_augmentation
+from monet.gan.image_pool import POOLS
+from monet.gan.loss_scale import LOSS_SCALES
 from monet.gan.losses import ADVERSARIAL_LOSSES, DISTANCES
 from monet.networks.build import check_networks
 
@@ -17,6 +19,8 @@ def check_config(config: Config) -> None:
     look_up(ADVERSARIAL_LOSSES, config.adversarial_loss, "adversarial_loss")
     look_up(ADVERSARIAL_LOSSES, config.discriminator_loss or config.adversarial_loss, "discriminator_loss")
     look_up(DISTANCES, config.cycle_loss, "cycle_loss")
+    look_up(POOLS, config.image_pool > 0, "image_pool")
+    look_up(LOSS_SCALES, config.precision == "float16", "precision")
     make_augmentation(config)
 
 

@@ -8,7 +8,7 @@ from monet.core.config import SUBMISSION_SIZE, Config, look_up
 from monet.core.errors import UserError
 from monet.networks.discriminators import patch_discriminator, strided_discriminator, two_objective_discriminator
 from monet.networks.generators import residual_unet_generator, resnet_generator, size_multiple, unet_generator
-from monet.networks.layers import NORMS
+from monet.networks.layers import DOUBLINGS, NORMS
 
 GENERATORS = {"unet": unet_generator, "resnet": resnet_generator, "residual_unet": residual_unet_generator}
 DISCRIMINATORS = {"patch": patch_discriminator, "strided": strided_discriminator,
@@ -24,8 +24,10 @@ def most_levels(config: Config, size: int) -> int:
 
 def check_networks(config: Config) -> None:
     """Raises UserError for unknown networks, and for sizes that a network cannot take or learn from."""
-    for registry, option in ((GENERATORS, "generator"), (DISCRIMINATORS, "discriminator"), (NORMS, "norm")):
-        look_up(registry, getattr(config, option), option)
+    look_up(GENERATORS, config.generator, "generator")
+    look_up(DISCRIMINATORS, config.discriminator, "discriminator")
+    look_up(NORMS, config.norm, "norm")
+    look_up(DOUBLINGS, config.upsample, "upsample")
     multiple, painted = size_multiple(config), SUBMISSION_SIZE + 2 * config.paint_margin
     for size, what in ((config.image_size, f"--image-size {config.image_size}"),
                        (painted, f"pictures of {SUBMISSION_SIZE} with --paint-margin {config.paint_margin}")):

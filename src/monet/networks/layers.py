@@ -1,5 +1,8 @@
 """The layers and blocks that networks are built from."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -132,13 +135,6 @@ class InterpolatedPixels(keras.layers.Layer):
         return (input_shape[0], *sides, input_shape[3])
 
 
-def interpolated(config: Config, name: str) -> keras.layers.Layer:
-    """The layer that doubles bilinearly: the faster of two for the device that `config.precision` is meant for."""
-    if config.precision == "bfloat16":
-        return InterpolatedPixels(name=name)
-    return keras.layers.UpSampling2D(2, interpolation="bilinear", name=name)
-
-
 def leaky_relu(leak: float, name: str) -> keras.layers.Layer:
     """ReLU with a slope of `leak` below zero."""
     return keras.layers.LeakyReLU(leak, name=name) if leak else keras.layers.ReLU(name=name)
@@ -159,8 +155,43 @@ def down_block(x, filters: int, config: Config, name: str, leak: float, normaliz
     return leaky_relu(leak, f"{name}_relu")(x)
 
 
-# Ways of doubling in tiles; the kernels are 4x4, or 3x3 for "resize".
-TILED_DOUBLING = {"transpose": transposed_taps, "resize": bilinear_taps, "nearest": nearest_taps}
+class Doubling(NamedTuple):
+    """A way of doubling height and width.
+
+    Attributes:
+        in_pixels: from (picture, filters, kernel size, config, prefix of names, options of the convolution).
+        taps: the same in tiles.
+    """
+
+    in_pixels: Callable
+    taps: Callable
+
+
+def transposed(x, filters: int, kernel_size: int, config: Config, name: str, **conv):
+    """A transposed convolution, the only one that chooses its `kernel_size`."""
+    return keras.layers.Conv2DTranspose(filters, kernel_size, strides=2, **conv)(x)
+
+
+def bilinear(config: Config, name: str) -> keras.layers.Layer:
+    """The layer that doubles bilinearly: the faster of two for the device that `config.precision` is meant for."""
+    if config.precision == "bfloat16":
+        return InterpolatedPixels(name=name)
+    return keras.layers.UpSampling2D(2, interpolation="bilinear", name=name)
+
+
+def interpolated(x, filters: int, kernel_size: int, config: Config, name: str, **conv):
+    """Bilinear doubling and a convolution."""
+    return keras.layers.Conv2D(filters, 3, **conv)(bilinear(config, f"{name}_resize")(x))
+
+
+def repeated(x, filters: int, kernel_size: int, config: Config, name: str, **conv):
+    """Repeated pixels, and a convolution."""
+    return keras.layers.Conv2D(filters, 4, **conv)(RepeatedPixels(name=f"{name}_resize")(x))
+
+
+DOUBLINGS = {"transpose": Doubling(transposed, transposed_taps),
+             "resize": Doubling(interpolated, bilinear_taps),
+             "nearest": Doubling(repeated, nearest_taps)}
 
 
 def doubled(parts: list, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0, **conv):
@@ -175,17 +206,13 @@ def doubled(parts: list, filters: int, config: Config, name: str, kernel_size: i
         tile: pixels a side of the result's tiles; those of the parts are half of it. 0: no tiles.
         **conv: options of the convolution.
     """
+    way = look_up(DOUBLINGS, config.upsample, "upsample")
     options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", **conv}
     if tile:
-        x = TiledConv2D(filters, TILED_DOUBLING[config.upsample], max(tile // 2, 1), **options)(parts)
+        x = TiledConv2D(filters, way.taps, max(tile // 2, 1), **options)(parts)
         return x if tile > 1 else ToPixels(2, name=f"{name}_pixels")(x)
     x = keras.layers.Concatenate(name=f"{name}_skip")(parts) if len(parts) > 1 else parts[0]
-    options["padding"] = "same"
-    if config.upsample == "transpose":
-        return keras.layers.Conv2DTranspose(filters, kernel_size, strides=2, **options)(x)
-    if config.upsample == "resize":
-        return keras.layers.Conv2D(filters, 3, **options)(interpolated(config, f"{name}_resize")(x))
-    return keras.layers.Conv2D(filters, 4, **options)(RepeatedPixels(name=f"{name}_resize")(x))
+    return way.in_pixels(x, filters, kernel_size, config, name, padding="same", **options)
 
 
 def up_block(parts: list, filters: int, config: Config, name: str, kernel_size: int = 4, tile: int = 0):
