@@ -93,7 +93,7 @@ def test_dropout_does_nothing_outside_training():
 def test_reflection_padding_mirrors_at_the_edge():
     x = images(0)
     expected = np.pad(x, [(0, 0), (2, 2), (2, 2), (0, 0)], "reflect")
-    np.testing.assert_array_equal(layers.ReflectionPadding(2)(x), expected)
+    np.testing.assert_array_equal(layers.reflected(x, 2), expected)
 
 
 def test_a_residual_block_adds_to_its_input():
@@ -121,7 +121,7 @@ def test_interpolated_pixels_are_those_of_keras(shape):
     """And so are the gradients."""
     x = tf.constant(images(0, shape))
     found = []
-    for layer in (layers.InterpolatedPixels(), tf.keras.layers.UpSampling2D(2, interpolation="bilinear")):
+    for layer in (layers.interpolate_pixels, tf.keras.layers.UpSampling2D(2, interpolation="bilinear")):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = layer(x)

@@ -37,7 +37,7 @@ TINY_OPTIONS = ["--accelerator", "none", *(f"--{name.replace('_', '-')}={value}"
 SOURCES = read_modules(ROOT / "src" / "monet")
 # Options of a bundle, and which of the optional classes and functions it contains.
 OPTIONAL = {"CycleGan", "Cut", "unet_generator", "resnet_generator", "residual_unet_generator", "strided_discriminator",
-            "two_objective_discriminator", "batch_norm", "RepeatedPixels", "bce_generator", "lsgan_generator",
+            "two_objective_discriminator", "batch_norm", "repeat_pixels", "bce_generator", "lsgan_generator",
             "hinge_generator", "mean_squared", "recolor", "ImagePool", "LossScale", "Selection", "list_array_rows",
             "load_image_file", "parse_tfds_record", "find_tfds", "loss_curves"}
 TPU = {"CycleGan", "residual_unet_generator", "two_objective_discriminator", "bce_generator", "hinge_generator",
@@ -55,7 +55,7 @@ VARIANTS = {
     "--accelerator tpu --data tfds:cycle_gan/monet2photo": TPU | {"find_tfds", "parse_tfds_record"},
     "--accelerator tpu --data /kaggle/input/mine": TPU | {"list_array_rows", "load_image_file"},
     "--accelerator none --data gs://bucket/mine --preset unet-32": {
-        "CycleGan", "unet_generator", "strided_discriminator", "RepeatedPixels", "lsgan_generator", "list_array_rows",
+        "CycleGan", "unet_generator", "strided_discriminator", "repeat_pixels", "lsgan_generator", "list_array_rows",
         "load_image_file"},
     "--accelerator none --notebook": CPU | {"loss_curves"},
 }
@@ -351,7 +351,7 @@ def kaggle(tmp_path, monkeypatch) -> Path:
     ("", {"generator": "resnet"}, "resnet_generator"),
     ("--preset gpu", {"generator": "unet", "discriminator": "strided", "discriminator_levels": 4}, "unet_generator"),
     ("", {"discriminator": "strided"}, "strided_discriminator"),
-    ("", {"upsample": "nearest"}, "RepeatedPixels"),
+    ("", {"upsample": "nearest"}, "repeat_pixels"),
     ("", {"norm": "batch"}, "batch_norm"),
     ("", {"adversarial_loss": "hinge"}, "hinge_generator"),
     ("", {"discriminator_loss": "lsgan"}, "lsgan_generator"),

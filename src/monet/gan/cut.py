@@ -17,16 +17,9 @@ EMBEDDING = 256  # length of a place's embedding (paper)
 CUT_SEEDS = ("paint_photo", "paint_monet", "nce", "nce_identity", "fool", "monet")
 
 
-class UnitLength(keras.layers.Layer):
-    """Divides vectors by their length. Zero vectors stay zero, with a finite gradient, unlike in Keras 3's layer."""
-
-    def call(self, inputs):
-        """`[…, channels]` to the same shape."""
-        return tf.math.l2_normalize(inputs, axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        """The shape of the input."""
-        return input_shape
+def unit_length(vectors: tf.Tensor) -> tf.Tensor:
+    """Divides `[…, channels]` by their length."""
+    return tf.math.l2_normalize(vectors, axis=-1)
 
 
 def projection_network(widths: list[int], name: str) -> keras.Model:
@@ -47,7 +40,8 @@ def projection_network(widths: list[int], name: str) -> keras.Model:
                                name=f"mlp{number}_hidden")(x)
         x = keras.layers.Dense(EMBEDDING, kernel_initializer=normal_initializer(), dtype="float32",
                                name=f"mlp{number}_out")(x)
-        embedded.append(UnitLength(dtype="float32", name=f"mlp{number}_unit")(x))
+        # Zero vectors stay zero, with a finite gradient, unlike in Keras 3's own layer.
+        embedded.append(keras.layers.Lambda(unit_length, dtype="float32", name=f"mlp{number}_unit")(x))
     return keras.Model(features, embedded, name=name)
 
 

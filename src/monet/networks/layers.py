@@ -9,8 +9,15 @@ from tensorflow import keras
 from monet.core.config import Config, look_up
 from monet.core.keras_compat import instance_norm
 from monet.core.random_numbers import uniform
-from monet.networks.space_to_depth import bilinear_taps, nearest_taps, strided_taps, tile_size, transposed_taps
-from monet.networks.tiled_layers import TiledConv2D, TiledInstanceNorm, ToPixels
+from monet.networks.space_to_depth import (
+    bilinear_taps,
+    nearest_taps,
+    strided_taps,
+    tile_size,
+    to_pixels,
+    transposed_taps,
+)
+from monet.networks.tiled_layers import TiledConv2D, TiledInstanceNorm
 
 BATCH_MOMENTUM = 0.9  # of the statistics used for painting; Keras's 0.99 would lag behind in a run of minutes
 
@@ -71,68 +78,36 @@ class SeededDropout(keras.layers.Layer):
         kept = uniform(tf.shape(inputs), own_seed) >= self.rate
         return tf.where(kept, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
 
-    def compute_output_shape(self, input_shape, *_):
-        """The shape of `inputs`."""
-        return input_shape
+
+def reflected(x: tf.Tensor, margin: int) -> tf.Tensor:
+    """Pads `[batch, h, w, c]` with its mirror image, `margin` pixels on each side, so there is no border to learn
+    (paper). Height and width exceed the margin."""
+    around = [margin, margin]
+    return tf.pad(x, [[0, 0], around, around, [0, 0]], "REFLECT")
 
 
-class ReflectionPadding(keras.layers.Layer):
-    """Pads height and width with their mirror image, `margin` pixels on each side, so there is no border to learn
-    (paper)."""
-
-    def __init__(self, margin: int, **kwargs):
-        super().__init__(**kwargs)
-        self.margin = margin
-
-    def call(self, inputs):
-        """`[batch, h, w, c]` to `[batch, h + 2 margin, w + 2 margin, c]`; height and width exceed the margin."""
-        around = [self.margin, self.margin]
-        return tf.pad(inputs, [[0, 0], around, around, [0, 0]], "REFLECT")
-
-    def compute_output_shape(self, input_shape, *_):
-        """The shape of `inputs`, padded."""
-        sides = [side and side + 2 * self.margin for side in input_shape[1:3]]
-        return (input_shape[0], *sides, input_shape[3])
-
-
-class RepeatedPixels(keras.layers.Layer):
-    """Doubles height and width by repeating each pixel.
+def repeat_pixels(x: tf.Tensor) -> tf.Tensor:
+    """Doubles height and width by repeating each pixel: `[batch, h, w, c]` to `[batch, 2h, 2w, c]`.
 
     Keras's UpSampling2D does the same, but TensorFlow's XLA cannot compile its gradient.
     """
-
-    def call(self, inputs):
-        """`[batch, h, w, c]` to `[batch, 2h, 2w, c]`."""
-        return tf.repeat(tf.repeat(inputs, 2, axis=1), 2, axis=2)
-
-    def compute_output_shape(self, input_shape):
-        """The shape of `inputs`, doubled."""
-        sides = [side and 2 * side for side in input_shape[1:3]]
-        return (input_shape[0], *sides, input_shape[3])
+    return tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
 
 
-class InterpolatedPixels(keras.layers.Layer):
-    """Doubles height and width by bilinear interpolation, as products with two matrices.
+def interpolate_pixels(x: tf.Tensor) -> tf.Tensor:
+    """Doubles height and width by bilinear interpolation, as products with two matrices; border pixels repeat.
 
     Keras's UpSampling2D computes the same and is faster on a CPU. But its TensorFlow operation computes in float32
     whatever its input is, so its gradient does not compile for a TPU in bfloat16, and it stores twice the bytes.
     """
+    def shares(size):
+        sources = tf.cast(tf.range(2 * size), tf.float32) / 2 - 0.25
+        sources = tf.clip_by_value(sources, 0.0, tf.cast(size - 1, tf.float32))
+        pixels = tf.cast(tf.range(size), tf.float32)
+        return tf.cast(tf.nn.relu(1.0 - tf.abs(sources[:, None] - pixels)), x.dtype)
 
-    def call(self, inputs):
-        """`[batch, h, w, c]` to `[batch, 2h, 2w, c]`; border pixels repeat."""
-        def shares(size):
-            sources = tf.cast(tf.range(2 * size), tf.float32) / 2 - 0.25
-            sources = tf.clip_by_value(sources, 0.0, tf.cast(size - 1, tf.float32))
-            pixels = tf.cast(tf.range(size), tf.float32)
-            return tf.cast(tf.nn.relu(1.0 - tf.abs(sources[:, None] - pixels)), inputs.dtype)
-
-        rows = tf.einsum("ih,bhwc->biwc", shares(tf.shape(inputs)[1]), inputs)
-        return tf.einsum("jw,biwc->bijc", shares(tf.shape(inputs)[2]), rows)
-
-    def compute_output_shape(self, input_shape):
-        """The shape of `inputs`, doubled."""
-        sides = [side and 2 * side for side in input_shape[1:3]]
-        return (input_shape[0], *sides, input_shape[3])
+    rows = tf.einsum("ih,bhwc->biwc", shares(tf.shape(x)[1]), x)
+    return tf.einsum("jw,biwc->bijc", shares(tf.shape(x)[2]), rows)
 
 
 def leaky_relu(leak: float, name: str) -> keras.layers.Layer:
@@ -167,7 +142,7 @@ class Doubling(NamedTuple):
     taps: Callable
 
 
-def transposed(x, filters: int, kernel_size: int, config: Config, name: str, **conv):
+def transposed(x, filters: int, kernel_size: int, config: Config, prefix: str, **conv):
     """A transposed convolution, the only one that chooses its `kernel_size`."""
     return keras.layers.Conv2DTranspose(filters, kernel_size, strides=2, **conv)(x)
 
@@ -175,18 +150,18 @@ def transposed(x, filters: int, kernel_size: int, config: Config, name: str, **c
 def bilinear(config: Config, name: str) -> keras.layers.Layer:
     """The layer that doubles bilinearly: the faster of two for the device that `config.precision` is meant for."""
     if config.precision == "bfloat16":
-        return InterpolatedPixels(name=name)
+        return keras.layers.Lambda(interpolate_pixels, name=name)
     return keras.layers.UpSampling2D(2, interpolation="bilinear", name=name)
 
 
-def interpolated(x, filters: int, kernel_size: int, config: Config, name: str, **conv):
+def interpolated(x, filters: int, kernel_size: int, config: Config, prefix: str, **conv):
     """Bilinear doubling and a convolution."""
-    return keras.layers.Conv2D(filters, 3, **conv)(bilinear(config, f"{name}_resize")(x))
+    return keras.layers.Conv2D(filters, 3, **conv)(bilinear(config, f"{prefix}_resize")(x))
 
 
-def repeated(x, filters: int, kernel_size: int, config: Config, name: str, **conv):
+def repeated(x, filters: int, kernel_size: int, config: Config, prefix: str, **conv):
     """Repeated pixels, and a convolution."""
-    return keras.layers.Conv2D(filters, 4, **conv)(RepeatedPixels(name=f"{name}_resize")(x))
+    return keras.layers.Conv2D(filters, 4, **conv)(keras.layers.Lambda(repeat_pixels, name=f"{prefix}_resize")(x))
 
 
 DOUBLINGS = {"transpose": Doubling(transposed, transposed_taps),
@@ -210,7 +185,7 @@ def doubled(parts: list, filters: int, config: Config, name: str, kernel_size: i
     options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", **conv}
     if tile:
         x = TiledConv2D(filters, way.taps, max(tile // 2, 1), **options)(parts)
-        return x if tile > 1 else ToPixels(2, name=f"{name}_pixels")(x)
+        return x if tile > 1 else keras.layers.Lambda(to_pixels, arguments={"tile": 2}, name=f"{name}_pixels")(x)
     x = keras.layers.Concatenate(name=f"{name}_skip")(parts) if len(parts) > 1 else parts[0]
     return way.in_pixels(x, filters, kernel_size, config, name, padding="same", **options)
 
@@ -227,7 +202,7 @@ def reflected_conv(x, filters: int, kernel_size: int, name: str, **conv):
     Height and width must exceed half the kernel's size.
     """
     if kernel_size > 1:
-        x = ReflectionPadding(kernel_size // 2, name=f"{name}_pad")(x)
+        x = keras.layers.Lambda(reflected, arguments={"margin": kernel_size // 2}, name=f"{name}_pad")(x)
     return keras.layers.Conv2D(filters, kernel_size, kernel_initializer=normal_initializer(), name=f"{name}_conv",
                                **conv)(x)
 

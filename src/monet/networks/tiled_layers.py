@@ -17,48 +17,15 @@ from monet.networks.space_to_depth import (
 ENTRANCE, EXIT = "tiles", "pixels"  # names of the layers from pixels to tiles and back
 
 
-class ToTiles(keras.layers.Layer):
-    """`to_tiles` as a layer."""
-
-    def __init__(self, tile: int, **kwargs):
-        super().__init__(**kwargs)
-        self.tile = tile
-
-    def call(self, inputs):
-        """`[batch, h, w, c]` to `[batch, h / tile, w / tile, tile * tile * c]`."""
-        return to_tiles(inputs, self.tile)
-
-    def compute_output_shape(self, input_shape):
-        """The shape of `inputs` in tiles."""
-        sides = [side and side // self.tile for side in input_shape[1:3]]
-        return (input_shape[0], *sides, self.tile**2 * input_shape[3])
-
-
-class ToPixels(keras.layers.Layer):
-    """`to_pixels` as a layer."""
-
-    def __init__(self, tile: int, **kwargs):
-        super().__init__(**kwargs)
-        self.tile = tile
-
-    def call(self, inputs):
-        """`[batch, h, w, tile * tile * c]` to `[batch, tile * h, tile * w, c]`."""
-        return to_pixels(inputs, self.tile)
-
-    def compute_output_shape(self, input_shape):
-        """The shape of `inputs` in pixels."""
-        sides = [side and side * self.tile for side in input_shape[1:3]]
-        return (input_shape[0], *sides, input_shape[3] // self.tile**2)
-
-
 def enter_tiles(image, tile: int):
     """The image in tiles, for a network's first layer; as it is if `tile` is 1."""
-    return ToTiles(tile, name=ENTRANCE)(image) if tile > 1 else image
+    return keras.layers.Lambda(to_tiles, arguments={"tile": tile}, name=ENTRANCE)(image) if tile > 1 else image
 
 
 def leave_tiles(x, tile: int):
     """A network's output in pixels."""
-    return ToPixels(tile, name=EXIT, dtype="float32")(x) if tile > 1 else x
+    options = {"arguments": {"tile": tile}, "name": EXIT, "dtype": "float32"}
+    return keras.layers.Lambda(to_pixels, **options)(x) if tile > 1 else x
 
 
 def tiled_ends(network: keras.Model) -> tuple[list, list]:
@@ -116,10 +83,6 @@ class TiledConv2D(keras.layers.Layer):
             y += tf.tile(tf.cast(self.bias, y.dtype), [self.tile_out**2])
         return self.activation(y)
 
-    def compute_output_shape(self, input_shape):
-        """The shape of `inputs` with other channels."""
-        return (*shapes_of(input_shape)[0][:3], self.tile_out**2 * self.filters)
-
 
 class TiledInstanceNorm(keras.layers.Layer):
     """Instance normalization of a picture in tiles, over all pixels of a channel. Weights and options are those of the
@@ -160,7 +123,3 @@ class TiledInstanceNorm(keras.layers.Layer):
             shift += self.beta
         factor, shift = (tf.concat([part] * self.tile**2, -1)[:, None, None] for part in (factor, shift))
         return inputs * factor + shift
-
-    def compute_output_shape(self, input_shape):
-        """The shape of `inputs`."""
-        return input_shape
