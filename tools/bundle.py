@@ -100,12 +100,13 @@ def introduction(sources: dict[str, Module], modules: dict[str, Module], root: P
         argv: words of the command line.
     """
     left_out = ", ".join(name for name in sources if name not in modules)
+    missing = f"What these settings do not need is left out: functions, classes, and the modules {left_out}."
     return f"""\
 A CycleGAN for Kaggle's competition gan-getting-started: it learns from unpaired photos and paintings to repaint the
 photos, and writes images.zip, the submission. To change what it does, edit the settings, here or on Kaggle.
 
 The code is that of src/monet/ in the kit, module by module, in reading order.
-{textwrap.fill(f"What these settings do not need is left out: functions and classes, and the modules {left_out}.", WIDTH - 2)}
+{textwrap.fill(missing, WIDTH - 2)}
 
 Version {VERSION} of the kit, {commit_of(root)}. SHA-256 of its sources:
 

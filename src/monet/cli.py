@@ -14,6 +14,7 @@ from monet.core.errors import LOG, UserError
 from monet.core.options import parse_field
 from monet.core.presets import resolve_config
 from monet.gan.systems import check_config
+from monet.machine.cluster import explain_cluster_errors, open_cluster
 from monet.submission.check import check
 from monet.training.describe import describe_command
 from monet.training.generate import DIRECTIONS, generate_command
@@ -40,7 +41,7 @@ class Command:
 def in_session(command: Callable[[Config, Session], int]) -> Callable[[argparse.Namespace, Config, float], int]:
     """Adapts a command that trains in a session to `Command.execute`."""
     def execute(arguments: argparse.Namespace, config: Config, started: float) -> int:
-        with session_of(started) as session:
+        with session_of(started, open_cluster(config)) as session, explain_cluster_errors():
             return command(config, session)
 
     return execute
@@ -126,7 +127,7 @@ def parse_command_line(argv: list[str]) -> tuple[argparse.Namespace, Config]:
 def execute_command(arguments: argparse.Namespace, config: Config, started: float) -> int:
     """Executes the parsed command and returns the exit status."""
     command = COMMANDS[arguments.command]
-    start_logging(config.out if command.writes else "")
+    start_logging(config.out if command.writes and open_cluster(config).writes else "")
     with logging_redirect_tqdm([LOG]):
         return command.execute(arguments, config, started)
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from benchmark.inception_state import random_state, write_state_dict
 
+from monet.core.config import make_config
 from monet.core.errors import UserError
-from monet.machine.cluster import cluster_task, is_chief
+from monet.machine.cluster import cluster_task, open_cluster
 from monet.scoring.inception_weights import WEIGHTS_VARIABLE
 from monet.training.arrays import read_arrays
 from monet.training.checkpoint import list_checkpoints
@@ -185,7 +186,7 @@ def test_an_invalid_cluster_is_refused(monkeypatch, text):
 def test_one_machine_is_not_a_cluster(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     assert cluster_task() is None
-    assert is_chief()
+    assert open_cluster(make_config()).writes
 
 
 @pytest.mark.parametrize(("cluster", "kind", "index", "chief"), [
@@ -196,7 +197,7 @@ def test_one_machine_of_a_cluster_is_its_chief(monkeypatch, cluster, kind, index
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}}))
     task = cluster_task()
     assert (task.kind, task.index, task.machines, task.chief) == (kind, index, 2, chief)
-    assert is_chief() == chief
+    assert open_cluster(make_config()).writes == chief
 
 
 def test_the_chief_scores_checkpoints_and_the_others_wait(small_root, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from monet.core.errors import UserError
 from monet.core.files import write_config
 from monet.core.progress import Interval
 from monet.data.records import Data
-from monet.machine.cluster import Cluster
+from monet.machine.cluster import ONE_MACHINE
 from monet.machine.devices import check_reach, device_of
 from monet.training.engine import TensorFlowEngine
 from monet.training.history import History, kept_rows
@@ -53,7 +53,7 @@ class Training:
         """
         check_reach(data.root)
         self.config, self.data, self.step = settled(config, device_of(strategy), data), data, 0
-        files = prepare_out(config, data, Cluster(strategy))
+        files = prepare_out(config, data, ONE_MACHINE)
         write_config(config, files.config)
         self.engine = TensorFlowEngine(self.config, data, strategy)
         self.history = History(files, 0, config.tensorboard)

@@ -1,4 +1,4 @@
-"""Several machines that train together, as $TF_CONFIG describes them."""
+"""The machines that train together: one by itself, or several, as $TF_CONFIG describes them."""
 
 import contextlib
 import json
@@ -11,8 +11,33 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from monet.core.errors import UserError
+from monet.core.config import Config
+from monet.core.errors import LOG, UserError
 
+
+class OneMachine:
+    """The only machine of a run. It decides alone what the machines of a cluster have to agree on.
+
+    Attributes:
+        is_single: whether there is only this machine.
+        writes: whether this machine writes the run's files.
+    """
+
+    is_single = writes = True
+
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether it is true on any machine."""
+        return list(map(bool, flags))
+
+    def same(self, number: int) -> bool:
+        """Whether all machines hold the same number."""
+        return True
+
+    def barrier(self, name: str) -> None:
+        """Waits until all machines have arrived at the barrier `name`."""
+
+
+ONE_MACHINE = OneMachine()
 # Raised on the other machines when one of a cluster has died or given up.
 CLUSTER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
                   tf.errors.DeadlineExceededError)
@@ -53,12 +78,6 @@ def cluster_task() -> Task | None:
     return Task(kind, index, machines, kind == "chief" or (index == 0 and "chief" not in cluster))
 
 
-def is_chief() -> bool:
-    """Whether this machine writes the run's files: the only machine, or the chief of its cluster."""
-    task = cluster_task()
-    return task is None or task.chief
-
-
 @contextlib.contextmanager
 def default_signal_handlers() -> Iterator[None]:
     """Restores the system's handlers for the block, which waits inside TensorFlow where no Python handler runs.
@@ -92,26 +111,25 @@ def explain_cluster_errors() -> Iterator[None]:
                         f"({str(error).splitlines()[0]})") from None
 
 
-class Cluster:
-    """The machines that train together, and what they have to agree on. One machine by itself is a cluster of one.
+class Cluster(OneMachine):
+    """Several machines. Every machine must call each of these methods in the same order."""
 
-    Every machine must call each of these methods in the same order.
+    is_single = False
 
-    Attributes:
-        is_single: whether there is only this machine.
-        writes: whether this machine writes the run's files.
-    """
+    def __init__(self, task: Task):
+        """The cluster that this machine has the `task` in."""
+        self.task, self.writes = task, task.chief
 
-    def __init__(self, strategy: tf.distribute.Strategy):
-        """The cluster of the strategy's machines."""
-        self.strategy = strategy
-        self.is_single = not spans_machines(strategy)
-        self.writes = self.is_single or is_chief()
+    def join(self) -> tf.distribute.Strategy:
+        """Waits for the other machines; returns the strategy over the GPUs, or the CPUs, of all of them."""
+        LOG.info("%s %d of a cluster of %d machines: waiting for the others", self.task.kind, self.task.index,
+                 self.task.machines)
+        with default_signal_handlers():
+            self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        return self.strategy
 
     def gather(self, numbers: Sequence[int]) -> np.ndarray:
         """The `numbers` of every device of every machine: int64 `[devices, numbers]`."""
-        if self.is_single:
-            return np.array([numbers], np.int64)
         own = tf.constant([numbers], tf.int64)
         return self.strategy.gather(self.strategy.run(lambda: own), axis=0).numpy()
 
@@ -126,3 +144,13 @@ class Cluster:
     def barrier(self, name: str) -> None:
         """Waits until all machines have arrived at the barrier `name`."""
         assert self.same(zlib.crc32(name.encode())), f"not all machines of the cluster are at {name!r}"
+
+
+def open_cluster(config: Config) -> OneMachine:
+    """The cluster that $TF_CONFIG describes; a TPU is one machine's.
+
+    Raises:
+        UserError: as `cluster_task`.
+    """
+    task = cluster_task() if config.accelerator != "tpu" else None
+    return Cluster(task) if task else ONE_MACHINE

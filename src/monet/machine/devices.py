@@ -11,9 +11,9 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.config import Config
-from monet.core.errors import LOG, UserError
+from monet.core.errors import UserError
 from monet.core.pixels import pad_batch
-from monet.machine.cluster import cluster_task, default_signal_handlers, spans_machines
+from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.machine.kaggle_machine import has_tpu
 
 TPU_START_SECONDS = 60  # a TPU answers in seconds; without one, TensorFlow queries a metadata server for minutes
@@ -103,32 +103,29 @@ def strategy_over(kind: str) -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
-def choose_strategy(config: Config, alone: bool = False) -> tf.distribute.Strategy:
+def choose_strategy(config: Config, cluster: OneMachine = ONE_MACHINE) -> tf.distribute.Strategy:
     """The strategy for `config.accelerator`; `auto` takes a TPU before GPUs before the CPU.
 
-    With a cluster in $TF_CONFIG it spans the GPUs, or the CPUs, of all machines, and waits for them. Call it before
-    TensorFlow computes anything: afterwards a TPU cannot be started, nor GPUs hidden.
+    In a cluster it spans the GPUs, or the CPUs, of all machines, and waits for them. Call it before TensorFlow computes
+    anything: afterwards a TPU cannot be started, nor GPUs hidden.
 
     Args:
         config: gives the accelerator.
-        alone: use this machine only, whatever $TF_CONFIG says.
+        cluster: the machines that train together.
 
     Raises:
-        UserError: if the device does not exist or does not start, or $TF_CONFIG cannot be understood.
+        UserError: if the device does not exist or does not start.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    task = None if alone else cluster_task()
-    if config.accelerator == "tpu" or (config.accelerator == "auto" and not task and has_tpu()):
+    if config.accelerator == "tpu" or (config.accelerator == "auto" and cluster.is_single and has_tpu()):
         return connect_tpu()
     if config.accelerator == "gpu" and not gpus:
         raise UserError(f"--accelerator gpu: there is no GPU here that TensorFlow can use (found: {devices_found()}). "
                         "Give --accelerator cpu or auto, or install the CUDA libraries: make setup EXTRAS=and-cuda.")
     if config.accelerator == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
-    if task:
-        LOG.info("%s %d of a cluster of %d machines: waiting for the others", task.kind, task.index, task.machines)
-        with default_signal_handlers():
-            return tf.distribute.MultiWorkerMirroredStrategy()
+    if not cluster.is_single:
+        return cluster.join()
     return strategy_over("CPU" if config.accelerator == "cpu" or not gpus else "GPU")
 
 
@@ -136,7 +133,7 @@ def device_kind(strategy: tf.distribute.Strategy) -> str:
     """What the strategy's replicas run on: 'TPU', 'GPU' or 'CPU'."""
     if isinstance(strategy, tf.distribute.TPUStrategy):
         return "TPU"
-    if strategy.num_replicas_in_sync == 1 and not spans_machines(strategy):
+    if strategy.num_replicas_in_sync == 1:
         return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     return "GPU" if "GPU" in strategy.extended.worker_devices[0] else "CPU"
 

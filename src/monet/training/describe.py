@@ -19,7 +19,7 @@ def describe_command(config: Config) -> int:
         mark = " " if value == FIELDS[name].default else "*"
         print(f"{mark} {name:22} {value!s:12} {FIELDS[name].metadata['help']}")
     print("(* not the tutorial's value)\n")
-    device = device_of(choose_strategy(config, alone=True))
+    device = device_of(choose_strategy(config))
     run = settled(config, device)
     set_precision(run.precision)
     for name, network in build_system(run).networks.items():

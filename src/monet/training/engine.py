@@ -17,7 +17,7 @@ from monet.data.pipeline import training_pairs
 from monet.data.records import Data
 from monet.gan.optimizers import copy_averaged
 from monet.gan.systems import build_system
-from monet.machine.cluster import Cluster, spans_machines
+from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.machine.devices import device_of, set_precision
 from monet.networks.build import build_generator
 from monet.submission.painter import make_painter
@@ -42,19 +42,21 @@ class TensorFlowEngine:
         system: the players, for tools that look at networks.
     """
 
-    def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy):
+    def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy,
+                 cluster: OneMachine = ONE_MACHINE):
         """Builds the system on the strategy's devices, with weights from the config's seed.
 
         Args:
             config: settled for the strategy's device (`monet.training.settled`).
             data: the two sets.
             strategy: from `monet.machine.devices.choose_strategy`.
+            cluster: the machines that train together.
 
         Raises:
             UserError: for an unknown name, or a size that a network cannot take.
         """
         self.config, self.data, self.strategy = config, data, strategy
-        self.device, self.cluster = device_of(strategy), Cluster(strategy)
+        self.device, self.cluster = device_of(strategy), cluster
         set_precision(config.precision)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
@@ -64,7 +66,7 @@ class TensorFlowEngine:
         self.step_function = make_steps(strategy, self.system, config)
         self.painter = self.build_painter()
         # In a cluster each machine paints by itself.
-        own_strategy = None if spans_machines(strategy) else strategy
+        own_strategy = strategy if cluster.is_single else None
         self.paint = make_painter(self.painter, config.paint_margin, own_strategy)
 
     def build_painter(self) -> keras.Model:
@@ -73,7 +75,7 @@ class TensorFlowEngine:
         A cluster needs the latter, because its machines must read the generator's weights all together.
         """
         generator = self.system.networks["photo_to_monet"]
-        if spans_machines(self.strategy):
+        if not self.cluster.is_single:
             return build_generator(self.config, generator.name)
         with self.strategy.scope():
             separate = self.config.ema_decay or self.config.select_by != "last"

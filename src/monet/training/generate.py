@@ -83,7 +83,7 @@ def generate_command(config: Config, images: str = "", weights: str = "", direct
         weights: an exported generator; empty: that of the run in `config.out`.
         direction: one of `DIRECTIONS`; monet_to_photo writes photos.zip.
     """
-    strategy = choose_strategy(config, alone=True)
+    strategy = choose_strategy(config)
     config = settled(config, device_of(strategy))
     generator = trained_generator(config, weights, direction, strategy)
     paint = make_painter(generator, config.paint_margin, strategy)

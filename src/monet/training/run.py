@@ -6,7 +6,6 @@ from monet.core.config import MIN_IMAGES, Config
 from monet.core.errors import LOG, UserError
 from monet.data.records import Data
 from monet.data.validation import find_data
-from monet.machine.cluster import explain_cluster_errors
 from monet.machine.devices import choose_strategy
 from monet.machine.kaggle_machine import find_kaggle_mount
 from monet.submission.check import check
@@ -54,11 +53,11 @@ def trained(config: Config, session: Session, hands_in: bool) -> Trainer:
         session: this start of the program.
         hands_in: the submission follows, and `max_minutes` must leave time for it.
     """
-    with explain_cluster_errors():
-        strategy = choose_strategy(config)
-        trainer = Trainer(config, open_data(config), strategy, session.deadline(config), hands_in, session.terminated)
-        trainer.fit()
-        return trainer
+    strategy = choose_strategy(config, session.cluster)
+    trainer = Trainer(config, open_data(config), strategy, session.deadline(config), hands_in, session.terminated,
+                      cluster=session.cluster)
+    trainer.fit()
+    return trainer
 
 
 def run_command(config: Config, session: Session) -> int:

@@ -6,7 +6,7 @@ import tempfile
 from monet.core.config import Config
 from monet.core.errors import LOG, UserError
 from monet.data.records import Data
-from monet.machine.cluster import Cluster
+from monet.machine.cluster import OneMachine
 from monet.training.checkpoint import check_unchanged, data_identity
 
 
@@ -64,7 +64,7 @@ def set_aside(files: RunFiles) -> None:
     LOG.info("The earlier run is now in %s", folder)
 
 
-def prepare_out(config: Config, data: Data, cluster: Cluster) -> RunFiles:
+def prepare_out(config: Config, data: Data, cluster: OneMachine) -> RunFiles:
     """Creates the run's folder, and refuses one that holds another run before anything expensive is done.
 
     In a cluster only the chief writes to it. The other machines write to a temporary folder and read the chief's

@@ -13,7 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from monet.core.config import Config
 from monet.core.errors import LOG, UserError
-from monet.machine.cluster import is_chief
+from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.training.deadline import Interrupted, noted_signal
 from monet.training.run_files import open_run
 
@@ -27,10 +27,12 @@ class Session:
     Attributes:
         started: `time.monotonic()` that `max_minutes` counts from.
         terminated: not empty once the program was told to terminate.
+        cluster: the machines that train together.
     """
 
     started: float = dataclasses.field(default_factory=time.monotonic)
     terminated: Sequence = ()
+    cluster: OneMachine = ONE_MACHINE
 
     def deadline(self, config: Config) -> float | None:
         """`time.monotonic()` by which everything must be done; None for no limit."""
@@ -47,17 +49,17 @@ def start_logging(out: str = "") -> None:
     LOG.handlers.clear()
     logging.raiseExceptions = False  # a full disk ends the run with a message, not with tracebacks from logging
     LOG.addHandler(logging.StreamHandler())
-    if out and is_chief():
+    if out:
         to_file = logging.FileHandler(open_run(out).log, encoding="utf-8")
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         LOG.addHandler(to_file)
 
 
 @contextlib.contextmanager
-def session_of(started: float | None = None) -> Iterator[Session]:
+def session_of(started: float | None = None, cluster: OneMachine = ONE_MACHINE) -> Iterator[Session]:
     """A session for the block, in which SIGTERM is noted and log lines do not break progress bars."""
     with logging_redirect_tqdm([LOG]), noted_signal(signal.SIGTERM, TERMINATED) as terminated:
-        yield Session(time.monotonic() if started is None else started, terminated)
+        yield Session(time.monotonic() if started is None else started, terminated, cluster)
 
 
 def ended(message: str, status: int) -> int:

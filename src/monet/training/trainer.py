@@ -17,7 +17,7 @@ from monet.data.pipeline import first_images
 from monet.data.read_errors import explain_step_errors
 from monet.data.records import Data
 from monet.gan.systems import check_config
-from monet.machine.cluster import Cluster
+from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.machine.devices import check_reach, device_of
 from monet.submission.images_zip import rehearse_submission
 from monet.training.arrays import NotFiniteError, export_network
@@ -50,7 +50,8 @@ class Trainer:
     """
 
     def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy, deadline: float | None = None,
-                 hands_in: bool = False, terminated: Sequence = (), now: Callable[[], float] = time.monotonic):
+                 hands_in: bool = False, terminated: Sequence = (), now: Callable[[], float] = time.monotonic,
+                 cluster: OneMachine = ONE_MACHINE):
         """Builds the system on the strategy's devices and restores the newest checkpoint.
 
         Args:
@@ -61,6 +62,7 @@ class Trainer:
             hands_in: the submission is painted after training, and must be over by the deadline, too.
             terminated: training ends as soon as this is no longer empty.
             now: returns the time in seconds.
+            cluster: the machines that train together.
 
         Raises:
             UserError: for a folder, batch, checkpoint or setting that cannot be used.
@@ -70,10 +72,9 @@ class Trainer:
         self.asked, self.config, self.data = config, settled(config, device_of(strategy), data), data
         self.hands_in, self.terminated = hands_in, terminated
         self.clock = Clock(deadline, 60 * config.max_minutes, now)
-        cluster = Cluster(strategy)
         self.files = prepare_out(config, data, cluster)
         cluster.barrier("the chief has set an earlier run aside")
-        self.engine, self.state = TensorFlowEngine(self.config, data, strategy), RunState()
+        self.engine, self.state = TensorFlowEngine(self.config, data, strategy, cluster), RunState()
         meta = self.restore()
         self.state.seconds, self.started = meta.seconds if meta else 0.0, now()
         self.engine.seek(self.state.step + self.state.skipped)
