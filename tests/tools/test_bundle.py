@@ -256,7 +256,7 @@ def test_notebook_has_titles_sentences_and_collapsed_helpers(checkout):
     assert hidden["# monet/machine/tpu_environment.py"] is True
     assert hidden["SETTINGS = {"] is hidden["# monet/gan/cyclegan.py"] is False
     last = [cell["source"] for cell in cells[-5::2]]
-    assert ["preview" in last[0], "loss_curves" in last[1], "check(" in last[2]] == [True] * 3
+    assert ["preview" in last[0], "loss_curves" in last[1], "check_zip(" in last[2]] == [True] * 3
 
 
 # The settings.

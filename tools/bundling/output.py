@@ -24,7 +24,7 @@ RESULTS = (
     (Part("The check of images.zip",
           "This lists what Kaggle would refuse about the submission. If it finds nothing, submit images.zip from the "
           "notebook's output."),
-     'print("\\n".join(check(run_files.zip)) or f"{run_files.zip}: nothing that Kaggle is known to refuse")'),
+     'print("\\n".join(check_zip(run_files.zip)) or f"{run_files.zip}: nothing that Kaggle is known to refuse")'),
 )
 
 

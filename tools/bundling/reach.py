@@ -51,6 +51,7 @@ CHOSEN: dict[str, Keys] = {
     "CLUSTERS": lambda config: [False],  # Kaggle's machine is alone
     "DISCRIMINATORS": networks_of,
     "FORMATS": formats_of,
+    "OTHER_LAYOUTS": lambda config: ["folder"] if config.data else [],
 }
 
 

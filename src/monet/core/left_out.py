@@ -26,6 +26,9 @@ class LeftOut:
         # The accelerator is the machine's, which MADE_WITH gives.
         changed = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in self.settings.items()
                    if value != self.made_for[name] and name != "accelerator"]
+        if not changed:
+            return UserError(f"This file was made without what the setting {setting} needs here, although no setting "
+                             "has changed. Check what is attached to the kernel.")
         options = " ".join([self.made_with, *changed]).strip()
         return UserError(f"This file was made without what the setting {setting} now needs. Make one that has it: "
                          f"make kernel ARGS=\"{options}\"")

@@ -83,6 +83,17 @@ def find_folder(root: str) -> tuple[DomainFiles, DomainFiles]:
     raise incomplete or no_layout_error(root)
 
 
+OTHER_LAYOUTS = {"folder": find_folder}  # apart from the competition's, for which a bundle may be made
+
+
+def find_competition(root: str) -> list[DomainFiles] | None:
+    """Returns the paintings and the photos of the competition's TFRecords in `root`; None if it holds others."""
+    _, *folders = LAYOUTS[0]
+    domains = [("tfrec", list_files("tfrec", tf.io.gfile.join(root, folder))) for folder in folders]
+    has_arrays = any(tf.io.gfile.exists(tf.io.gfile.join(root, array)) for array in ARRAYS)
+    return domains if all(files for _, files in domains) and not has_arrays else None
+
+
 def find_layout(root: str) -> tuple[str, DomainFiles, DomainFiles]:
     """Returns the folder that `root` stands for, its paintings and its photos.
 
@@ -96,4 +107,4 @@ def find_layout(root: str) -> tuple[str, DomainFiles, DomainFiles]:
     if scheme in CATALOGUES:
         folder, paintings, photos = look_up(CATALOGUES, scheme, "data")(root)
         return folder, (scheme, paintings), (scheme, photos)
-    return root, *find_folder(root)
+    return root, *(find_competition(root) or look_up(OTHER_LAYOUTS, "folder", "data")(root))

@@ -32,13 +32,8 @@ def strided_taps(pixels: int) -> np.ndarray:
     Returns:
         Float32 `[tap, out, in]`: the share of each input pixel that a tap adds to each output pixel.
     """
-    matrix = np.zeros([4, pixels // 2, pixels], np.float32)
-    for tap in range(4):
-        for out in range(pixels // 2):
-            source = 2 * out - 1 + tap
-            if 0 <= source < pixels:
-                matrix[tap, out, source] = 1.0
-    return matrix
+    padded = np.pad(np.eye(pixels, dtype=np.float32), [[1, 1], [0, 0]])
+    return np.stack([padded[tap:tap + pixels:2] for tap in range(4)])
 
 
 def transposed_taps(pixels: int) -> np.ndarray:

@@ -121,32 +121,49 @@ def find_problems(entries: list[Entry], fewest: int) -> list[str]:
     return problems
 
 
-def check(path: str, fewest: int = MIN_IMAGES) -> list[str]:
-    """Finds what Kaggle would reject, as far as is known, without unpacking anything.
+def unreadable_error(path: str, error: OSError) -> UserError:
+    """The error for a submission that the system cannot read."""
+    return UserError(f"{path} cannot be read ({error.strerror or error}). Give an images.zip, or a folder that "
+                     "holds one or the images.")
+
+
+def check_zip(path: str, fewest: int = MIN_IMAGES) -> list[str]:
+    """Finds what Kaggle would reject about a zip, as far as is known, without unpacking it.
 
     Args:
-        path: a zip, a folder with an images.zip, or a folder of images.
+        path: the zip.
         fewest: smallest number of images to accept.
 
     Returns:
         The problems, sentences that name the first few offending files; empty if there are none.
 
     Raises:
+        UserError: if it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return find_problems(list(zip_entries(archive)), fewest)
+    except OSError as error:
+        raise unreadable_error(path, error) from None
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        return [f"{path} is not a readable zip: {error}."]
+
+
+def check(path: str, fewest: int = MIN_IMAGES) -> list[str]:
+    """As `check_zip`, of a zip, a folder with an images.zip, or a folder of images.
+
+    Raises:
         UserError: if there is nothing at `path`, or it cannot be read.
     """
     inner = os.path.join(path, ZIP_NAME)
     path = inner if os.path.isfile(inner) else path
+    if not os.path.isdir(path):
+        return check_zip(path, fewest)
     try:
-        if os.path.isdir(path):
-            entries = list(folder_entries(path))
-            if not any(is_jpg_name(entry.name) for entry in entries):
-                raise UserError(f"{path} holds neither {ZIP_NAME} nor images. Run `make local-train`, which writes "
-                                "one, or name the zip or folder to check.")
+        entries = list(folder_entries(path))
+        if any(is_jpg_name(entry.name) for entry in entries):
             return find_problems(entries, fewest)
-        with zipfile.ZipFile(path) as archive:
-            return find_problems(list(zip_entries(archive)), fewest)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error}). Give an images.zip, or a folder that "
-                        "holds one or the images.") from None
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        return [f"{path} is not a readable zip: {error}."]
+        raise unreadable_error(path, error) from None
+    raise UserError(f"{path} holds neither {ZIP_NAME} nor images. Run `make local-train`, which writes one, or name "
+                    "the zip or folder to check.")

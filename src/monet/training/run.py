@@ -8,7 +8,7 @@ from monet.data.records import Data
 from monet.data.validation import find_data
 from monet.machine.devices import choose_strategy
 from monet.machine.kaggle_machine import find_kaggle_mount
-from monet.submission.check import check
+from monet.submission.check import check_zip
 from monet.submission.images_zip import generate_submission
 from monet.training.run_files import RunFiles
 from monet.training.session import Session
@@ -36,7 +36,7 @@ def hand_in(paint, data: Data, config: Config) -> int:
     """Paints and zips the submission, checks it, and returns the exit status."""
     path = RunFiles(config.out).zip
     count = generate_submission(paint, data.photo, path, config)
-    problems = check(path, fewest=min(count, MIN_IMAGES))
+    problems = check_zip(path, fewest=min(count, MIN_IMAGES))
     for problem in problems:
         LOG.error("%s", problem)
     if count < MIN_IMAGES:
