@@ -382,8 +382,7 @@ def test_choosing_what_was_left_out_gives_the_command_that_includes_it(checkout,
 
 def test_a_registry_that_the_settings_do_not_decide_stays_whole():
     """That is safe. But each one needs a line in CHOSEN, for bundles to be short."""
-    registries = look_ups(SOURCES.values()).items()
-    whole = {name for name, keys in registries if chosen_keys(name, keys, make_config()) is None}
+    whole = {name for name, calls in look_ups(SOURCES).items() if chosen_keys(name, calls, make_config()) is None}
     assert whole <= {"PRESETS"}  # of the command line
 
 

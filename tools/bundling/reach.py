@@ -7,9 +7,11 @@ that starts the run, and drops every function, class and constant that it does n
 
 import ast
 from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import NamedTuple
 
 from bundling.settings import as_call
-from bundling.sources import Module, bindings, inner_imports, is_import, parsed, target_of, used_names
+from bundling.sources import PACKAGE, Module, bindings, inner_imports, is_import, parsed, target_of, used_names
 
 from monet.core.config import Config
 from monet.gan.diffaugment import augmentation_names
@@ -55,31 +57,47 @@ CHOSEN: dict[str, Keys] = {
 }
 
 
-def look_ups(modules: Iterable[Module]) -> dict[str, list[ast.expr]]:
-    """Returns the keys with which `look_up(registry, key, setting)` is called, by the registry's name."""
-    keys = {}
-    for module in modules:
+class LookUp(NamedTuple):
+    """A call `look_up(registry, key, setting)`: the module that it is in, and its key."""
+
+    module: str
+    key: ast.expr
+
+    def value(self, config: Config):
+        """Returns the key if it is an expression of `config` and names of the module, such as `config.generator`.
+
+        Raises:
+            NameError: if it is not.
+        """
+        return eval(ast.unparse(self.key), {**vars(import_module(f"{PACKAGE}.{self.module}")), "config": config})
+
+
+def look_ups(modules: dict[str, Module]) -> dict[str, list[LookUp]]:
+    """Returns the calls of `look_up`, by the name of the registry."""
+    found = {}
+    for name, module in modules.items():
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "look_up":
                 registry, key, _ = node.args
                 if isinstance(registry, ast.Name):
-                    keys.setdefault(registry.id, []).append(key)
-    return keys
+                    found.setdefault(registry.id, []).append(LookUp(name, key))
+    return found
 
 
-def chosen_keys(registry: str, keys: list[ast.expr], config: Config) -> set | None:
+def chosen_keys(registry: str, calls: list[LookUp], config: Config) -> set | None:
     """Returns the keys of a registry that the config chooses; None if only the run can know.
 
     Args:
         registry: its name.
-        keys: from `look_ups`. An expression of `config`, such as `config.generator`, gives its value.
+        calls: from `look_ups`.
         config: settled.
     """
     if registry in CHOSEN:
         return set(CHOSEN[registry](config))
-    if set().union(*map(used_names, keys)) != {"config"}:
+    try:
+        return {call.value(config) for call in calls}
+    except NameError:
         return None
-    return {eval(ast.unparse(key), {"config": config}) for key in keys}
 
 
 def without_entries(module: Module, entries: ast.Dict, chosen: set) -> Module:
@@ -104,11 +122,11 @@ def leave_out(modules: dict[str, Module], config: Config, made_for: Config) -> d
         config: the settled config.
         made_for: the config as asked.
     """
-    keys, result = look_ups(modules.values()), dict(modules)
+    calls, result = look_ups(modules), dict(modules)
     for name, module in modules.items():
         for node in module.tree.body:
             registry = node.targets[0].id if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) else ""
-            chosen = chosen_keys(registry, keys[registry], config) if registry in keys else None
+            chosen = chosen_keys(registry, calls[registry], config) if registry in calls else None
             if chosen is not None:
                 result[name] = without_entries(result[name], node.value, chosen)
     text = result[CONFIG].text + LEFT_OUT.format(config=as_call(made_for))

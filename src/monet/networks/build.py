@@ -9,6 +9,7 @@ from monet.core.errors import UserError
 from monet.networks.discriminators import patch_discriminator, strided_discriminator, two_objective_discriminator
 from monet.networks.generators import residual_unet_generator, resnet_generator, size_multiple, unet_generator
 from monet.networks.layers import DOUBLINGS, NORMS
+from monet.networks.tiled_layers import tiled_layers
 
 GENERATORS = {"unet": unet_generator, "resnet": resnet_generator, "residual_unet": residual_unet_generator}
 DISCRIMINATORS = {"patch": patch_discriminator, "strided": strided_discriminator,
@@ -28,6 +29,7 @@ def check_networks(config: Config) -> None:
     look_up(DISCRIMINATORS, config.discriminator, "discriminator")
     look_up(NORMS, config.norm, "norm")
     look_up(DOUBLINGS, config.upsample, "upsample")
+    tiled_layers(config)
     multiple, painted = size_multiple(config), SUBMISSION_SIZE + 2 * config.paint_margin
     for size, what in ((config.image_size, f"--image-size {config.image_size}"),
                        (painted, f"pictures of {SUBMISSION_SIZE} with --paint-margin {config.paint_margin}")):

@@ -9,15 +9,8 @@ from tensorflow import keras
 from monet.core.config import Config, look_up
 from monet.core.keras_compat import instance_norm
 from monet.core.random_numbers import uniform
-from monet.networks.space_to_depth import (
-    bilinear_taps,
-    nearest_taps,
-    strided_taps,
-    tile_size,
-    to_pixels,
-    transposed_taps,
-)
-from monet.networks.tiled_layers import TiledConv2D, TiledInstanceNorm
+from monet.networks.space_to_depth import bilinear_taps, nearest_taps, strided_taps, to_pixels, transposed_taps
+from monet.networks.tiled_layers import tiled_layers
 
 BATCH_MOMENTUM = 0.9  # of the statistics used for painting; Keras's 0.99 would lag behind in a run of minutes
 
@@ -50,8 +43,8 @@ def norm_layer(config: Config, name: str, tile: int = 1) -> keras.layers.Layer:
     options = {"epsilon": config.norm_epsilon, "center": config.norm_affine, "scale": config.norm_affine,
                "gamma_initializer": normal_initializer(config.gamma_stddev, config.gamma_mean), "name": name,
                "dtype": "float32"}
-    if tile_size(config) > 1:
-        return TiledInstanceNorm(max(tile, 1), **options)
+    if tiled := tiled_layers(config):
+        return tiled.norm(max(tile, 1), **options)
     return look_up(NORMS, config.norm, "norm")(**options)
 
 
@@ -122,7 +115,7 @@ def down_block(x, filters: int, config: Config, name: str, leak: float, normaliz
     """
     options = {"use_bias": False, "kernel_initializer": normal_initializer(), "name": f"{name}_conv"}
     if tile > 1:
-        x = TiledConv2D(filters, strided_taps, tile, **options)(x)
+        x = tiled_layers(config).conv(filters, strided_taps, tile, **options)(x)
     else:
         x = keras.layers.Conv2D(filters, 4, strides=2, padding="same", **options)(x)
     if normalize:
@@ -184,7 +177,7 @@ def doubled(parts: list, filters: int, config: Config, name: str, kernel_size: i
     way = look_up(DOUBLINGS, config.upsample, "upsample")
     options = {"kernel_initializer": normal_initializer(), "name": f"{name}_conv", **conv}
     if tile:
-        x = TiledConv2D(filters, way.taps, max(tile // 2, 1), **options)(parts)
+        x = tiled_layers(config).conv(filters, way.taps, max(tile // 2, 1), **options)(parts)
         return x if tile > 1 else keras.layers.Lambda(to_pixels, arguments={"tile": 2}, name=f"{name}_pixels")(x)
     x = keras.layers.Concatenate(name=f"{name}_skip")(parts) if len(parts) > 1 else parts[0]
     return way.in_pixels(x, filters, kernel_size, config, name, padding="same", **options)

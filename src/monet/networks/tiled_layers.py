@@ -1,14 +1,17 @@
 """Layers for pictures in tiles: see `monet.networks.space_to_depth`."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 from tensorflow import keras
 
+from monet.core.config import Config, look_up
 from monet.networks.space_to_depth import (
     bilinear_taps,
     convolve_tiles,
     strided_taps,
+    tile_size,
     to_pixels,
     to_tiles,
     transposed_taps,
@@ -123,3 +126,18 @@ class TiledInstanceNorm(keras.layers.Layer):
             shift += self.beta
         factor, shift = (tf.concat([part] * self.tile**2, -1)[:, None, None] for part in (factor, shift))
         return inputs * factor + shift
+
+
+class TiledLayers(NamedTuple):
+    """The layers that networks are built from where pictures are in tiles."""
+
+    conv: Callable
+    norm: Callable
+
+
+TILED_LAYERS = {False: None, True: TiledLayers(TiledConv2D, TiledInstanceNorm)}  # by whether any picture is in tiles
+
+
+def tiled_layers(config: Config) -> TiledLayers | None:
+    """The layers for the config's tiles; None if it has none."""
+    return look_up(TILED_LAYERS, tile_size(config) > 1, "space_to_depth")
