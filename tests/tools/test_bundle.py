@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tokenize
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -39,13 +40,14 @@ SOURCES = read_modules(ROOT / "src" / "monet")
 OPTIONAL = {"CycleGan", "Cut", "unet_generator", "resnet_generator", "residual_unet_generator", "strided_discriminator",
             "two_objective_discriminator", "batch_norm", "repeat_pixels", "bce_generator", "lsgan_generator",
             "hinge_generator", "mean_squared", "recolor", "ImagePool", "LossScale", "Selection", "list_array_rows",
-            "load_image_file", "parse_tfds_record", "find_tfds", "loss_curves"}
-TPU = {"CycleGan", "residual_unet_generator", "two_objective_discriminator", "bce_generator", "hinge_generator",
+            "load_image_file", "find_folder", "parse_tfds_record", "find_tfds", "loss_curves", "TiledConv2D", "Cluster"}
+GPU = {"CycleGan", "residual_unet_generator", "two_objective_discriminator", "bce_generator", "hinge_generator",
        "recolor"}
+TPU = GPU | {"TiledConv2D"}
 CPU = {"CycleGan", "unet_generator", "bce_generator", "recolor"}
 VARIANTS = {
     "--accelerator tpu": TPU,
-    "--accelerator gpu": TPU | {"LossScale"},
+    "--accelerator gpu": GPU | {"LossScale"},
     "--accelerator none": CPU,
     "--accelerator none --preset cut": {"Cut", "resnet_generator", "lsgan_generator"},
     "--accelerator none --preset paper": {"CycleGan", "resnet_generator", "lsgan_generator", "ImagePool"},
@@ -53,10 +55,10 @@ VARIANTS = {
                                                  "batch_norm", "bce_generator", "lsgan_generator", "mean_squared"},
     "--accelerator tpu --select-by mifid": TPU | {"Selection"},
     "--accelerator tpu --data tfds:cycle_gan/monet2photo": TPU | {"find_tfds", "parse_tfds_record"},
-    "--accelerator tpu --data /kaggle/input/mine": TPU | {"list_array_rows", "load_image_file"},
+    "--accelerator tpu --data /kaggle/input/mine": TPU | {"list_array_rows", "load_image_file", "find_folder"},
     "--accelerator none --data gs://bucket/mine --preset unet-32": {
-        "CycleGan", "unet_generator", "strided_discriminator", "repeat_pixels", "lsgan_generator", "list_array_rows",
-        "load_image_file"},
+        "CycleGan", "unet_generator", "ImagePool", "repeat_pixels", "lsgan_generator", "list_array_rows",
+        "load_image_file", "find_folder"},
     "--accelerator none --notebook": CPU | {"loss_curves"},
 }
 
@@ -357,6 +359,7 @@ def kaggle(tmp_path, monkeypatch) -> Path:
     ("", {"discriminator_loss": "lsgan"}, "lsgan_generator"),
     ("", {"cycle_loss": "l2"}, "mean_squared"),
     ("", {"image_pool": 50}, "ImagePool"),
+    ("", {"space_to_depth": "on"}, "TiledConv2D"),
     ("", {"precision": "float16"}, "LossScale"),
     ("--diffaugment=color", {"diffaugment": "color, cutout"}, "cut_out"),
     ("", {"data": "tfds:cycle_gan/monet2photo"}, "find_tfds"),
@@ -526,6 +529,23 @@ def test_script_alone_does_the_same_as_the_package(checkout, small_root, tmp_pat
     assert left == ["checkpoints/step-00000006.npz", "config.json", "history.csv", "images.zip", "photo_to_monet.npz",
                     "preview.jpg", "run.log"]
     assert f"below {tmp_path}/input/{mount}" in run.stderr
+
+
+@pytest.mark.lengthy
+def test_script_for_a_tpu_runs_alone(checkout, small_root, tmp_path):
+    """With the TPU's settings and code, tiny and on the CPU."""
+    tiny = {"generator_filters": 4, "discriminator_filters": 4, "image_size": 64, "jitter": 72, "batch_size": 2,
+            "epochs": 2, "steps_per_epoch": 4, "steps_per_call": 2, "num_images": 20, "precision": "bfloat16",
+            "space_to_depth": "on", "max_minutes": 20.0}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in tiny.items()]
+    path = bundle(["--accelerator", "tpu", *options], checkout)
+    (tmp_path / "alone").mkdir()
+    text = path.read_text().replace('"accelerator": "tpu"', '"accelerator": "cpu"')
+    (tmp_path / "alone" / path.name).write_text(text)
+    run, working = run_alone([sys.executable, "-I", path.name], small_root, tmp_path, "gan-getting-started")
+    assert run.returncode == 0, run.stderr
+    assert "from step 0 to 8" in run.stderr and "bfloat16" in run.stderr
+    assert len(zipfile.ZipFile(working / "images.zip").namelist()) == 20
 
 
 # Runs the cells of a notebook in one namespace without a file, as Jupyter does, with a stand-in for IPython's display.
