@@ -18,7 +18,7 @@ import nbformat
 import numpy as np
 import pytest
 from bundle import bundle
-from bundling.reach import chosen_keys, defined_names, look_ups
+from bundling.reach import chosen_keys, defined_names, look_ups, reachable
 from bundling.sources import check_names, is_import, read_modules, used_names
 from bundling.story import PARTS, RUN, in_reading_order
 from support.settings import ROOT, TINY
@@ -397,6 +397,38 @@ def package(folder: Path, **modules: str) -> dict:
     for name, text in {"kaggle_run": "", **modules}.items():
         (folder / f"{name}.py").write_text(text)
     return read_modules(folder)
+
+
+LOW = """
+A = 1
+B = A
+# about C
+C = 3
+@B
+def f():
+    return g
+def g():
+    pass
+print(D)
+D = 4
+"""
+RUN_AND_STOP = """
+from monet.low import B, C
+def run():
+    B()
+def stop():
+    C()
+"""
+
+
+def test_what_no_name_leads_to_is_dropped(tmp_path):
+    """With the comment above it. What a module does when it is imported stays, with what that needs."""
+    modules = package(tmp_path, __init__="from monet.low import A\nprint(A)\n", low=LOW, kaggle_run=RUN_AND_STOP,
+                      other="def h():\n    pass\n")
+    assert {name: module.text.split("\n") for name, module in reachable(modules, "run()").items()} == {
+        "__init__": ["from monet.low import A", "print(A)", ""],
+        "low": ["", "A = 1", "B = A", "print(D)", "D = 4", ""],
+        "kaggle_run": ["", "from monet.low import B, C", "def run():", "    B()", ""]}
 
 
 @pytest.mark.parametrize(("modules", "says"), [

@@ -53,7 +53,7 @@ CHOSEN: dict[str, Keys] = {
     "CLUSTERS": lambda config: [False],  # Kaggle's machine is alone
     "DISCRIMINATORS": networks_of,
     "FORMATS": formats_of,
-    "OTHER_LAYOUTS": lambda config: ["folder"] if config.data else [],
+    "OTHER_LAYOUTS": lambda config: ["folder"] if len(formats_of(config)) > 1 else [],
 }
 
 
@@ -144,19 +144,33 @@ def defined_names(node: ast.stmt) -> set[str]:
     return {name for name, _ in bindings(ast.Module([node], [])) if name}
 
 
-def reached_names(modules: dict[str, Module], code: str) -> set[tuple[str, str]]:
-    """Returns what `code` uses of the modules, directly or through others: (module, name)."""
-    meaning = {name: {alias.name: target_of(node) for node in inner_imports(module) for alias in node.names}
+ACTIONS = ""  # stands for the statements of a module that define nothing, and run whenever it is imported
+
+
+def definitions(module: Module) -> dict[str, list[ast.stmt]]:
+    """Returns the statements at the module's top level by the names that they define; `ACTIONS` are the others."""
+    found = {ACTIONS: []}
+    for node in module.tree.body:
+        if not is_import(node):
+            for name in defined_names(node) or {ACTIONS}:
+                found.setdefault(name, []).append(node)
+    return found
+
+
+def reached_names(modules: dict[str, Module], code: str) -> dict[str, set[str]]:
+    """Returns the names that `code` and `INIT` use of each module, directly or through others."""
+    origins = {name: {alias.name: target_of(node) for node in inner_imports(module) for alias in node.names}
                for name, module in modules.items()}
-    statements = {(name, defined): node for name, module in modules.items() for node in module.tree.body
-                  for defined in defined_names(node)}
-    reached, pending = set(), [place for place in statements if place[1] in used_names(ast.parse(code))]
+    found = {name: definitions(module) for name, module in modules.items()}
+    roots = used_names(ast.parse(code))
+    pending = [(module, name) for module, names in found.items() for name in names if name in roots]
+    reached, pending = {}, [(INIT, ACTIONS), *pending]
     while pending:
-        place = pending.pop()
-        if place in statements and place not in reached:
-            reached.add(place)
-            module = place[0]
-            pending += [(meaning[module].get(name, module), name) for name in used_names(statements[place])]
+        module, name = pending.pop()
+        if name in found.get(module, ()) and name not in reached.get(module, ()):
+            reached.setdefault(module, set()).add(name)
+            used = set().union(*map(used_names, found[module][name]))
+            pending += [(module, ACTIONS), *((origins[module].get(other, module), other) for other in used)]
     return reached
 
 
@@ -181,9 +195,6 @@ def pruned(module: Module, kept: set[str]) -> Module:
 
 
 def reachable(modules: dict[str, Module], code: str) -> dict[str, Module]:
-    """Returns `INIT` and the modules that `code` uses, directly or through others, without what is not used of them."""
-    kept = {}
-    for module, name in reached_names(modules, code):
-        kept.setdefault(module, set()).add(name)
-    return {name: pruned(module, kept[name]) if name in kept else module for name, module in modules.items()
-            if name in kept or name == INIT}
+    """Returns `INIT` and the modules that `code` uses, directly or through others, without what is unused of them."""
+    reached = reached_names(modules, code)
+    return {name: pruned(module, reached[name]) for name, module in modules.items() if name in reached}
