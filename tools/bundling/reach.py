@@ -22,7 +22,7 @@ CONFIG = "core.config"
 LEFT_OUT = '''
 
 # Stands for each part that this file was made without. The config is the one that it was made for.
-LEFT_OUT = LeftOut(MADE_WITH, SETTINGS, dataclasses.asdict({config}))
+LEFT_OUT = LeftOut(MADE_WITH, lambda: SETTINGS, dataclasses.asdict({config}))
 '''
 Keys = Callable[[Config], Iterable]
 

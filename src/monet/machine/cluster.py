@@ -38,6 +38,7 @@ class OneMachine:
 
 
 ONE_MACHINE = OneMachine()
+
 # Raised on the other machines when one of a cluster has died or given up.
 CLUSTER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
                   tf.errors.DeadlineExceededError)
