@@ -20,7 +20,7 @@ from bundling.output import RESULTS, Cell, Section, as_notebook, as_script
 from bundling.reach import CONFIG, leave_out, reachable
 from bundling.settings import resolve_settings, settings_source, settled_for_kaggle, without_help
 from bundling.sources import PACKAGE, WIDTH, Module, body_text, check_names, import_lines, read_modules
-from bundling.story import OPEN_CELLS, PREPARATION, RUN, SETTINGS, in_reading_order, machine_modules
+from bundling.story import OPEN_CELLS, PREPARATION, RUN, SETTINGS, TPU_PREPARATION, in_reading_order, machine_modules
 from console import ROOT, run_tool
 from kaggle_site.metadata import (
     FILE_NAME,
@@ -37,7 +37,10 @@ from monet.core.config import VERSION
 from monet.core.errors import UserError, say
 
 STEM = "monet_cyclegan"
-PREPARE = '''\
+NOTE_START = '''\
+if __name__ == "__main__":  # not when another program imports this file
+    os.environ[START_VARIABLE] = repr(time.monotonic())'''
+PREPARE_TPU = '''\
 if __name__ == "__main__":  # not when another program imports this file
     prepare_machine(SETTINGS["accelerator"], globals().get("__file__"))  # a notebook has no file'''
 START = '''\
@@ -117,16 +120,17 @@ Made by
     python tools/bundle.py {public_words(argv)}"""
 
 
-def make_sections(modules: dict[str, Module], settings: str) -> list[Section]:
-    """Returns the bundle's sections, from the settings to the start of the run."""
+def make_sections(modules: dict[str, Module], settings: str, prepare: str) -> list[Section]:
+    """Returns the bundle's sections, from the settings to the start of the run; `prepare` prepares the machine."""
     def module_cell(module: Module) -> Cell:
         return Cell(body_text(module), module.path, module.name in OPEN_CELLS)
 
     everything = list(modules.values())
     standard_imports, other_imports = (import_lines(everything, standard) for standard in (True, False))
     return [(SETTINGS, [Cell(settings, is_open=True)]),
-            (PREPARATION, [Cell(standard_imports), *map(module_cell, machine_modules(modules)),
-                           Cell(PREPARE, is_open=True), Cell(other_imports)]),
+            (TPU_PREPARATION if prepare == PREPARE_TPU else PREPARATION,
+             [Cell(standard_imports), *map(module_cell, machine_modules(modules)), Cell(prepare, is_open=True),
+              Cell(other_imports)]),
             *((part, [*map(module_cell, contents), *([Cell(START, is_open=True)] if part is RUN else [])])
               for part, contents in in_reading_order(modules))]
 
@@ -150,10 +154,11 @@ def bundle(argv: list[str], root: Path = ROOT) -> Path:
     check_names(sources)
     config = resolve_settings(accelerator, words)
     parts = leave_out(sources, settled_for_kaggle(config, accelerator), config)
-    code = [PREPARE, START, *(source for _, source in RESULTS if options.notebook)]
+    prepare = PREPARE_TPU if accelerator == "tpu" else NOTE_START
+    code = [prepare, START, *(source for _, source in RESULTS if options.notebook)]
     modules = reachable(parts | {CONFIG: without_help(parts[CONFIG])}, "\n".join(code))
     resume_from = metadata["id"].split("/")[1] if options.resume_last else ""
-    sections = make_sections(modules, settings_source(config, resume_from, public_words(argv)))
+    sections = make_sections(modules, settings_source(config, resume_from, public_words(argv)), prepare)
     text = (as_notebook if options.notebook else as_script)(introduction(sources, modules, root, argv), sections)
     size = len(text.encode())
     if size > MOST_BYTES:

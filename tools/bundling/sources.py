@@ -178,7 +178,7 @@ def body_text(module: Module) -> str:
         lines[node.lineno - 1:node.end_lineno] = [None] * (node.end_lineno - node.lineno + 1)
     text = "\n".join(line for line in lines if line is not None)
     text = re.sub(r"\n{4,}", "\n\n\n", text).strip()  # removed imports leave extra blank lines
-    return re.sub(r'\A(""".*?""")\n{3}(?!def |class |@|#)', r"\1\n\n", text, flags=re.DOTALL)
+    return re.sub(r'\A("""(?:(?!""").)*""")\n{3}(?!def |class |@|#)', r"\1\n\n", text, flags=re.DOTALL)
 
 
 def import_lines(modules: list[Module], standard: bool) -> str:

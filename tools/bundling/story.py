@@ -33,6 +33,9 @@ SETTINGS = Part(
     "value comes from.")
 PREPARATION = Part(
     "The machine",
+    "What the rest imports, what it knows of Kaggle's machine, and the time at which the kernel started.")
+TPU_PREPARATION = Part(
+    "The machine",
     "On Kaggle's TPU machines, the installed TensorFlow cannot use the TPU. This part finds that out and installs one "
     "that can, in an environment of its own. It must run before anything imports TensorFlow.")
 PARTS = (
