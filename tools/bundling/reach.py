@@ -69,7 +69,8 @@ class LookUp(NamedTuple):
         Raises:
             NameError: if it is not.
         """
-        return eval(ast.unparse(self.key), {**vars(import_module(f"{PACKAGE}.{self.module}")), "config": config})
+        own = vars(import_module(f"{PACKAGE}.{self.module}")) if used_names(self.key) - {"config"} else {}
+        return eval(ast.unparse(self.key), {**own, "config": config})
 
 
 def look_ups(modules: dict[str, Module]) -> dict[str, list[LookUp]]:
