@@ -125,8 +125,9 @@ def leave_out(modules: dict[str, Module], config: Config, made_for: Config) -> d
     """
     calls, result = look_ups(modules), dict(modules)
     for name, module in modules.items():
-        for node in module.tree.body:
-            registry = node.targets[0].id if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) else ""
+        for node in reversed(module.tree.body):
+            is_dict = isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+            registry = node.targets[0].id if is_dict and isinstance(node.targets[0], ast.Name) else ""
             chosen = chosen_keys(registry, calls[registry], config) if registry in calls else None
             if chosen is not None:
                 result[name] = without_entries(result[name], node.value, chosen)
