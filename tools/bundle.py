@@ -1,4 +1,4 @@
-"""Joins the modules of `src/monet/` that a configuration needs into one readable Python file that Kaggle runs.
+"""Joins what a configuration needs of `src/monet/` into one readable Python file that Kaggle runs.
 
     python tools/bundle.py --accelerator tpu --preset tpu --epochs 60 --ema-decay 0.999
     python tools/bundle.py --accelerator gpu --notebook      a notebook instead
