@@ -24,6 +24,7 @@ from monet.training.arrays import NotFiniteError, export_network
 from monet.training.checkpoint import Meta, data_identity, list_checkpoints, load_newest, save_checkpoint
 from monet.training.deadline import Clock, Interrupted, first_call_guess, log_stop, noted_signal, warn_of_pace
 from monet.training.engine import TensorFlowEngine
+from monet.training.first_call import first_call
 from monet.training.history import History, write_preview
 from monet.training.readings import Broken, Readings, epoch_of
 from monet.training.run_files import prepare_out
@@ -175,7 +176,13 @@ class Trainer:
         if self.engine.open_data():
             self.readings.pause()
         count, started = self.next_count(), self.clock.now()
-        sums = self.engine.run_steps(self.state.step, count)
+        if "step" in self.clock.seconds:
+            sums = self.engine.run_steps(self.state.step, count)
+        else:
+            with self.clock.measured("first call"):
+                sums = first_call(self.engine, self.asked, self.state.step, count, self.restore)
+            LOG.info("The first call, of %d step(s), took %.1f s, tracing and compiling included", count,
+                     self.clock.seconds["first call"])
         # Single steps may queue up on a device; a call of several is long enough to wait for.
         self.readings.add(count, sums if self.config.steps_per_call == 1 else np.asarray(sums))
         self.state.step += count
