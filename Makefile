@@ -10,6 +10,7 @@
 #   ACCELERATOR=gpu     tpu, gpu (two T4s) or none (default: from kernel-metadata.json); also selects the default PRESET
 #   EPOCHS=60           epochs to train
 #   RESUME=1            continue from the kernel's last output
+#   SMOKE=1             kernel-push: only try everything, in five minutes
 #   WATCH=1             kernel-status, kernel-log: until the kernel finishes
 #   MSG="…"             description of a submission
 #   YES=1, DRY_RUN=1    do not ask; show what would be sent, but send nothing
@@ -33,6 +34,7 @@ PRESET_OPTION = $(if $(findstring --config,$(ARGS)),,--preset $(or $(PRESET),cpu
 ACCELERATOR ?=
 EPOCHS ?=
 RESUME ?=
+SMOKE ?=
 WATCH ?=
 MSG ?=
 YES ?=
@@ -40,7 +42,8 @@ DRY_RUN ?=
 # $(call flag,--name,value): --name, unless the value is empty, 0, no or false.
 flag = $(if $(filter-out 0 no false,$(2)),$(1))
 BUNDLE = "$(BIN)/python" tools/bundle.py $(if $(ACCELERATOR),--accelerator $(ACCELERATOR)) \
-	$(call flag,--resume-last,$(RESUME)) $(if $(PRESET),--preset $(PRESET)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(ARGS)
+	$(call flag,--resume-last,$(RESUME)) $(call flag,--smoke,$(SMOKE)) $(if $(PRESET),--preset $(PRESET)) \
+	$(if $(EPOCHS),--epochs $(EPOCHS)) $(ARGS)
 KERNEL = "$(BIN)/python" tools/kaggle_kernel.py
 ASKING = $(call flag,--dry-run,$(DRY_RUN)) $(call flag,--yes,$(YES))
 

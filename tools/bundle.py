@@ -27,6 +27,7 @@ from kaggle_site.metadata import (
     MACHINE_SHAPES,
     MOST_BYTES,
     accelerator_of,
+    as_smoke,
     metadata_text,
     read_metadata,
     resolve_metadata,
@@ -35,6 +36,7 @@ from kaggle_site.metadata import (
 
 from monet.core.config import VERSION
 from monet.core.errors import UserError, say
+from monet.kaggle_run import check_smoke
 
 STEM = "monet_cyclegan"
 CURVES = "training.curves"  # what a notebook shows besides
@@ -43,7 +45,7 @@ if __name__ == "__main__":  # not when another program imports this file
     prepare_machine(SETTINGS["accelerator"], globals().get("__file__"))  # a notebook has no file'''
 START = '''\
 if __name__ == "__main__":
-    status = run_on_kaggle(SETTINGS, RESUME_FROM)
+    status = run_on_kaggle(SETTINGS, RESUME_FROM, SMOKE)
     if status:  # makes Kaggle, too, call the run failed
         raise SystemExit(status)'''
 
@@ -55,6 +57,8 @@ def parse_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--accelerator", default="", help="tpu, gpu (two T4s) or none; the default is in "
                         f"{FILE_NAME}. The default preset follows from it")
     parser.add_argument("--resume-last", action="store_true", help="resume from the kernel's own last output")
+    parser.add_argument("--smoke", action="store_true", help="only try everything, with few steps and images, under "
+                        "an id of its own")
     parser.add_argument("--notebook", action="store_true", help="write an .ipynb")
     return parser.parse_known_args(argv)
 
@@ -151,7 +155,10 @@ def bundle(argv: list[str], root: Path = ROOT) -> Path:
     config = resolve_settings(accelerator, words)
     modules = reachable(leave_out(sources, config), [ENTRY, CURVES] if options.notebook else [ENTRY])
     resume_from = metadata["id"].split("/")[1] if options.resume_last else ""
-    sections = make_sections(modules, settings_source(config, resume_from, public_words(argv)))
+    check_smoke(options.smoke, resume_from)
+    if options.smoke:
+        metadata = as_smoke(metadata)
+    sections = make_sections(modules, settings_source(config, resume_from, options.smoke, public_words(argv)))
     text = (as_notebook if options.notebook else as_script)(introduction(sources, modules, root, argv), sections)
     size = len(text.encode())
     if size > MOST_BYTES:

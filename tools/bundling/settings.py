@@ -64,12 +64,13 @@ def literal(value) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
-def settings_source(config: Config, resume_from: str, made_with: str) -> str:
-    """Returns the settings as Python source: a dict with a comment for each field, and two strings.
+def settings_source(config: Config, resume_from: str, smoke: bool, made_with: str) -> str:
+    """Returns the settings as Python source: a dict with a comment for each field, and three constants.
 
     Args:
         config: from `resolve_settings`.
         resume_from: slug of the kernel to resume from; "" starts anew.
+        smoke: make a smoke run.
         made_with: the options of this program.
     """
     lines = ["SETTINGS = {"]
@@ -87,6 +88,8 @@ def settings_source(config: Config, resume_from: str, made_with: str) -> str:
     lines += ["}",
               "# Slug of the kernel whose attached output contains the checkpoint to resume from; \"\": start anew.",
               f"RESUME_FROM = {literal(resume_from)}",
+              "# True: only try everything, with few steps and images; print what was found and how long a run takes.",
+              f"SMOKE = {smoke}",
               "# The options of make kernel ARGS=\"…\" that made this file.",
               f"MADE_WITH = {literal(made_with)}"]
     return "\n".join(lines)

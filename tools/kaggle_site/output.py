@@ -1,5 +1,6 @@
 """`kaggle_kernel.py output` and `submit`: fetches what the kernel wrote, and submits its images.zip."""
 
+import json
 import os
 import re
 import shutil
@@ -10,14 +11,16 @@ from kaggle_site.session import Session
 from kaggle_site.watch import COMPLETE
 
 from monet.core.errors import UserError, say
-from monet.machine.kaggle_machine import COMPETITION
+from monet.machine.kaggle_machine import COMPETITION, SMOKE_REPORT, table_text
 
 FETCH_TIMEOUT = 3600  # seconds for a kernel's whole output; the client shows no progress
-FILES = ("images.zip", "history.csv", "preview.jpg", "photo_to_monet.npz", "config.json", "run.log")
+FILES = (SMOKE_REPORT, "images.zip", "history.csv", "preview.jpg", "photo_to_monet.npz", "config.json", "run.log")
 
 
 def fetch_output(session: Session, out: Path) -> None:
     """Fetches `FILES` from the kernel's output into the folder `out`, if images.zip is valid.
+
+    After a smoke run, shows its table instead.
 
     Raises:
         UserError: if Kaggle refuses, or images.zip is missing or invalid. `out` is unchanged then.
@@ -31,6 +34,9 @@ def fetch_output(session: Session, out: Path) -> None:
         if session.dry_run:
             return
         names = [name for name in FILES if os.path.exists(os.path.join(folder, name))]
+        if SMOKE_REPORT in names:
+            show_smoke_report(Path(folder) / SMOKE_REPORT)
+            return
         check_images_zip(Path(folder), kernel_id, out)
         set_local_run_aside(out)
         out.mkdir(parents=True, exist_ok=True)
@@ -39,6 +45,21 @@ def fetch_output(session: Session, out: Path) -> None:
     say(f"Fetched into {out}: {', '.join(names)}. images.zip passes every check known here.\n"
         f"To score it here: python tools/mifid.py {os.path.join(out, '')}\n"
         'To have Kaggle score it: make kernel-submit MSG="…"')
+
+
+def show_smoke_report(path: Path) -> None:
+    """Prints what a smoke run found, and the options for the full run.
+
+    Raises:
+        UserError: if it is not such a report.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        print(table_text(report["rows"]))
+        say(f"The full run: the same command without SMOKE=1, and with ARGS=\"{report['options']}\".")
+    except (ValueError, LookupError, TypeError):
+        raise UserError("The smoke run's report is damaged. Run `make kernel-output` again; `make kernel-log` shows "
+                        "the table, too.") from None
 
 
 def check_images_zip(folder: Path, kernel_id: str, out: Path) -> None:

@@ -48,6 +48,7 @@ class Trainer:
         files: where the run keeps its files.
         state: how far it has come.
         clock: knows the deadline, and how long each part takes.
+        first_step_at: `clock.now()` at the end of the first call; None before.
     """
 
     def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy, deadline: float | None = None,
@@ -70,7 +71,7 @@ class Trainer:
         check_reach(data.root)
         self.asked, self.config, self.data = config, settled(config, device_of(strategy), data), data
         self.hands_in, self.terminated = hands_in, terminated
-        self.clock = Clock(deadline, 60 * config.max_minutes, now)
+        self.clock, self.first_step_at = Clock(deadline, 60 * config.max_minutes, now), None
         cluster = Cluster(strategy)
         self.files = prepare_out(config, data, cluster)
         cluster.barrier("the chief has set an earlier run aside")
@@ -181,6 +182,7 @@ class Trainer:
         else:
             with self.clock.measured("first call"):
                 sums = first_call(self.engine, self.asked, self.state.step, count, self.restore)
+            self.first_step_at = self.clock.now()
             LOG.info("The first call, of %d step(s), took %.1f s, tracing and compiling included", count,
                      self.clock.seconds["first call"])
         # Single steps may queue up on a device; a call of several is long enough to wait for.
