@@ -20,6 +20,7 @@ SHELL := /bin/bash
 
 VENV ?= .venv
 TPU_VENV ?= .venv-tpu-check
+KAGGLE_VENV ?= .venv-kaggle
 BIN := $(VENV)/bin
 # One stamp per interpreter and extras. A new interpreter rebuilds .venv, which removes the other stamps.
 STAMP := $(VENV)/installed-$(subst /,_,$(PYTHON))-$(EXTRAS)
@@ -48,7 +49,7 @@ KERNEL = "$(BIN)/python" tools/kaggle_kernel.py
 ASKING = $(call flag,--dry-run,$(DRY_RUN)) $(call flag,--yes,$(YES))
 
 .PHONY: help setup local-train test test-all lint bench compare data check mifid describe lock clean tpu-env tpu-check
-.PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit tpu-wheels peers
+.PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit scores tpu-wheels fid-weights peers kaggle-env
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,8 +92,14 @@ kernel-log: setup  ## show what the kernel on Kaggle printed (WATCH=1: follow it
 kernel-output: setup  ## fetch images.zip and the files beside it from Kaggle
 	@$(KERNEL) output $(ASKING) --out "$(OUT)"
 
-kernel-submit: setup  ## submit the pushed kernel's images.zip (MSG="…" describes it)
+kernel-submit: setup  ## submit the pushed kernel's images.zip (MSG="…" describes it), and wait for the score
 	@$(KERNEL) submit $(ASKING) --message "$$MSG"
+
+scores: setup  ## list what was submitted, with the scores, from submission/submissions.csv and Kaggle
+	@$(KERNEL) scores $(call flag,--dry-run,$(DRY_RUN))
+
+fid-weights: setup  ## collect the weights that score checkpoints in a kernel without internet, in kernel/fid-weights
+	@"$(BIN)/python" tools/fid_weights.py
 
 tpu-wheels: setup  ## collect what a TPU kernel without internet installs, in kernel/tpu-wheels
 	@"$(BIN)/python" tools/tpu_wheels.py
@@ -109,6 +116,12 @@ $(PEERS)/installed: tools/environments/peers.sh
 	@bash tools/environments/peers.sh "$(PEERS)"
 	@touch "$@"
 
+kaggle-env: $(KAGGLE_VENV)/installed  ## build .venv-kaggle, which has the versions of Kaggle's own image (Python 3.12)
+
+$(KAGGLE_VENV)/installed: tools/environments/kaggle.txt
+	@bash tools/environments/pinned.sh "$(KAGGLE_VENV)" kaggle.txt
+	@touch "$@"
+
 lint: setup  ## check the code with ruff
 	$(BIN)/ruff check .
 
@@ -121,7 +134,7 @@ compare: setup  ## train presets side by side, a minute each, in runs/compare (A
 tpu-env: $(TPU_VENV)/installed  ## build .venv-tpu-check, the TPU compiler's environment (Python 3.12, 2.5 GB)
 
 $(TPU_VENV)/installed: tools/environments/tpu_check.txt
-	@bash tools/environments/tpu_env.sh "$(TPU_VENV)"
+	@bash tools/environments/pinned.sh "$(TPU_VENV)" tpu_check.txt
 	@touch "$@"
 
 tpu-check: tpu-env  ## check that PRESET fits Kaggle's TPU, and estimate its speed (minutes; ARGS="--compare PRESET …")

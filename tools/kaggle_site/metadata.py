@@ -108,7 +108,10 @@ def resolve_metadata(metadata: dict, code_file: str, accelerator: str, resume: b
         resume: whether to attach the kernel's own last output.
     """
     sources = metadata.get("kernel_sources", [])
-    own = [metadata["id"]] if resume and metadata["id"] not in sources else []
+    # A dataset of that name is a copy of the output, for when Kaggle refuses a kernel as its own input.
+    copied = any(source.endswith(f"/{metadata['id'].split('/')[1]}-output") for source in
+                 metadata.get("dataset_sources", []))
+    own = [metadata["id"]] if resume and not copied and metadata["id"] not in sources else []
     return {**metadata, "code_file": code_file, "language": "python",
             "kernel_type": "notebook" if code_file.endswith(".ipynb") else "script",
             "machine_shape": MACHINE_SHAPES[accelerator], "kernel_sources": [*sources, *own]}

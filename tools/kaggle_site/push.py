@@ -21,7 +21,7 @@ from kaggle_site.metadata import (
     with_user,
     write_text,
 )
-from kaggle_site.session import NO_SUCH_KERNEL, Session
+from kaggle_site.session import NO_SUCH_KERNEL, OWN_SOURCE, Session
 from kaggle_site.watch import FINAL_STATES
 
 from monet.core.errors import UserError, say
@@ -82,7 +82,7 @@ def read_bundle(code: Path) -> Bundle:
         raise UserError(f"{code} is not a bundle with its settings on top ({error}). `make kernel` writes "
                         "one.") from None
     command = re.search(r"python tools/bundle\.py.*", text)
-    commit = re.search(r"of the kit, (.*?)\. SHA-256", text)
+    commit = re.search(r"of the kit, (?:git commit )?(.*?)\. SHA-256", text)
     return Bundle(settings, bool(constants.get("SMOKE")), command[0] if command else "edited by hand",
                   commit[1] if commit else "unknown")
 
@@ -142,8 +142,8 @@ def warn_of_running(kernel_id: str, session: Session) -> None:
         session.confirm(f"{kernel_id} is still {status}: a new version runs beside it and also uses up your hours.")
 
 
-def read_reply(reply: str, retry: str) -> tuple[int, str]:
-    """Returns the pushed version and its address from what the client printed.
+def read_reply(reply: str, kernel_id: str, retry: str) -> tuple[int, str]:
+    """Returns the pushed version of the kernel and its address from what the client printed.
 
     Raises:
         UserError: if nothing was pushed, or Kaggle ignored some of the inputs.
@@ -152,6 +152,8 @@ def read_reply(reply: str, retry: str) -> tuple[int, str]:
     if not pushed:
         raise UserError(f"Kaggle's client did not confirm the push: {reply.strip()[-300:]} See `make kernel-status`.")
     invalid = re.findall(r"^The following are not valid \w+ sources.*", reply, re.MULTILINE)
+    if f"'{kernel_id}'" in " ".join(invalid):
+        raise UserError(f"{OWN_SOURCE} Version {pushed[1]} runs without it: stop it at {pushed[2]}.")
     if invalid:
         raise UserError(f"{' '.join(invalid)}. Version {pushed[1]} runs without them: stop it at {pushed[2]}, fix "
                         f"{FILE_NAME}, then run `{retry}`.")
@@ -185,7 +187,7 @@ def push(session: Session) -> None:
     reply = session.ask(["kernels", "push", "-p", os.path.relpath(session.kernel_folder), "--timeout", str(timeout)])
     if session.dry_run:
         return
-    version, url = read_reply(reply, session.retry)
+    version, url = read_reply(reply, metadata["id"], session.retry)
     record = {"id": metadata["id"], "version": version, "url": url, "time": time.time(), "smoke": bundle.smoke,
               "commit": bundle.commit, "preset": bundle.settings.get("preset", "")}
     write_text(session.push_record, json.dumps(record, indent=2) + "\n")
