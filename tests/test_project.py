@@ -77,8 +77,8 @@ def test_no_two_modules_define_the_same_name():
 
 def make(*words):
     """Runs make as from a fresh shell. `make test` would pass its own variables on."""
-    inherited = {"PYTHON", "VENV", "EXTRAS", "PRESET", "DATA", "OUT", "ARGS", "ACCELERATOR", "EPOCHS", "RESUME", "SMOKE",
-                 "WATCH", "MSG", "YES", "DRY_RUN", "MFLAGS"}
+    inherited = {"PYTHON", "VENV", "EXTRAS", "PRESET", "DATA", "OUT", "ARGS", "ACCELERATOR", "EPOCHS", "RESUME",
+                 "SMOKE", "WATCH", "MSG", "YES", "DRY_RUN", "MFLAGS"}
     environment = {name: value for name, value in os.environ.items()
                    if name not in inherited and not name.startswith(("MAKE", "KAGGLE"))}
     return subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, capture_output=True, text=True,
