@@ -153,13 +153,15 @@ def bundle(argv: list[str], root: Path = ROOT) -> Path:
     sources = read_modules(root / "src" / PACKAGE)
     check_names(sources)
     config = resolve_settings(accelerator, words)
-    modules = reachable(leave_out(sources, config), [ENTRY, CURVES] if options.notebook else [ENTRY])
+    has_curves = options.notebook and not options.smoke
+    modules = reachable(leave_out(sources, config), [ENTRY, CURVES] if has_curves else [ENTRY])
     resume_from = metadata["id"].split("/")[1] if options.resume_last else ""
     check_smoke(options.smoke, resume_from)
     if options.smoke:
         metadata = as_smoke(metadata)
     sections = make_sections(modules, settings_source(config, resume_from, options.smoke, public_words(argv)))
-    text = (as_notebook if options.notebook else as_script)(introduction(sources, modules, root, argv), sections)
+    intro = introduction(sources, modules, root, argv)
+    text = as_notebook(intro, sections, options.smoke) if options.notebook else as_script(intro, sections)
     size = len(text.encode())
     if size > MOST_BYTES:
         raise UserError(f"The bundle would have {size:,} bytes, and Kaggle takes less than 1 MB ({MOST_BYTES:,} here). "

@@ -281,6 +281,7 @@ def test_smoke_run_keeps_the_full_settings_under_a_name_of_its_own(checkout):
     assert "\nSMOKE = False\n" in full and "\nSMOKE = True\n" in smoke
     metadata = json.loads((checkout / "kernel/kernel-metadata.json").read_text())
     assert (metadata["id"], metadata["title"]) == ("USERNAME/monet-cyclegan-smoke", "Monet CycleGAN smoke")
+    assert "run_files.preview" not in bundled(checkout, "--smoke", "--notebook")  # there are no results to show
 
 
 def test_config_of_an_earlier_run_is_used_without_its_folders(checkout, tmp_path):

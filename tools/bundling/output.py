@@ -74,10 +74,11 @@ def markdown_cell(text: str) -> dict:
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
-def as_notebook(introduction: str, sections: list[Section]) -> str:
-    """Returns the same as a notebook, which also shows the results of the run at its end."""
+def as_notebook(introduction: str, sections: list[Section], smoke: bool = False) -> str:
+    """Returns the same as a notebook, which also shows the results of the run at its end; a smoke run leaves none."""
     cells = [markdown_cell(f"# {TITLE}\n\n{HOW_TO}\n\n{introduction}")]
-    for part, contents in [*sections, *((part, [Cell(source)]) for part, source in RESULTS)]:
+    results = [] if smoke else [(part, [Cell(source)]) for part, source in RESULTS]
+    for part, contents in [*sections, *results]:
         cells.append(markdown_cell(f"## {part.title}\n\n{part.text}"))
         cells += [code_cell(f"# {cell.label}\n{cell.source}" if cell.label else cell.source, cell.is_open)
                   for cell in contents]
