@@ -19,7 +19,7 @@ from unittest import mock
 import kaggle_kernel
 import pytest
 from bundle import bundle
-from kaggle_site.client import client_output
+from kaggle_site.client import client_output, explain_error
 from kaggle_site.metadata import check_metadata, read_metadata
 from kaggle_site.output import fetch_output
 from kaggle_site.session import KERNEL_ERRORS, Session
@@ -210,6 +210,11 @@ def test_failed_push_says_what_to_do(site, checkout, client, response, parts):
     assert len(site.requests_to(SAVE)) == 1
     assert all(part in str(error.value) for part in parts), error.value
     assert KEY not in str(error.value)
+
+
+def test_client_that_is_too_old_is_named_as_the_cause():
+    usage = "usage: kaggle competitions submit [-k KERNEL]\nkaggle: error: unrecognized arguments: --wait 1800"
+    assert "`make setup`" in explain_error(usage, "make again", KERNEL_ERRORS)
 
 
 def test_failed_push_is_not_recorded(site, checkout, kernel):

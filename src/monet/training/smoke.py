@@ -72,8 +72,8 @@ class FullRun:
 
     def options(self) -> str:
         """Settings for the full run: a time limit, and fewer epochs if all do not fit into the longest."""
-        minutes = min(math.ceil(MINUTES_MARGIN * self.minutes), math.floor(self.config.max_minutes))
-        return f"--max-minutes {minutes}" + (f" --epochs {self.epochs}" if self.epochs < self.config.epochs else "")
+        minutes = min(math.ceil(MINUTES_MARGIN * self.minutes), self.config.max_minutes)
+        return f"--max-minutes {minutes:g}" + (f" --epochs {self.epochs}" if self.epochs < self.config.epochs else "")
 
 
 def full_run_of(trainer: Trainer, full: Config, started: float) -> FullRun:
