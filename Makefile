@@ -10,6 +10,7 @@
 #   ACCELERATOR=gpu     tpu, gpu (two T4s) or none (default: from kernel-metadata.json); also selects the default PRESET
 #   EPOCHS=60           epochs to train
 #   RESUME=1            continue from the kernel's last output
+#   SMOKE=1             kernel-push: only try everything, in five minutes
 #   WATCH=1             kernel-status, kernel-log: until the kernel finishes
 #   MSG="…"             description of a submission
 #   YES=1, DRY_RUN=1    do not ask; show what would be sent, but send nothing
@@ -19,6 +20,7 @@ SHELL := /bin/bash
 
 VENV ?= .venv
 TPU_VENV ?= .venv-tpu-check
+KAGGLE_VENV ?= .venv-kaggle
 BIN := $(VENV)/bin
 # One stamp per interpreter and extras. A new interpreter rebuilds .venv, which removes the other stamps.
 STAMP := $(VENV)/installed-$(subst /,_,$(PYTHON))-$(EXTRAS)
@@ -33,6 +35,7 @@ PRESET_OPTION = $(if $(findstring --config,$(ARGS)),,--preset $(or $(PRESET),cpu
 ACCELERATOR ?=
 EPOCHS ?=
 RESUME ?=
+SMOKE ?=
 WATCH ?=
 MSG ?=
 YES ?=
@@ -40,12 +43,13 @@ DRY_RUN ?=
 # $(call flag,--name,value): --name, unless the value is empty, 0, no or false.
 flag = $(if $(filter-out 0 no false,$(2)),$(1))
 BUNDLE = "$(BIN)/python" tools/bundle.py $(if $(ACCELERATOR),--accelerator $(ACCELERATOR)) \
-	$(call flag,--resume-last,$(RESUME)) $(if $(PRESET),--preset $(PRESET)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(ARGS)
+	$(call flag,--resume-last,$(RESUME)) $(call flag,--smoke,$(SMOKE)) $(if $(PRESET),--preset $(PRESET)) \
+	$(if $(EPOCHS),--epochs $(EPOCHS)) $(ARGS)
 KERNEL = "$(BIN)/python" tools/kaggle_kernel.py
 ASKING = $(call flag,--dry-run,$(DRY_RUN)) $(call flag,--yes,$(YES))
 
 .PHONY: help setup local-train test test-all lint bench compare data check mifid describe lock clean tpu-env tpu-check
-.PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit tpu-wheels peers
+.PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit scores tpu-wheels fid-weights peers kaggle-env
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,8 +92,14 @@ kernel-log: setup  ## show what the kernel on Kaggle printed (WATCH=1: follow it
 kernel-output: setup  ## fetch images.zip and the files beside it from Kaggle
 	@$(KERNEL) output $(ASKING) --out "$(OUT)"
 
-kernel-submit: setup  ## submit the pushed kernel's images.zip (MSG="…" describes it)
+kernel-submit: setup  ## submit the pushed kernel's images.zip (MSG="…" describes it), and wait for the score
 	@$(KERNEL) submit $(ASKING) --message "$$MSG"
+
+scores: setup  ## list what was submitted, with the scores, from submission/submissions.csv and Kaggle
+	@$(KERNEL) scores $(call flag,--dry-run,$(DRY_RUN))
+
+fid-weights: setup  ## collect the weights that score checkpoints in a kernel without internet, in kernel/fid-weights
+	@"$(BIN)/python" tools/fid_weights.py
 
 tpu-wheels: setup  ## collect what a TPU kernel without internet installs, in kernel/tpu-wheels
 	@"$(BIN)/python" tools/tpu_wheels.py
@@ -106,6 +116,12 @@ $(PEERS)/installed: tools/environments/peers.sh
 	@bash tools/environments/peers.sh "$(PEERS)"
 	@touch "$@"
 
+kaggle-env: $(KAGGLE_VENV)/installed  ## build .venv-kaggle, which has the versions of Kaggle's own image (Python 3.12)
+
+$(KAGGLE_VENV)/installed: tools/environments/kaggle.txt
+	@bash tools/environments/pinned.sh "$(KAGGLE_VENV)" kaggle.txt
+	@touch "$@"
+
 lint: setup  ## check the code with ruff
 	$(BIN)/ruff check .
 
@@ -118,7 +134,7 @@ compare: setup  ## train presets side by side, a minute each, in runs/compare (A
 tpu-env: $(TPU_VENV)/installed  ## build .venv-tpu-check, the TPU compiler's environment (Python 3.12, 2.5 GB)
 
 $(TPU_VENV)/installed: tools/environments/tpu_check.txt
-	@bash tools/environments/tpu_env.sh "$(TPU_VENV)"
+	@bash tools/environments/pinned.sh "$(TPU_VENV)" tpu_check.txt
 	@touch "$@"
 
 tpu-check: tpu-env  ## check that PRESET fits Kaggle's TPU, and estimate its speed (minutes; ARGS="--compare PRESET …")

@@ -17,6 +17,8 @@ from monet.training.trainer import Trainer
 
 # Tests run what XLA compiles once or twice, so optimizing the machine code would take most of the time.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# A run as on Kaggle looks for the internet on a port of this machine where nobody listens.
+os.environ["MONET_INTERNET_HOST"] = "127.0.0.1:9"
 # A kaggle client started without the stand-in's environment asks this machine, never the real site.
 os.environ["KAGGLE_API_ENVIRONMENT"] = "LOCALHOST"
 

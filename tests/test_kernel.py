@@ -1,19 +1,23 @@
 """A run in a mock of Kaggle's folders: its data, its time limit, how it resumes, and which files it leaves."""
 
 import json
+import re
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 from benchmark.inception_state import random_state, write_state_dict
-from support.settings import TINY
+from support.settings import NUM_MONET, NUM_PHOTO, TINY
 
+from monet.core.config import make_config
 from monet.core.errors import UserError
-from monet.kaggle_run import KERNEL_DECIDES, kernel_config, run_on_kaggle, working_files
+from monet.kaggle_run import KERNEL_DECIDES, kernel_config, run_on_kaggle, try_on_kaggle, working_files
 from monet.machine.kaggle_machine import OTHER_MINUTES, TPU_MINUTES, TPU_VARIABLES
 from monet.scoring.inception_weights import WEIGHTS_VARIABLE
 from monet.training.checkpoint import list_checkpoints
 from monet.training.run_files import RunFiles
+from monet.training.smoke import FullRun
 
 pytestmark = pytest.mark.lengthy
 
@@ -84,6 +88,42 @@ def test_failed_run_leaves_only_its_newest_checkpoint(kaggle, monkeypatch, capsy
     assert run_on_kaggle(SETTINGS, "") == 2
     assert "images.zip" in capsys.readouterr().err
     assert [path for path in files_in(kaggle / "working") if "step-" in path] == ["checkpoints/step-00000006.npz"]
+
+
+def test_smoke_run_leaves_a_table_and_nothing_else(kaggle, monkeypatch, capsys):
+    """With an earlier run in the working folder, which it neither resumes nor changes."""
+    before = {"images.zip": b"a zip", "checkpoints/step-00000006.npz": b"a checkpoint", "config.json": b"{}"}
+    (kaggle / "working/checkpoints").mkdir()
+    for name, content in before.items():
+        (kaggle / "working" / name).write_bytes(content)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("MONET_INTERNET_HOST", f"127.0.0.1:{server.getsockname()[1]}")
+        capsys.readouterr()
+        assert try_on_kaggle({**SETTINGS, "steps_per_epoch": 4000, "epochs": 500, "num_images": 7000}) == 0
+    said = capsys.readouterr().err
+    after = {name: (kaggle / "working" / name).read_bytes() for name in files_in(kaggle / "working")}
+    report = json.loads(after.pop("smoke.json"))
+    assert after.pop("run.log") and after == before
+    table = dict(report["rows"])
+    assert re.fullmatch(r"1 CPU \(found: .*\)", table["device"]) and table["engine"].startswith("tensorflow, float32")
+    assert f"{NUM_MONET} paintings and {NUM_PHOTO} photos found, 64 " in table["images"]
+    assert table["internet"] == "on" and table["zip"].startswith("checked")
+    assert "not needed" in table["Inception's weights"]
+    assert "2,000,000 steps" in table["the full run"] and "the limit of 285" in table["the full run"]
+    assert re.fullmatch(r"--max-minutes 285 --epochs \d+", report["options"])
+    assert all(f"{name} " in said and text in said for name, text in table.items()) and report["options"] in said
+    assert "refuses fewer" not in said  # 64 images are meant
+
+
+@pytest.mark.parametrize(("start", "step", "painting", "minutes", "options"), [
+    (300.0, 0.1, 120.0, 60, "--max-minutes 69"),  # 5 + 52.5 + 2.5 minutes; a margin of 15%
+    (300.0, 0.25, 120.0, 138.75, "--max-minutes 160"),
+    (600.0, 0.4, 600.0, 232.5, "--max-minutes 170 --epochs 20"),  # 10 + 210 + 12.5; 170 minutes are enough for 139
+])
+def test_full_runs_time_is_estimated_from_the_smoke_runs(start, step, painting, minutes, options):
+    full_run = FullRun(make_config(epochs=30, steps_per_epoch=1000, max_minutes=170.0), start, step, painting)
+    assert full_run.minutes == pytest.approx(minutes)
+    assert full_run.options() == options
 
 
 def test_resuming_without_a_checkpoint_is_refused(kaggle, capsys):

@@ -78,7 +78,7 @@ def test_no_two_modules_define_the_same_name():
 def make(*words):
     """Runs make as from a fresh shell. `make test` would pass its own variables on."""
     inherited = {"PYTHON", "VENV", "EXTRAS", "PRESET", "DATA", "OUT", "ARGS", "ACCELERATOR", "EPOCHS", "RESUME",
-                 "WATCH", "MSG", "YES", "DRY_RUN", "MFLAGS"}
+                 "SMOKE", "WATCH", "MSG", "YES", "DRY_RUN", "MFLAGS"}
     environment = {name: value for name, value in os.environ.items()
                    if name not in inherited and not name.startswith(("MAKE", "KAGGLE"))}
     return subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, capture_output=True, text=True,
@@ -124,12 +124,15 @@ def test_pages_name_only_what_exists(page):
      "bundle.py --preset tutorial --epochs 60 --ema-decay 0.999"),
     (["kernel", "ACCELERATOR=gpu", "RESUME=1"], "bundle.py --accelerator gpu --resume-last"),
     (["kernel", "RESUME=0"], "bundle.py"),
+    (["kernel-push", "SMOKE=1", "PRESET=cut"], "bundle.py --smoke --preset cut"),
     (["kernel-push", "DRY_RUN=1"], "kaggle_kernel.py push --dry-run"),
     (["kernel-push", "YES=1"], "kaggle_kernel.py push --yes"),
     (["kernel-status", "WATCH=1"], "kaggle_kernel.py status --watch"),
     (["kernel-log", "WATCH=1"], "kaggle_kernel.py log --watch"),
     (["kernel-output", "OUT=runs/kaggle"], "kaggle_kernel.py output --out runs/kaggle"),
     (["kernel-submit", "MSG=it's the first", "YES=1"], "kaggle_kernel.py submit --yes --message it's the first"),
+    (["scores", "DRY_RUN=1"], "kaggle_kernel.py scores --dry-run"),
+    (["fid-weights"], "tools/fid_weights.py"),
     (["data", "DRY_RUN=1"], "find_data.py --download --dry-run"),
     (["local-train", "DATA=."], "-m monet run --preset cpu --data"),
     (["mifid", "OUT=runs/first", "DATA=somewhere", "ARGS=--json"],

@@ -27,6 +27,7 @@ from kaggle_site.metadata import (
     MACHINE_SHAPES,
     MOST_BYTES,
     accelerator_of,
+    as_smoke,
     metadata_text,
     read_metadata,
     resolve_metadata,
@@ -48,6 +49,7 @@ if __name__ == "__main__":
     status = run_on_kaggle(SETTINGS, RESUME_FROM)
     if status:  # makes Kaggle, too, call the run failed
         raise SystemExit(status)'''
+START_SMOKE = START.replace("run_on_kaggle(SETTINGS, RESUME_FROM)", "try_on_kaggle(SETTINGS)")
 
 
 def parse_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -57,6 +59,8 @@ def parse_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--accelerator", default="", help="tpu, gpu (two T4s) or none; the default is in "
                         f"{FILE_NAME}. The default preset follows from it")
     parser.add_argument("--resume-last", action="store_true", help="resume from the kernel's own last output")
+    parser.add_argument("--smoke", action="store_true", help="only try everything, with few steps and images, under "
+                        "an id of its own")
     parser.add_argument("--notebook", action="store_true", help="write an .ipynb")
     return parser.parse_known_args(argv)
 
@@ -120,8 +124,8 @@ Made by
     python tools/bundle.py {public_words(argv)}"""
 
 
-def make_sections(modules: dict[str, Module], settings: str, prepare: str) -> list[Section]:
-    """Returns the bundle's sections, from the settings to the start of the run; `prepare` prepares the machine."""
+def make_sections(modules: dict[str, Module], settings: str, prepare: str, start: str) -> list[Section]:
+    """Returns the bundle's sections, from the settings to the `start` of the run; `prepare` prepares the machine."""
     def module_cell(module: Module) -> Cell:
         return Cell(body_text(module), module.path, module.name in OPEN_CELLS)
 
@@ -131,7 +135,7 @@ def make_sections(modules: dict[str, Module], settings: str, prepare: str) -> li
             (TPU_PREPARATION if prepare == PREPARE_TPU else PREPARATION,
              [Cell(standard_imports), *map(module_cell, machine_modules(modules)), Cell(prepare, is_open=True),
               Cell(other_imports)]),
-            *((part, [*map(module_cell, contents), *([Cell(START, is_open=True)] if part is RUN else [])])
+            *((part, [*map(module_cell, contents), *([Cell(start, is_open=True)] if part is RUN else [])])
               for part, contents in in_reading_order(modules))]
 
 
@@ -154,12 +158,19 @@ def bundle(argv: list[str], root: Path = ROOT) -> Path:
     check_names(sources)
     config = resolve_settings(accelerator, words)
     parts = leave_out(sources, settled_for_kaggle(config, accelerator), config)
-    prepare = PREPARE_TPU if accelerator == "tpu" else NOTE_START
-    code = [prepare, START, *(source for _, source in RESULTS if options.notebook)]
+    prepare, start = PREPARE_TPU if accelerator == "tpu" else NOTE_START, START_SMOKE if options.smoke else START
+    results = RESULTS if options.notebook and not options.smoke else ()
+    code = [prepare, start, *(source for _, source in results)]
     modules = reachable(parts | {CONFIG: without_help(parts[CONFIG])}, "\n".join(code))
     resume_from = metadata["id"].split("/")[1] if options.resume_last else ""
-    sections = make_sections(modules, settings_source(config, resume_from, public_words(argv)), prepare)
-    text = (as_notebook if options.notebook else as_script)(introduction(sources, modules, root, argv), sections)
+    if options.smoke:
+        if resume_from:
+            raise UserError("SMOKE=1 with RESUME=1: a smoke run always starts anew and leaves no checkpoint. Give only "
+                            "one of them.")
+        metadata = as_smoke(metadata)
+    sections = make_sections(modules, settings_source(config, resume_from, public_words(argv)), prepare, start)
+    intro = introduction(sources, modules, root, argv)
+    text = as_notebook(intro, sections, results) if options.notebook else as_script(intro, sections)
     size = len(text.encode())
     if size > MOST_BYTES:
         raise UserError(f"The bundle would have {size:,} bytes, and Kaggle takes less than 1 MB ({MOST_BYTES:,} here). "

@@ -5,6 +5,7 @@
     python tools/kaggle_kernel.py log [--watch]            what the kernel prints
     python tools/kaggle_kernel.py output [--out FOLDER]    images.zip, checked, and the files beside it
     python tools/kaggle_kernel.py submit --message TEXT    submit images.zip of the last pushed version
+    python tools/kaggle_kernel.py scores                   the submissions and their scores
 
 --dry-run shows the client's commands and sends nothing; --yes answers every question with yes.
 """
@@ -14,9 +15,10 @@ import sys
 from pathlib import Path
 
 from console import ROOT, run_tool
-from kaggle_site.output import fetch_output, submit
+from kaggle_site.output import fetch_output
 from kaggle_site.push import push
 from kaggle_site.session import Session
+from kaggle_site.submissions import show_scores, submit
 from kaggle_site.watch import show_log, show_status
 
 POLL_SECONDS = 30
@@ -41,13 +43,15 @@ def parse_options(argv: list[str] | None) -> argparse.Namespace:
     output.add_argument("--out", type=Path, default=Path("submission"), help="folder for the files (%(default)s)")
     submission = commands.add_parser("submit", parents=[shared], help="submit images.zip of the last pushed version")
     submission.add_argument("--message", default="", help="description of the submission")
+    commands.add_parser("scores", parents=[shared], help="list the submissions and their scores")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
     """Runs the command in the checkout at `root`. Returns the exit status."""
     options = parse_options(argv)
-    session = Session(f"make kernel-{options.command}", options.dry_run, options.yes, root)
+    target = "scores" if options.command == "scores" else f"kernel-{options.command}"
+    session = Session(f"make {target}", options.dry_run, options.yes, root)
     match options.command:
         case "push":
             push(session)
@@ -59,6 +63,8 @@ def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
             fetch_output(session, options.out)
         case "submit":
             submit(session, options.message)
+        case "scores":
+            show_scores(session)
     return 0
 
 

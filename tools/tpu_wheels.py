@@ -6,14 +6,12 @@ The kernel recognizes the dataset below /kaggle/input by tensorflow-tpu's wheel,
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 from console import ROOT, run_tool
-from kaggle_site.credentials import stored_user
-from kaggle_site.metadata import FILE_NAME, PLACEHOLDER, write_text
+from kaggle_site.dataset import describe_dataset
 
 from monet.core.errors import UserError, say
 from monet.machine.tpu_environment import LEGACY_KERAS, TPU_PACKAGES
@@ -45,17 +43,11 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "kernel" / "tpu-wheels",
                         help="folder for the wheels (default kernel/tpu-wheels)")
     folder = parser.parse_args().folder
-    dataset_id = f"{stored_user() or PLACEHOLDER}/{SLUG}"
     folder.mkdir(parents=True, exist_ok=True)
     say(f"Downloading {', '.join(TPU_PACKAGES[:2])} and their dependencies to {folder}, about 500 MB")
     download_wheels(folder, TPU_PACKAGES)
     download_wheels(folder, LEGACY_KERAS, "--no-deps")
-    write_text(folder / "dataset-metadata.json", json.dumps(
-        {"title": "Monet TPU wheels", "id": dataset_id, "licenses": [{"name": "other"}]}, indent=2) + "\n")
-    if dataset_id.startswith(PLACEHOLDER):
-        say(f"Replace {PLACEHOLDER} with your Kaggle user name in {folder / 'dataset-metadata.json'}.")
-    say(f"Upload them: kaggle datasets create -p {folder}\nThen add \"{dataset_id}\" to dataset_sources in {FILE_NAME} "
-        "and set enable_internet to false.")
+    describe_dataset(folder, SLUG, "Monet TPU wheels")
 
 
 if __name__ == "__main__":

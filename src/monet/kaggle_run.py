@@ -3,18 +3,20 @@
 import dataclasses
 import os
 import shutil
+import tempfile
 import time
 
 from monet.core.config import Config, look_up, make_config
 from monet.core.errors import UserError
 from monet.core.files import atomic_write
 from monet.gan.systems import check_config
-from monet.machine.kaggle_machine import find_kaggle_data, input_folders, kaggle_working, time_limit
+from monet.machine.kaggle_machine import SMOKE_REPORT, find_kaggle_data, input_folders, kaggle_working, time_limit
 from monet.machine.tpu_environment import START_VARIABLE
 from monet.training.checkpoint import list_checkpoints
 from monet.training.run import run_command
 from monet.training.run_files import RunFiles
 from monet.training.session import exit_status, session_of, start_logging
+from monet.training.smoke import smoke_command
 from monet.training.trainer import SELECTIONS
 
 # Settings that the user cannot choose here: `out` is the working folder, a checkpoint in it is always resumed, and
@@ -93,6 +95,20 @@ def kernel_config(settings: dict, files: RunFiles) -> Config:
                                tensorboard=False, max_minutes=time_limit(config.max_minutes))
 
 
+def try_out(settings: dict) -> int:
+    """Makes a smoke run. Its training and its zip stay in a temporary folder: a run in the working folder is kept."""
+    files = working_files()
+    config = kernel_config(settings, files)
+    start_logging(files.out)
+    with session_of(kernel_start()) as session, tempfile.TemporaryDirectory(prefix="monet-smoke-") as folder:
+        return smoke_command(config, session, folder, os.path.join(files.out, SMOKE_REPORT))
+
+
+def kernel_start() -> float:
+    """`time.monotonic()` at the start of the kernel."""
+    return float(os.environ.get(START_VARIABLE) or time.monotonic())
+
+
 def train_and_paint(settings: dict, resume_from: str) -> int:
     """As `run_on_kaggle`, but raises its errors."""
     files = working_files()
@@ -101,7 +117,7 @@ def train_and_paint(settings: dict, resume_from: str) -> int:
         copy_attached_run(resume_from, files)
     start_logging(files.out)
     try:
-        with session_of(float(os.environ.get(START_VARIABLE) or time.monotonic())) as session:
+        with session_of(kernel_start()) as session:
             return run_command(config, session)
     finally:
         remove_old_checkpoints(files)
@@ -120,3 +136,8 @@ def run_on_kaggle(settings: dict, resume_from: str) -> int:
         interrupted.
     """
     return exit_status(lambda: train_and_paint(settings, resume_from))
+
+
+def try_on_kaggle(settings: dict) -> int:
+    """Makes a smoke run of `settings`: it leaves a table of what it found, and no images.zip. Returns as above."""
+    return exit_status(lambda: try_out(settings))

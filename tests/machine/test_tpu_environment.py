@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,27 +17,35 @@ import pytest
 from bundle import ROOT, bundle
 from support.kaggle_stand_in import dead_port
 from support.settings import TINY
+from uv import find_uv_bin
 
 from monet.core.errors import UserError
 from monet.kaggle_run import KERNEL_DECIDES
+from monet.machine import tpu_environment
 from monet.machine.kaggle_machine import TPU_VARIABLES
 from monet.machine.tpu_environment import (
     LEGACY_KERAS,
     PROBE,
+    PROBE_STEP,
     TPU_PACKAGES,
     can_use_tpu,
-    check_not_imported,
+    check_notebook,
+    creation_command,
     find_wheels,
+    pjrt_variables,
     prepare_machine,
+    run_setup_step,
     run_with_timeout,
     set_tpu_variables,
+    site_packages,
 )
 
 pytestmark = pytest.mark.lengthy
 
 SRC = ROOT / "src"
+PJRT = ("NEXT_PLUGGABLE_DEVICE_USE_C_API", "TF_PLUGGABLE_DEVICE_LIBRARY_PATH", "PJRT_DEVICE")
 NAMES = ("TPU_WORKER_HOSTNAMES", "TPU_WORKER_ADDRS", "TPU_SKIP_MDS_QUERY", "TF_USE_LEGACY_KERAS", "MONET_STARTED",
-         "MONET_TPU_ENVIRONMENT", *TPU_VARIABLES)
+         "MONET_TPU_ENVIRONMENT", *PJRT, *TPU_VARIABLES)
 # The part of tensorflow-tpu that the probe uses, with a TPU that answers.
 FAKE_TENSORFLOW = """
 class Any:
@@ -46,7 +55,11 @@ class Any:
         return self
     def __len__(self):
         return 8
-distribute = config = tpu = keras = Any()
+    def __enter__(self):
+        return self
+    def __exit__(self, *error):
+        pass
+distribute = config = tpu = keras = Variable = ones = function = Any()
 """
 CONTENT = {"tensorflow_tpu": {"tensorflow/__init__.py": FAKE_TENSORFLOW}, "libtpu": {"libtpu/__init__.py": ""},
            "pillow": {"PIL/__init__.py": ""}, "tf_keras": {"tf_keras/__init__.py": ""}}
@@ -103,6 +116,7 @@ def program(tmp_path) -> Path:
         if __name__ == "__main__":
             prepare_machine("tpu", globals().get("__file__"))
         import tensorflow
+        print("variables", os.environ.get("TF_PLUGGABLE_DEVICE_LIBRARY_PATH"))
         print("inside", sys.prefix, tensorflow.__file__, os.environ["TF_USE_LEGACY_KERAS"])
         """))
     return path
@@ -122,7 +136,31 @@ def test_environment_is_built_offline_and_entered_once(kaggle_python, program, w
     assert run.stdout.count("started with ['word']\n") == 2
     inside = run.stdout.splitlines()[-1].split()
     assert inside[1] == f"{tmp_path}/monet-tpu" and inside[2].startswith(inside[1]) and inside[3] == "1"
-    assert "8 TPU cores answer" in run.stderr and f"from {wheels}" in run.stderr
+    assert "8 TPU cores answer" in run.stderr and "libtpu 0.0.10" in run.stderr and f"from {wheels}" in run.stderr
+    assert f"variables {tmp_path}/monet-tpu/lib" in run.stdout and "libtpu/libtpu.so" in run.stdout
+
+
+# Fakes of tensorflow-tpu: a machine whose TPU answers only without PJRT, and one whose TPU does not answer at all.
+ONLY_WITHOUT_PJRT = f"""
+import os
+if "PJRT_DEVICE" in os.environ:
+    raise RuntimeError("No device found")
+{FAKE_TENSORFLOW}"""
+NO_TPU = "for line in range(50): print('driver line', line)\nraise OSError('No TPU platform found')\n"
+
+
+def wheels_with(wheels: Path, folder: Path, tensorflow: str) -> Path:
+    """Copies the fake wheels to `folder`, with another tensorflow-tpu."""
+    shutil.copytree(wheels, folder / "wheels")
+    write_wheel(folder / "wheels", "tensorflow_tpu", "2.19.1", {"tensorflow/__init__.py": tensorflow})
+    return folder
+
+
+def test_tpu_that_answers_only_without_pjrt_is_used_without_it(kaggle_python, program, wheels, tmp_path):
+    folder = wheels_with(wheels, tmp_path / "input", ONLY_WITHOUT_PJRT)
+    run = run_program(kaggle_python, program, tmp_path, MONET_KAGGLE_INPUT=str(folder))
+    assert run.returncode == 0 and "variables None" in run.stdout, run.stderr
+    assert "RuntimeError: No device found" in run.stderr and "8 TPU cores answer" in run.stderr
 
 
 def test_packages_on_pythonpath_do_not_count_as_installed(kaggle_python, program, wheels, tmp_path):
@@ -166,32 +204,33 @@ def test_environment_without_tpu_support_is_not_built_again(monkeypatch, capsys)
     assert "even in the environment" in capsys.readouterr().err
 
 
-# A clock that stands still while the environment is built, and then leaves the TPU 3 seconds to start.
-CLOCK = """
-import glob, os, types
-from monet.machine import tpu_environment
-
-def monotonic():
-    built = glob.glob(os.environ["TMPDIR"] + "/monet-tpu/lib/*/site-packages/tf_keras")
-    return 1000.0 + (tpu_environment.SETUP_SECONDS - 3 if built else 0)
-
-tpu_environment.time = types.SimpleNamespace(monotonic=monotonic)
-"""
+LESS_PATIENCE = "from monet.machine import tpu_environment; tpu_environment.PROBE_SECONDS = 2\n"
 
 
 @pytest.mark.parametrize(("tensorflow", "problem"), [
-    ("import time; time.sleep(600)", "Starting the TPU took longer than 3 minutes"),
-    ("raise OSError('No TPU platform found')", "Starting the TPU failed (OSError: No TPU platform found)"),
+    ("import time; print('asking', flush=True); time.sleep(600)", "Starting the TPU took longer than 2 s (asking)"),
+    (NO_TPU, "Starting the TPU failed (OSError: No TPU platform found)"),
 ], ids=["hangs", "fails"])
 def test_tpu_that_hangs_or_fails_at_its_start_ends_the_kernel(kaggle_python, program, wheels, tmp_path, tensorflow,
                                                               problem):
-    """After a real build. A TPU hangs, for example, while it waits for a metadata server."""
-    shutil.copytree(wheels, tmp_path / "input/wheels")
-    write_wheel(tmp_path / "input/wheels", "tensorflow_tpu", "2.19.1", {"tensorflow/__init__.py": tensorflow})
-    program.write_text(program.read_text().replace("if __name__", f"{CLOCK}\nif __name__"))
-    run = run_program(kaggle_python, program, tmp_path, MONET_KAGGLE_INPUT=str(tmp_path / "input"))
-    assert run.returncode == 2 and run.stdout.count("started") == 1 and "Traceback" not in run.stderr
-    assert f"error: {problem}" in run.stderr and "ACCELERATOR=gpu" in run.stderr
+    """After a real build. A TPU hangs, for example, while it waits for a metadata server. Both ways are tried."""
+    folder = wheels_with(wheels, tmp_path / "input", tensorflow)
+    program.write_text(program.read_text().replace("if __name__", f"{LESS_PATIENCE}\nif __name__"))
+    run = run_program(kaggle_python, program, tmp_path, MONET_KAGGLE_INPUT=str(folder))
+    assert run.returncode == 2 and run.stdout.count("started") == 1
+    assert f"error: {problem}" in run.stderr and run.stderr.count(problem) == 2 and "ACCELERATOR=gpu" in run.stderr
+    if tensorflow is NO_TPU:  # what the driver said, and not more than the last lines
+        assert run.stderr.count("driver line 49") == 2 and "driver line 9\n" not in run.stderr
+
+
+def test_probes_step_computes_on_all_devices():
+    """Here on the CPU. The mean of 4 channels over 16x16 pixels changes by their share of the pixels a tap sees."""
+    import tensorflow as tf
+
+    names = {"tf": tf, "strategy": tf.distribute.MirroredStrategy(["CPU:0"])}
+    exec(PROBE_STEP, names)
+    assert names["total"].shape == (3, 3, 3, 4)
+    assert float(names["total"][1, 1, 0, 0]) == 0.25 and float(names["total"][0, 0, 0, 0]) == 0.25 * (15 / 16) ** 2
 
 
 def test_command_that_hangs_is_killed_with_its_children(tmp_path):
@@ -200,15 +239,43 @@ def test_command_that_hangs_is_killed_with_its_children(tmp_path):
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     script = f"echo waiting; sh -c 'echo alive; sleep 30; echo still alive' > {pipe} & wait"
-    assert run_with_timeout(["sh", "-c", script], 2) == (None, "waiting")
+    assert run_with_timeout(["sh", "-c", script], 2) == (None, ["waiting"])
     os.set_blocking(reader, True)
     with open(reader) as lines:
         assert lines.read() == "alive\n"
 
 
-def test_the_line_that_mentions_an_error_is_returned():
+def test_failed_step_shows_its_last_lines_and_cites_the_error(monkeypatch, capsys):
+    monkeypatch.setenv("MONET_STARTED", repr(time.monotonic()))
     code = "print('start'); print('ERROR: no such wheel'); print('end'); raise SystemExit(3)"
-    assert run_with_timeout([sys.executable, "-c", code], 20) == (3, "ERROR: no such wheel")
+    with pytest.raises(UserError, match="ERROR: no such wheel"):
+        run_setup_step("Installing", [sys.executable, "-c", code], "Look.")
+    assert "start\nERROR: no such wheel\nend\n" in capsys.readouterr().err
+
+
+def test_python_without_wheels_gets_an_environment_of_an_earlier_one_from_uv(monkeypatch, tmp_path, capsys):
+    """This Python takes the part of the last that has wheels."""
+    last = sys.version_info[:2]
+    monkeypatch.setattr(tpu_environment, "LAST_PYTHON", last)
+    monkeypatch.setattr(sys, "version_info", (3, 99, 0))
+    monkeypatch.setenv("PATH", f"{os.path.dirname(find_uv_bin())}:{os.path.dirname(os.path.realpath(sys.executable))}")
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    subprocess.run(creation_command(str(tmp_path / "environment")), check=True)
+    assert "Python 3.99" in capsys.readouterr().err
+    assert site_packages(str(tmp_path / "environment")).endswith(f"environment/lib/python{last[0]}.{last[1]}/"
+                                                                 "site-packages")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"3\.99.* no uv"):
+        creation_command(str(tmp_path / "environment"))
+
+
+def test_notebook_of_a_python_without_wheels_is_refused(monkeypatch):
+    for name in ("numpy", "tensorflow", "keras"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    check_notebook()
+    monkeypatch.setattr(sys, "version_info", (3, 13, 1))
+    with pytest.raises(UserError, match="only a script"):
+        check_notebook()
 
 
 @pytest.mark.parametrize("accelerator", ["gpu", "cpu", "auto"])
@@ -271,11 +338,15 @@ def test_image_with_tpu_support_is_used_as_it_is(monkeypatch, tmp_path):
     assert "MONET_TPU_ENVIRONMENT" not in os.environ
 
 
-def test_warning_in_place_of_a_host_name_is_removed(monkeypatch, capsys):
-    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "WARNING: could not determine TPU worker hostnames or IP addresses")
+def test_warnings_in_place_of_values_are_removed(monkeypatch, capsys):
+    for name in ("TPU_WORKER_HOSTNAMES", "TPU_ACCELERATOR_TYPE", "TPU_PROCESS_ADDRESSES", "TPU_TOPOLOGY"):
+        monkeypatch.setenv(name, "WARNING: could not determine it")
     monkeypatch.setenv("TPU_WORKER_ADDRS", "10.0.0.1")
+    monkeypatch.setenv("TPU_LIBRARY_PATH", "/my libraries/libtpu.so")
     set_tpu_variables(8)
-    assert os.environ["TPU_WORKER_HOSTNAMES"] == "localhost" and os.environ["TPU_WORKER_ADDRS"] == "10.0.0.1"
+    assert (os.environ["TPU_WORKER_HOSTNAMES"], os.environ["TPU_ACCELERATOR_TYPE"]) == ("localhost", "v5litepod-8")
+    assert not {"TPU_PROCESS_ADDRESSES", "TPU_TOPOLOGY"} & set(os.environ)
+    assert os.environ["TPU_WORKER_ADDRS"] == "10.0.0.1" and " " in os.environ["TPU_LIBRARY_PATH"]
     assert "TPU_WORKER_HOSTNAMES" in capsys.readouterr().err
 
 
@@ -295,7 +366,7 @@ def test_notebook_that_already_imported_numpy_is_rejected(monkeypatch, tmp_path,
 
     assert numpy
     with pytest.raises(UserError, match="numpy.* imported .* Restart the session"):
-        check_not_imported()
+        check_notebook()
     monkeypatch.setenv("ISTPUVM", "1")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -338,10 +409,35 @@ def test_missing_wheels_are_an_error(kaggle_python, tmp_path):
     assert not (tmp_path / "gathered/dataset-metadata.json").exists()
 
 
-@pytest.mark.skipif("MONET_SLOW" not in os.environ or sys.version_info[:2] != (3, 12),
-                    reason="installs 1.9 GB in minutes: MONET_SLOW=1 asks for it, on Python 3.12")
-def test_real_environment_imports_and_trains_on_its_cpu(kaggle_python, small_root, tmp_path):
-    """Installs from the package index that pip is configured with, or from the folder of wheels in MONET_SLOW."""
+@pytest.fixture(scope="module")
+def real_environment(tmp_path_factory, kaggle_python) -> Path:
+    """The TPU's real environment: 1.9 GB, a minute or two. $MONET_SLOW may name a folder of wheels or a built one."""
+    given = Path(os.environ["MONET_SLOW"])
+    if (given / "bin/python").exists():
+        return given
+    folder = tmp_path_factory.mktemp("real") / "environment"
+    build = (f"import os, sys, time; sys.path.append({str(SRC)!r}); from monet.machine import tpu_environment as t; "
+             f"os.environ[t.START_VARIABLE] = repr(time.monotonic()); t.build_environment({str(folder)!r}, "
+             f"{str(given) if given.is_dir() else None!r})")
+    subprocess.run([kaggle_python, "-c", build], check=True, timeout=900)
+    return folder
+
+
+def run_in(environment: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
+    """Runs the environment's Python with the variables of a machine with 8 chips."""
+    set_tpu_variables(8)
+    inherited = {name: os.environ[name] for name in ("PATH", *NAMES) if name in os.environ}
+    return subprocess.run([str(environment / "bin/python"), "-I", *words], capture_output=True, text=True, timeout=600,
+                          env={**inherited, "TF_USE_LEGACY_KERAS": "1", **variables})
+
+
+SLOW = pytest.mark.skipif("MONET_SLOW" not in os.environ or sys.version_info[:2] != (3, 12),
+                          reason="installs 1.9 GB in minutes: MONET_SLOW=1 asks for it, on Python 3.12")
+
+
+@SLOW
+def test_real_environment_imports_and_trains_on_its_cpu(real_environment, small_root, tmp_path):
+    """Installs from the package index that pip is configured with."""
     root = tmp_path / "checkout"
     root.mkdir()
     (root / "src").symlink_to(ROOT / "src")
@@ -349,29 +445,26 @@ def test_real_environment_imports_and_trains_on_its_cpu(kaggle_python, small_roo
     settings = {name: value for name, value in TINY.items() if name not in KERNEL_DECIDES}
     path = bundle(["--accelerator", "none", "--num-images", "20",
                    *(f"--{name.replace('_', '-')}={value}" for name, value in settings.items())], root)
-    environment, wheel_folder = tmp_path / "environment", os.environ["MONET_SLOW"]
-    build = (f"import os, sys, time; sys.path.append({str(SRC)!r}); from monet.machine import tpu_environment as t; "
-             f"os.environ[t.START_VARIABLE] = repr(time.monotonic() + 600); t.build_environment({str(environment)!r}, "
-             f"{wheel_folder if os.path.isdir(wheel_folder) else None!r})")
-    subprocess.run([kaggle_python, "-c", build], check=True, timeout=900)
     (tmp_path / "input").mkdir()
     (tmp_path / "working").mkdir()
     (tmp_path / "input/gan-getting-started").symlink_to(small_root)
-    set_tpu_variables(8)
-    variables = {name: os.environ[name] for name in ("PATH", *NAMES) if name in os.environ} | {
-        "HOME": str(tmp_path), "MONET_KAGGLE_INPUT": str(tmp_path / "input"), "TF_USE_LEGACY_KERAS": "1",
-        "MONET_KAGGLE_WORKING": str(tmp_path / "working")}
-
-    def run(*words):
-        return subprocess.run([str(environment / "bin/python"), "-I", *words], env=variables, capture_output=True,
-                              text=True, timeout=600)
-
-    trained = run(str(path))
+    trained = run_in(real_environment, str(path), HOME=str(tmp_path), MONET_KAGGLE_INPUT=str(tmp_path / "input"),
+                     MONET_KAGGLE_WORKING=str(tmp_path / "working"))
     assert trained.returncode == 0, trained.stderr
     assert (tmp_path / "working/images.zip").exists()
-    versions = run("-c", "import tensorflow as tf; from tensorflow import keras; print(tf.__version__, keras.Model)")
+    versions = run_in(real_environment, "-c",
+                      "import tensorflow as tf; from tensorflow import keras; print(tf.__version__, keras.Model)")
     assert versions.stdout.startswith("2.19.1 <class 'tf_keras."), versions.stderr
+
+
+@SLOW
+def test_real_environment_asks_the_driver_through_pjrt(real_environment):
+    """Without a TPU, the driver itself says that there is none; on the way of older TPUs, TensorFlow fails before."""
     started = time.monotonic()
-    probe = run("-c", PROBE)  # imports what a run needs, then finds no TPU
-    assert probe.returncode == 1 and "ConfigureDistributedTPU" not in probe.stderr
-    assert "initialize_tpu_system" in probe.stderr and time.monotonic() - started < 60
+    pjrt, older = (run_in(real_environment, "-c", PROBE, TF_CPP_MIN_LOG_LEVEL="0", **variables)
+                   for variables in (pjrt_variables(str(real_environment)), {}))
+    assert pjrt.returncode == older.returncode == 1 and time.monotonic() - started < 90
+    assert "PJRT plugin has PJRT API version" in pjrt.stderr
+    assert re.search(r"TPU initialization failed: No \w+ device found", pjrt.stderr), pjrt.stderr
+    assert "PJRT" not in older.stderr and "device found" not in older.stderr
+    assert "ConfigureDistributedTPU" not in pjrt.stderr + older.stderr  # the operations are there

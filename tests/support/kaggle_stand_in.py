@@ -29,6 +29,8 @@ LIMITS = "competitions.CompetitionApiService/GetSubmissionLimits"
 OUTPUT = "kernels.KernelsApiService/ListKernelSessionOutput"
 SAVE = "kernels.KernelsApiService/SaveKernel"
 STATUS = "kernels.KernelsApiService/GetKernelSessionStatus"
+SUBMISSION = "competitions.CompetitionApiService/GetSubmission"
+SUBMISSIONS = "competitions.CompetitionApiService/ListSubmissions"
 SUBMIT = "competitions.CompetitionApiService/CreateCodeSubmission"
 ARCHIVE = "/bundle/archive.zip"  # path on the file host
 
@@ -79,6 +81,11 @@ def accept_submission(request: Request) -> Response:
     return Response(body={"message": "Successfully submitted to I’m Something of a Painter Myself", "ref": 1})
 
 
+def scored_submission(request: Request) -> Response:
+    """Has scored every submission."""
+    return Response(body={"ref": request.json()["ref"], "status": "COMPLETE", "publicScore": "53.25"})
+
+
 def submission_limits(request: Request) -> Response:
     """Allows four more submissions today."""
     return Response(body={"numAllowedNow": 4})
@@ -102,7 +109,7 @@ class KaggleStandIn:
     port: int
     handlers: dict[str, Callable[[Request], Response]] = field(default_factory=lambda: {
         INTROSPECT: accept_token, DOWNLOAD: redirect_download, SUBMIT: accept_submission, LIMITS: submission_limits,
-        SAVE: save_kernel, STATUS: unknown_kernel})
+        SAVE: save_kernel, STATUS: unknown_kernel, SUBMISSION: scored_submission})
     requests: list[Request] = field(default_factory=list)
     foreign_requests: list[str] = field(default_factory=list)  # to other hosts: there must be none
     closing: threading.Event = field(default_factory=threading.Event)
@@ -137,10 +144,11 @@ class KaggleStandIn:
         for name, response in files.items():
             self.respond(f"/output/{name}", response)
 
-    def serve_archive(self, content: bytes, cut_first: int | None = None, hang_first: int | None = None) -> None:
+    def serve_archive(self, content: bytes, cut_first: int | None = None, hang_first: int | None = None,
+                      path: str = ARCHIVE) -> None:
         """Offers `content` for download, with ranges. The first transfer breaks or hangs after that many bytes."""
         def handler(request: Request) -> Response:
-            first = len(self.requests_to(ARCHIVE)) == 1
+            first = len(self.requests_to(path)) == 1
             headers = {"Accept-Ranges": "bytes", "ETag": ETAG, "Last-Modified": MODIFIED,
                        "Content-Type": "application/zip"}
             requested = request.headers.get("Range")
@@ -150,7 +158,7 @@ class KaggleStandIn:
                 return Response(206, content[start:], headers)
             return Response(200, content, headers, cut_first if first else None, hang_first if first else None)
 
-        self.handlers[ARCHIVE] = handler
+        self.handlers[path] = handler
 
 
 def client_environment(home: Path, port: int, **variables: str) -> dict[str, str]:

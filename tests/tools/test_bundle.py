@@ -298,6 +298,16 @@ def test_resuming_attaches_the_kernels_own_output(checkout):
     assert metadata["kernel_sources"] == ["USERNAME/monet-cyclegan"]
 
 
+def test_smoke_run_keeps_the_full_settings_under_a_name_of_its_own(checkout):
+    full, smoke = bundled(checkout, "--accelerator", "tpu"), bundled(checkout, "--accelerator", "tpu", "--smoke")
+    assert settings_of(smoke) == settings_of(full)
+    assert "= run_on_kaggle(" in full and "= try_on_kaggle(" in smoke
+    assert "def smoke_command(" not in full
+    metadata = json.loads((checkout / "kernel/kernel-metadata.json").read_text())
+    assert (metadata["id"], metadata["title"]) == ("USERNAME/monet-cyclegan-smoke", "Monet CycleGAN smoke")
+    assert "run_files.preview" not in bundled(checkout, "--smoke", "--notebook")  # there are no results to show
+
+
 def test_config_of_an_earlier_run_is_used_without_its_folders(checkout, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"epochs": 3, "data": "/home/me/monets", "out": "/home/me/out"}))
     text = bundled(checkout, "--accelerator", "gpu", "--config", str(tmp_path / "config.json"))
@@ -316,6 +326,7 @@ def test_config_of_an_earlier_run_is_used_without_its_folders(checkout, tmp_path
     (["--out", "here"], "--out: "),
     (["--resume=false"], "--resume: "),
     (["--config", "nowhere.json"], "nowhere.json"),
+    (["--smoke", "--resume-last"], "SMOKE=1 with RESUME=1"),
 ])
 def test_invalid_settings_are_refused_before_anything_is_written(checkout, words, says):
     with pytest.raises(UserError, match=re.escape(says)):

@@ -1,6 +1,7 @@
 """Pushing the kernel, following it and submitting: the real kaggle client against a stand-in on loopback."""
 
 import contextlib
+import csv
 import functools
 import io
 import json
@@ -18,7 +19,7 @@ from unittest import mock
 import kaggle_kernel
 import pytest
 from bundle import bundle
-from kaggle_site.client import client_output
+from kaggle_site.client import client_output, explain_error
 from kaggle_site.metadata import check_metadata, read_metadata
 from kaggle_site.output import fetch_output
 from kaggle_site.session import KERNEL_ERRORS, Session
@@ -30,10 +31,13 @@ from support.kaggle_stand_in import (
     OUTPUT,
     SAVE,
     STATUS,
+    SUBMISSION,
+    SUBMISSIONS,
     SUBMIT,
     Response,
     client_environment,
     dead_port,
+    save_kernel,
 )
 from support.programs import run_main
 from support.settings import ROOT, TOOLS
@@ -125,13 +129,54 @@ def test_push_sends_the_bundle_with_the_resolved_metadata(site, checkout, kernel
     assert sent.pop("text") == (checkout / "kernel/monet_cyclegan.py").read_text()
     assert sent == {"slug": KERNEL, "newTitle": "Monet CycleGAN", "language": "python", "kernelType": "script",
                     "isPrivate": True, "enableGpu": False, "enableTpu": False, "enableInternet": True,
-                    "machineShape": "TpuV5E8", "competitionDataSources": ["gan-getting-started"],
-                    "kernelDataSources": [KERNEL]}
+                    "machineShape": "TpuV5E8", "sessionTimeoutSeconds": 10800,
+                    "competitionDataSources": ["gan-getting-started"], "kernelDataSources": [KERNEL]}
     for line in (f"version 7: {URL}", "TpuV5E8, internet on", f"gan-getting-started, {KERNEL}", "tools/bundle.py"):
         assert line in err
     assert json.loads((checkout / "kernel/kernel-metadata.json").read_text())["id"] == KERNEL
     record = json.loads((checkout / "kernel/pushed.json").read_text())
     assert (record["id"], record["version"], record["url"]) == (KERNEL, 7, URL)
+    assert (record["preset"], record["commit"], record["smoke"]) == ("tpu", "from no git checkout", False)
+
+
+def test_push_with_internet_says_what_that_may_cost_and_how_to_do_without(site, checkout, kernel):
+    assert "make fid-weights" in kernel("push")[2]
+    path = checkout / "kernel/kernel-metadata.json"
+    path.write_text(path.read_text().replace('"enable_internet": true', '"enable_internet": false'))
+    status, _, err = kernel("push")
+    assert status == 0 and "internet off" in err and "fid-weights" not in err
+
+
+@pytest.mark.parametrize(("accelerator", "minutes", "most"), [
+    ("tpu", 200, 180), ("gpu", 301, 300), ("none", 400.5, 300)])
+def test_time_limit_that_kaggle_would_cut_short_is_refused(site, checkout, kernel, accelerator, minutes, most):
+    bundle(["--accelerator", accelerator, "--max-minutes", str(minutes)], checkout)
+    status, _, err = kernel("push")
+    assert status == 2 and f"--max-minutes {minutes}" in err and f"the {most} minutes" in err
+    assert not site.requests
+    bundle(["--accelerator", accelerator, "--max-minutes", str(most)], checkout)
+    assert kernel("push")[0] == 0
+    assert site.requests_to(SAVE)[0].json()["sessionTimeoutSeconds"] == 60 * most
+
+
+def test_smoke_run_has_a_kernel_of_its_own_and_cannot_be_submitted(site, checkout, kernel):
+    """So that the last output of the other, which RESUME=1 continues, stays what it is."""
+    bundle(["--smoke", "--accelerator", "gpu"], checkout)
+    status, _, err = kernel("push")
+    assert status == 0 and "a smoke run" in err, err
+    sent = site.requests_to(SAVE)[0].json()
+    assert (sent["slug"], sent["newTitle"]) == (f"{KERNEL}-smoke", "Monet CycleGAN smoke")
+    assert sent["sessionTimeoutSeconds"] < 3600 and sent["machineShape"] == "NvidiaTeslaT4"
+    assert "\nSMOKE = True\n" in sent["text"]
+    site.serve_status("COMPLETE")
+    status, _, err = kernel("submit", "--message", "a", "--yes")
+    assert status == 2 and "smoke run" in err and not site.requests_to(SUBMIT)
+
+
+def test_file_that_is_no_bundle_is_refused(site, checkout, kernel):
+    (checkout / "kernel/monet_cyclegan.py").write_text("SETTINGS = make()\n")
+    status, _, err = kernel("push")
+    assert status == 2 and "`make kernel`" in err and not site.requests
 
 
 def test_user_name_comes_from_the_older_keys_too(site, kernel):
@@ -167,6 +212,11 @@ def test_failed_push_says_what_to_do(site, checkout, client, response, parts):
     assert KEY not in str(error.value)
 
 
+def test_client_that_is_too_old_is_named_as_the_cause():
+    usage = "usage: kaggle competitions submit [-k KERNEL]\nkaggle: error: unrecognized arguments: --wait 1800"
+    assert "`make setup`" in explain_error(usage, "make again", KERNEL_ERRORS)
+
+
 def test_failed_push_is_not_recorded(site, checkout, kernel):
     site.respond(SAVE, Response(200, {"error": "Maximum batch GPU session count of 2 reached."}))
     status, _, err = kernel("push")
@@ -176,10 +226,28 @@ def test_failed_push_is_not_recorded(site, checkout, kernel):
 
 
 def test_invalid_source_is_an_error_although_it_was_pushed(site, kernel):
-    site.respond(SAVE, Response(body={"versionNumber": 8, "url": URL, "invalidKernelSources": [KERNEL]}))
+    site.respond(SAVE, Response(body={"versionNumber": 8, "url": URL, "invalidDatasetSources": ["a/b"]}))
     status, _, err = kernel("push")
-    assert status == 2 and f"not valid kernel sources and could not be added to the kernel: ['{KERNEL}']" in err
+    assert status == 2 and "not valid dataset sources and could not be added to the kernel: ['a/b']" in err
     assert "Version 8" in err and URL in err
+
+
+@pytest.mark.parametrize("body", [
+    {"versionNumber": 8, "url": URL, "invalidKernelSources": [KERNEL]},
+    {"error": "A notebook cannot have itself as a data source."}])
+def test_kernel_that_kaggle_refuses_as_its_own_source_can_go_on_from_a_dataset(site, checkout, kernel, body):
+    site.respond(SAVE, Response(body=body))
+    status, _, err = kernel("push")
+    assert status == 2 and all(words in err for words in ("its own input", "New Dataset", "-output", "RESUME=1"))
+    assert ("Version 8" in err and URL in err) is ("versionNumber" in body)
+    path = checkout / "kernel-metadata.json"
+    path.write_text(path.read_text().replace('"dataset_sources": []',
+                                             '"dataset_sources": ["USERNAME/monet-cyclegan-output"]'))
+    assert 'RESUME_FROM = "monet-cyclegan"' in bundle(["--resume-last"], checkout).read_text()
+    site.handlers[SAVE] = save_kernel
+    assert kernel("push")[0] == 0
+    sent = site.requests_to(SAVE)[-1].json()
+    assert sent["datasetDataSources"] == ["someone/monet-cyclegan-output"] and "kernelDataSources" not in sent
 
 
 def test_invalid_tag_is_a_warning(site, kernel):
@@ -306,17 +374,20 @@ def test_command_asks_on_a_terminal(site, pushed, home, words, kernel_status, re
 
 def test_dry_run_shows_every_command_and_sends_nothing(site, pushed, kernel):
     shown = {}
-    for words in (["push"], ["status", "--watch"], ["log", "--watch"], ["output"], ["submit", "--message", "a try"]):
+    for words in (["push"], ["status", "--watch"], ["log", "--watch"], ["output"], ["submit", "--message", "a try"],
+                  ["scores"]):
         status, _, shown[words[0]] = kernel(*words, "--dry-run")
         assert status == 0, shown
     assert not site.requests
-    for words in ("config view", "kernels status USERNAME/monet-cyclegan", "kernels push -p kernel"):
+    for words in ("config view", "kernels status USERNAME/monet-cyclegan", "kernels push -p kernel --timeout 10800"):
         assert f"would run: kaggle {words}\n" in shown["push"]
     assert f"would run: kaggle kernels status {KERNEL}" in shown["status"]
     assert f"would run: kaggle kernels logs {KERNEL} --follow\n" in shown["log"]
     assert f"would run: kaggle kernels output {KERNEL} -p " in shown["output"]
-    assert (f"would run: kaggle competitions submit gan-getting-started -k {KERNEL} -v 7 -f images.zip -m 'a try'"
-            in shown["submit"])
+    assert (f"would run: kaggle competitions submit gan-getting-started -k {KERNEL} -v 7 -f images.zip -m 'a try' "
+            "--wait" in shown["submit"])
+    assert "would run: kaggle competitions submissions gan-getting-started --csv" in shown["scores"]
+    assert not (pushed / "submission").exists()
 
 
 @pytest.mark.parametrize("gone", ["*", "monet_cyclegan.py"])
@@ -462,9 +533,19 @@ def test_output_is_fetched_and_checked(site, checkout, kernel, good_zip):
     assert "tools/mifid.py submission/" in err and "make kernel-submit MSG" in err
 
 
+def test_output_of_a_smoke_run_is_its_table(site, checkout, kernel):
+    (checkout / "submission").mkdir()
+    report = {"rows": [["device", "8 TPU"], ["a step", "92 ms"]], "options": "--max-minutes 69"}
+    site.serve_output({"smoke.json": Response(200, json.dumps(report).encode()), "run.log": Response(200, b"log")})
+    status, out, err = kernel("output", "--out", "submission")
+    assert (status, out) == (0, "device  8 TPU\na step  92 ms\n") and 'ARGS="--max-minutes 69"' in err
+    assert not any((checkout / "submission").iterdir())
+    site.serve_output({"smoke.json": Response(200, b"[]")})
+    assert kernel("output")[0] == 2
+
+
 @pytest.mark.parametrize(("response", "part"), [
-    (Response(200, b"PK" * 1000, cut_at=500), "connection broke"),
-    (Response(404, b"gone"), "zip"),
+    (Response(404, b"gone"), "no longer valid"),
     (Response(200, images_zip(3)), "images is 3"),
 ])
 def test_invalid_output_replaces_nothing(site, checkout, kernel, response, part):
@@ -474,6 +555,14 @@ def test_invalid_output_replaces_nothing(site, checkout, kernel, response, part)
     status, _, err = kernel("output", "--out", "submission")
     assert status == 2 and part in err
     assert (checkout / "submission/images.zip").read_text() == "an earlier one"
+
+
+def test_output_that_breaks_off_is_resumed(site, checkout, kernel, good_zip):
+    site.serve_output({"images.zip": Response(200, good_zip)})
+    site.serve_archive(good_zip, cut_first=len(good_zip) // 2, path="/output/images.zip")
+    status, _, err = kernel("output", "--out", "submission")
+    assert status == 0, err
+    assert (checkout / "submission/images.zip").read_bytes() == good_zip
 
 
 def test_output_without_a_zip_is_an_error(site, checkout, kernel):
@@ -502,7 +591,13 @@ def test_output_may_take_longer_than_a_question_and_sets_a_local_run_aside(site,
 # Submitting.
 
 
-def test_submission_is_the_version_that_was_pushed(site, pushed, kernel):
+def submissions_of(checkout: Path) -> list[dict]:
+    with (checkout / "submission/submissions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_submission_is_the_version_that_was_pushed_and_its_score_is_kept(site, checkout, kernel):
+    assert kernel("push")[0] == 0
     site.serve_status("COMPLETE")
     status, _, err = kernel("submit", "--message", "tpu, 'first'", "--yes")
     assert status == 0, err
@@ -510,6 +605,50 @@ def test_submission_is_the_version_that_was_pushed(site, pushed, kernel):
         "competitionName": "gan-getting-started", "kernelOwner": "someone", "kernelSlug": "monet-cyclegan",
         "kernelVersion": 7, "fileName": "images.zip", "submissionDescription": "tpu, 'first'"}]
     assert "Successfully submitted" in err and "4 submissions remaining today" in err
+    [row] = submissions_of(checkout)
+    assert row.pop("time")
+    assert row == {"ref": "1", "kernel": KERNEL, "version": "7", "commit": "from no git checkout", "preset": "tpu",
+                   "message": "tpu, 'first'", "status": "COMPLETE", "public_score": "53.25", "private_score": ""}
+
+
+@pytest.mark.parametrize(("response", "state", "parts"), [
+    (Response(403, {"code": 403, "message": "Permission denied"}), "PENDING",
+     ["Submission 1 is accepted", "make scores"]),
+    (Response(body={"ref": 1, "status": "ERROR", "errorDescription": "Evaluation Exception: bad zip"}), "ERROR",
+     ["could not score", "Evaluation Exception"]),
+])
+def test_submission_is_kept_even_if_its_score_does_not_come(site, pushed, kernel, response, state, parts):
+    site.serve_status("COMPLETE")
+    site.respond(SUBMISSION, response)
+    status, _, err = kernel("submit", "--message", "a", "--yes")
+    assert status == 2 and all(part in err for part in parts), err
+    assert [(row["ref"], row["status"]) for row in submissions_of(pushed)] == [("1", state)]
+    assert len(site.requests_to(SUBMIT)) == 1
+
+
+def test_scores_are_those_of_kaggle_and_of_all_submissions(site, pushed, kernel):
+    site.serve_status("COMPLETE")
+    site.respond(SUBMISSION, Response(403, {"code": 403, "message": "Permission denied"}))
+    kernel("submit", "--message", "a", "--yes")
+    listed = [{"ref": 2, "date": "2026-01-02T03:04:05Z", "description": "by hand, on the site", "status": "PENDING"},
+              {"ref": 1, "date": "2026-01-01T03:04:05Z", "description": "a", "status": "COMPLETE",
+               "publicScore": "61.5", "privateScore": "60"}]
+    site.respond(SUBMISSIONS, Response(body={"submissions": listed}))
+    status, out, err = kernel("scores")
+    assert status == 0, err
+    assert [(row["ref"], row["version"], row["status"], row["public_score"], row["message"])
+            for row in submissions_of(pushed)] == [("1", "7", "COMPLETE", "61.5", "a"),
+                                                   ("2", "", "PENDING", "", "by hand, on the site")]
+    assert out.splitlines()[0].startswith("ref  time") and "61.5" in out and "by hand" in out
+    site.respond(SUBMISSIONS, Response(500, b"oops"))
+    status, out, err = kernel("scores")
+    assert status == 2 and "61.5" in out  # what is known is shown all the same
+
+
+def test_scores_before_any_submission(site, kernel):
+    site.respond(SUBMISSIONS, Response(body={"submissions": []}))
+    status, out, err = kernel("scores")
+    assert (status, out) == (0, "") and "Nothing was submitted" in err
 
 
 def test_submission_needs_an_answer_a_message_a_push_and_a_complete_run(site, pushed, kernel):
@@ -523,13 +662,27 @@ def test_submission_needs_an_answer_a_message_a_push_and_a_complete_run(site, pu
     assert not site.requests_to(SUBMIT)
 
 
-@pytest.mark.parametrize(("response", "part"), [
-    (Response(200, {"message": "Submission not allowed: daily limit."}), "Submission not allowed: daily limit."),
-    (Response(403, {"code": 403, "message": "You must accept this competition's rules"}), RULES),
-    (Response(400, {"code": 400, "message": "Notebook output file not found"}), "Notebook output file not found"),
+@pytest.mark.parametrize(("response", "parts"), [
+    (Response(200, {"message": "Submission not allowed: daily limit."}), ["Submission not allowed: daily limit."]),
+    (Response(403, {"code": 403, "message": "You must accept this competition's rules"}), [RULES]),
+    (Response(400, {"code": 400, "message": "Notebook output file not found"}), ["Notebook output file not found"]),
+    (Response(403, {"code": 403, "message": "Permission 'kernelSessions.get' was denied"}),
+     ["kernelSessions.get", URL, "Submit"]),
+    (Response(400, b"Bad Request"), ["(400)", "today's submissions", "internet", URL, "Submit"]),
+    (Response(400, {"code": 400, "message": ""}), ["(400)", URL, "Submit"]),
+    (Response(404, {"code": 404, "message": "Not found"}), ["(404)", "still runs", "once more", URL, "Submit"]),
+    (Response(404, b"Not Found"), ["(404)", "still runs", URL]),
 ])
-def test_refused_submission_is_an_error(site, pushed, kernel, response, part):
+def test_refused_submission_is_an_error_with_the_way_out(site, pushed, kernel, response, parts):
     site.serve_status("COMPLETE")
     site.respond(SUBMIT, response)
     status, _, err = kernel("submit", "--message", "a", "--yes")
-    assert status == 2 and part in err
+    assert status == 2 and all(part in err for part in parts), err
+    assert not (pushed / "submission").exists()
+
+
+def test_busy_site_is_not_sent_a_submission_twice(site, pushed, kernel):
+    site.serve_status("COMPLETE")
+    site.respond(SUBMIT, Response(429, b""))
+    status, _, err = kernel("submit", "--message", "a", "--yes")
+    assert status == 2 and "(429)" in err and len(site.requests_to(SUBMIT)) == 1

@@ -6,12 +6,15 @@ Training is slow to trace, so most tests read, or continue a copy of, one of two
 
 import csv
 import dataclasses
+import functools
+import http.server
 import json
 import logging
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -21,6 +24,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from benchmark.inception_state import random_state, write_state_dict
+from support.kaggle_stand_in import dead_port
 from support.settings import NUM_MONET, NUM_PHOTO, TINY
 
 from monet.cli import main
@@ -28,8 +32,9 @@ from monet.core.config import make_config
 from monet.core.errors import LOG, UserError
 from monet.core.keras_compat import weight_names
 from monet.core.pixels import encode_jpeg
-from monet.scoring.inception_weights import WEIGHTS_VARIABLE
+from monet.scoring.inception_weights import WEIGHTS_VARIABLE, PublishedFile, digest_of, find_weights
 from monet.submission.images_zip import PAINT_BATCH
+from monet.training import selection
 from monet.training.arrays import read_arrays, value_of, write_arrays
 from monet.training.run_files import RunFiles
 from monet.training.selection import (
@@ -214,6 +219,39 @@ def test_a_run_without_weights_warns_once_and_hands_in_the_last_generator(unscor
     assert len(lines) == 1
     assert "nothing is scored" in lines[0] and "Download https://" in lines[0]
     assert_equal_arrays(read_arrays(unscored.files.generator), averages_of(unscored.trainer))
+
+
+def test_weights_are_downloaded_in_a_kernel_with_internet_only(tiny, small_data, tmp_path, weights, monkeypatch):
+    """From a server on loopback, which also stands for the internet."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "working").mkdir()
+    monkeypatch.delenv(WEIGHTS_VARIABLE)
+    handler = functools.partial(QuietHandler, directory=os.path.dirname(weights))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        published = PublishedFile(f"http://{address}/narrow.pth", os.path.getsize(weights), digest_of(weights))
+        monkeypatch.setattr(selection, "find_weights", functools.partial(find_weights, published=published))
+
+        def selection_opens() -> bool:
+            return open_selection(tiny(**SELECT), small_data, RunFiles(str(tmp_path / "out")),
+                                  tf.distribute.get_strategy(), 0) is not None
+
+        monkeypatch.setenv("MONET_INTERNET_HOST", address)
+        assert not selection_opens()  # this machine is not Kaggle's
+        monkeypatch.setenv("MONET_KAGGLE_WORKING", str(tmp_path / "working"))
+        monkeypatch.setenv("MONET_INTERNET_HOST", f"127.0.0.1:{dead_port()}")
+        assert not selection_opens() and not (tmp_path / "cache").exists()
+        monkeypatch.setenv("MONET_INTERNET_HOST", address)
+        assert selection_opens() and not any((tmp_path / "working").iterdir())
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder without a log."""
+
+    def log_message(self, *_):
+        pass
 
 
 def test_the_best_of_another_run_is_set_aside(unscored):

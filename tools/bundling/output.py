@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bundling.sources import WIDTH
@@ -74,10 +75,10 @@ def markdown_cell(text: str) -> dict:
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
-def as_notebook(introduction: str, sections: list[Section]) -> str:
-    """Returns the same as a notebook, which also shows the results of the run at its end."""
+def as_notebook(introduction: str, sections: list[Section], results: Sequence = RESULTS) -> str:
+    """Returns the same as a notebook, which also shows the run's `results`, parts with their code, at its end."""
     cells = [markdown_cell(f"# {TITLE}\n\n{HOW_TO}\n\n{introduction}")]
-    for part, contents in [*sections, *((part, [Cell(source)]) for part, source in RESULTS)]:
+    for part, contents in [*sections, *((part, [Cell(source)]) for part, source in results)]:
         cells.append(markdown_cell(f"## {part.title}\n\n{part.text}"))
         cells += [code_cell(f"# {cell.label}\n{cell.source}" if cell.label else cell.source, cell.is_open)
                   for cell in contents]

@@ -50,7 +50,6 @@ CHOSEN: dict[str, Keys] = {
     "ADVERSARIAL_LOSSES": losses_of,
     "AUGMENTATIONS": augmentation_names,
     "CATALOGUES": lambda config: [config.data.partition(":")[0]],
-    "CLUSTERS": lambda config: [False],  # Kaggle's machine is alone
     "DISCRIMINATORS": networks_of,
     "FORMATS": formats_of,
     "OTHER_LAYOUTS": lambda config: ["folder"] if len(formats_of(config)) > 1 else [],

@@ -71,7 +71,7 @@ def literal(value) -> str:
 
 
 def settings_source(config: Config, resume_from: str, made_with: str) -> str:
-    """Returns the settings as Python source: a dict with a comment for each field, and two strings.
+    """Returns the settings as Python source: a dict with a comment for each field, and two constants.
 
     Args:
         config: from `resolve_settings`.

@@ -67,9 +67,9 @@ PARTS = (
     Part("The training loop",
          "The trainer makes steps until the last epoch or the time limit, and saves checkpoints, previews and the "
          "history of the losses. If the losses diverge, it returns to the last checkpoint.",
-         ("gan.systems", "training.settled", "training.engine", "training.trainer", "training.readings",
-          "training.run_state", "training.deadline", "training.checkpoint", "training.state", "training.arrays",
-          "training.history", "training.run_files", "training.selection")),
+         ("gan.systems", "training.settled", "training.engine", "training.first_call", "training.trainer",
+          "training.readings", "training.run_state", "training.deadline", "training.checkpoint", "training.state",
+          "training.arrays", "training.history", "training.run_files", "training.selection")),
     Part("Painting",
          "The trained generator becomes a function from photos to paintings. All devices share a batch.",
          ("submission.painter",)),
@@ -86,7 +86,7 @@ RUN = Part(
     "The run",
     "Everything above only defines functions; this part runs them. It finds the data among Kaggle's inputs, and the "
     "checkpoint of an earlier run if there is one, then trains, paints, and writes to Kaggle's working folder.",
-    ("training.session", "training.run", "kaggle_run"))
+    ("training.session", "training.run", "training.smoke", "kaggle_run"))
 # Modules whose notebook cells are not collapsed: those that tell how the method works.
 OPEN_CELLS = ("data.pipeline", "networks.generators", "networks.discriminators", "gan.losses", "gan.cyclegan",
               "gan.cut", "training.train_step", "submission.painter")

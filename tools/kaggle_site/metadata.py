@@ -15,6 +15,9 @@ FILE_NAME = "kernel-metadata.json"
 PLACEHOLDER = "USERNAME"  # stands for the user's name in `id` until it is known
 # ACCELERATOR's values and Kaggle's names for them (gpu: two T4s). Kaggle's other machines are retired or restricted.
 MACHINE_SHAPES = {"tpu": "TpuV5E8", "gpu": "NvidiaTeslaT4", "none": ""}
+# Seconds after which Kaggle is told to stop a run on each of them. These are the competition's own limits.
+TIMEOUTS = {"tpu": 10_800, "gpu": 18_000, "none": 18_000}
+SMOKE_TIMEOUT = 2_400  # of a smoke run, which ends itself within 25 minutes
 # The keys that the user may edit, and their types. The kit fills in the others.
 EDITABLE = {"id": str, "title": str, "is_private": bool, "enable_internet": bool, "machine_shape": str,
             "dataset_sources": list, "competition_sources": list, "kernel_sources": list, "model_sources": list,
@@ -105,10 +108,25 @@ def resolve_metadata(metadata: dict, code_file: str, accelerator: str, resume: b
         resume: whether to attach the kernel's own last output.
     """
     sources = metadata.get("kernel_sources", [])
-    own = [metadata["id"]] if resume and metadata["id"] not in sources else []
+    # A dataset of that name is a copy of the output, for when Kaggle refuses a kernel as its own input.
+    copied = any(source.endswith(f"/{metadata['id'].split('/')[1]}-output") for source in
+                 metadata.get("dataset_sources", []))
+    own = [metadata["id"]] if resume and not copied and metadata["id"] not in sources else []
     return {**metadata, "code_file": code_file, "language": "python",
             "kernel_type": "notebook" if code_file.endswith(".ipynb") else "script",
             "machine_shape": MACHINE_SHAPES[accelerator], "kernel_sources": [*sources, *own]}
+
+
+def as_smoke(metadata: dict) -> dict:
+    """Returns the metadata of the smoke run's kernel. It has an id of its own, so that the kernel's last output, which
+    RESUME=1 continues, stays what it is.
+
+    Raises:
+        UserError: if the title becomes too long.
+    """
+    renamed = {**metadata, "id": f"{metadata['id']}-smoke", "title": f"{metadata['title']} smoke"}
+    check_name(renamed["id"], renamed["title"])
+    return renamed
 
 
 def with_user(metadata: dict, user: str) -> dict:

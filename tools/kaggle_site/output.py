@@ -1,5 +1,6 @@
-"""`kaggle_kernel.py output` and `submit`: fetches what the kernel wrote, and submits its images.zip."""
+"""`kaggle_kernel.py output`: fetches what the kernel wrote."""
 
+import json
 import os
 import re
 import shutil
@@ -7,17 +8,21 @@ import tempfile
 from pathlib import Path
 
 from kaggle_site.session import Session
-from kaggle_site.watch import COMPLETE
 
 from monet.core.errors import UserError, say
-from monet.machine.kaggle_machine import COMPETITION
+from monet.machine.kaggle_machine import SMOKE_REPORT, table_text
 
 FETCH_TIMEOUT = 3600  # seconds for a kernel's whole output; the client shows no progress
-FILES = ("images.zip", "history.csv", "preview.jpg", "photo_to_monet.npz", "config.json", "run.log")
+# Files come from another host than answers, by addresses that expire.
+FILE_ERRORS = ((r"40[34] Client Error[^\n]*for url: (?!\S*/api/v1/)",
+                "Kaggle's address of a file is no longer valid ({line}). Run `{retry}` again."),)
+FILES = (SMOKE_REPORT, "images.zip", "history.csv", "preview.jpg", "photo_to_monet.npz", "config.json", "run.log")
 
 
 def fetch_output(session: Session, out: Path) -> None:
     """Fetches `FILES` from the kernel's output into the folder `out`, if images.zip is valid.
+
+    After a smoke run, shows its table instead.
 
     Raises:
         UserError: if Kaggle refuses, or images.zip is missing or invalid. `out` is unchanged then.
@@ -27,10 +32,14 @@ def fetch_output(session: Session, out: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="monet-output-") as folder:
         if not session.dry_run:
             say("Fetching a few hundred MB from Kaggle. The client shows no progress.")
-        session.ask(["kernels", "output", kernel_id, "-p", folder, "--file-pattern", pattern], FETCH_TIMEOUT)
+        session.ask(["kernels", "output", kernel_id, "-p", folder, "--file-pattern", pattern], FETCH_TIMEOUT,
+                    FILE_ERRORS)
         if session.dry_run:
             return
         names = [name for name in FILES if os.path.exists(os.path.join(folder, name))]
+        if SMOKE_REPORT in names:
+            show_smoke_report(Path(folder) / SMOKE_REPORT)
+            return
         check_images_zip(Path(folder), kernel_id, out)
         set_local_run_aside(out)
         out.mkdir(parents=True, exist_ok=True)
@@ -39,6 +48,21 @@ def fetch_output(session: Session, out: Path) -> None:
     say(f"Fetched into {out}: {', '.join(names)}. images.zip passes every check known here.\n"
         f"To score it here: python tools/mifid.py {os.path.join(out, '')}\n"
         'To have Kaggle score it: make kernel-submit MSG="…"')
+
+
+def show_smoke_report(path: Path) -> None:
+    """Prints what a smoke run found, and the options for the full run.
+
+    Raises:
+        UserError: if it is not such a report.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        print(table_text(report["rows"]))
+        say(f"The full run: the same command without SMOKE=1, and with ARGS=\"{report['options']}\".")
+    except (ValueError, LookupError, TypeError):
+        raise UserError("The smoke run's report is damaged. Run `make kernel-output` again; `make kernel-log` shows "
+                        "the table, too.") from None
 
 
 def check_images_zip(folder: Path, kernel_id: str, out: Path) -> None:
@@ -66,29 +90,3 @@ def set_local_run_aside(out: Path) -> None:
     if os.path.isdir(files.checkpoints):
         set_aside(files)
         say(f"The run in {out} that was trained here is now in its subfolder previous-….")
-
-
-def submit(session: Session, description: str) -> None:
-    """Submits images.zip of the version that was pushed last.
-
-    Raises:
-        UserError: if there is no description or no push, the run is not complete, the user declines, or Kaggle refuses.
-    """
-    if not description.strip():
-        raise UserError('A submission needs a description: make kernel-submit MSG="tpu, 30 epochs"')
-    pushed = session.last_push()
-    if not pushed.get("version"):
-        raise UserError("Nothing was pushed from here, so there is no version to submit. Run `make kernel-push` first.")
-    status, _ = session.kernel_status(pushed["id"])
-    if status != COMPLETE and not session.dry_run:
-        raise UserError(f"{pushed['id']} is {status}: only a complete run can be submitted. `make kernel-status "
-                        "WATCH=1` waits for it.")
-    session.confirm(f"Submitting images.zip of {pushed['id']}, version {pushed['version']}, to {COMPETITION}: "
-                    f"{description}")
-    reply = session.ask(["competitions", "submit", COMPETITION, "-k", pushed["id"], "-v", str(pushed["version"]), "-f",
-                         "images.zip", "-m", description])
-    if session.dry_run:
-        return
-    if not re.search("success", reply, re.IGNORECASE):
-        raise UserError(f"Kaggle did not accept the submission: {reply.strip()[:300]}")
-    say(f"{reply.strip()}\nThe score will appear at https://www.kaggle.com/competitions/{COMPETITION}/submissions.")

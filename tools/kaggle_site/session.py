@@ -14,9 +14,13 @@ from kaggle_site.metadata import FILE_NAME, PLACEHOLDER, read_metadata, with_use
 from monet.core.errors import UserError, say
 
 NO_SUCH_KERNEL = "Kaggle finds no such kernel of yours"
+OWN_SOURCE = ("Kaggle does not take a kernel as its own input. Make a dataset of its output instead: on the page of "
+              "its last run, open Output and choose New Dataset. Give it the kernel's name with -output added, "
+              f"add it to dataset_sources in {FILE_NAME}, then push with RESUME=1 again.")
 SETTINGS_PAGE = "https://www.kaggle.com/settings"
 # What each error means when the client pushes a kernel or asks about one; see `explain_error`.
 KERNEL_ERRORS = (
+    (r"unrecognized arguments", "The kaggle client here is too old ({line}). Run `make setup`, then `{retry}`."),
     (r"accept.{0,60}\brules\b",
      f"You must accept the competition's rules before a kernel can use its data. Accept them at {RULES}, then run "
      "`{retry}`."),
@@ -26,6 +30,8 @@ KERNEL_ERRORS = (
     (r"quota|session count|number of hours|maximum.{0,40}session",
      "Kaggle has no accelerator left for you ({line}). `kaggle quota` shows your hours; wait for a running kernel or "
      "for next week, or choose another ACCELERATOR: tpu, gpu or none."),
+    (r"sources?.{0,80}(\bitself\b|\bown\b|\bcircular|\bcyclic)|(\bitself\b|\bown\b|\bcircular|\bcyclic).{0,80}source",
+     OWN_SOURCE),
     (r"title.{0,60}(in use|taken|exists)|already in use|409 Client Error",
      f"Another kernel has this title ({{line}}). Change title and id in {FILE_NAME}, then run `{{retry}}`."),
     (r"\b413\b|too (large|big|long)|exceeds.{0,40}(size|limit)",
@@ -62,12 +68,23 @@ class Session:
         """The file that holds the id, version, address and time of the last push."""
         return self.kernel_folder / "pushed.json"
 
+    @property
+    def submissions(self) -> Path:
+        """The file that lists what was submitted, with the scores."""
+        return self.root / "submission" / "submissions.csv"
+
     def last_push(self) -> dict:
         """Returns what the last push from this checkout recorded, or {} if there was none."""
         return read_json(self.push_record)
 
-    def ask(self, words: list[str], timeout: float | None = None) -> str:
+    def ask(self, words: list[str], timeout: float | None = None, errors: tuple = (), **options) -> str:
         """Runs the client with `words` and returns its output. A dry run shows the command and returns "".
+
+        Args:
+            words: the client's arguments.
+            timeout: seconds that it may take; None: `self.timeout`.
+            errors: as for `explain_error`, to try before `KERNEL_ERRORS`.
+            options: more arguments of `client_output`.
 
         Raises:
             UserError: if the client fails.
@@ -75,7 +92,7 @@ class Session:
         if self.dry_run:
             say(f"would run: kaggle {shlex.join(words)}")
             return ""
-        return client_output(words, self.retry, KERNEL_ERRORS, timeout=timeout or self.timeout)
+        return client_output(words, self.retry, (*errors, *KERNEL_ERRORS), timeout=timeout or self.timeout, **options)
 
     def confirm(self, warning: str) -> None:
         """Prints the warning and asks whether to continue.

@@ -4,12 +4,13 @@ import json
 import sys
 import time
 
-from kaggle_site.client import explain_error, start_client
+from kaggle_site.client import explain_error, run_client
 from kaggle_site.credentials import find_credentials, hide_secrets
 from kaggle_site.session import KERNEL_ERRORS, Session
 
 from monet.core.errors import UserError, say
 
+FOLLOW_SECONDS = 24 * 3600  # a log is followed for no longer: no run lasts that long
 MAX_FAILURES = 5  # polls in a row that may fail before watching ends
 COMPLETE, FAILED_STATES = "COMPLETE", ("ERROR", "CANCEL_ACKNOWLEDGED")
 FINAL_STATES = (COMPLETE, *FAILED_STATES)
@@ -82,10 +83,8 @@ def follow_log(words: list[str], retry: str) -> None:
     Raises:
         UserError: if the client fails.
     """
-    credentials, lines = find_credentials(), []
-    with start_client(*words) as client:
-        for line in client.stdout:
-            lines.append(line)
-            print(hide_secrets(line.rstrip("\n"), credentials), flush=True)
-    if client.returncode:
-        raise UserError(explain_error("".join(lines[-20:]), retry, KERNEL_ERRORS))
+    credentials = find_credentials()
+    status, output = run_client(words, FOLLOW_SECONDS,
+                                lambda line: print(hide_secrets(line.rstrip("\n"), credentials), flush=True))
+    if status:
+        raise UserError(explain_error("".join(output.splitlines(keepends=True)[-20:]), retry, KERNEL_ERRORS))

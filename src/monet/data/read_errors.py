@@ -56,13 +56,18 @@ def explain_read_errors(path: str) -> Iterator[None]:
         raise UserError(f"{path}: {problem} ({cause}). {remedy}") from None
 
 
+def is_of_reading(error: tf.errors.OpError) -> bool:
+    """Returns whether a training step failed to read its data."""
+    return "IteratorGetNext" in str(error)  # the name of the operation
+
+
 @contextlib.contextmanager
 def explain_step_errors(root: str) -> Iterator[None]:
     """Turns errors of reading the data at `root`, raised by training steps in the block, into a UserError."""
     try:
         yield
     except tf.errors.OpError as error:
-        if "IteratorGetNext" in str(error):  # the name of the operation
+        if is_of_reading(error):
             with explain_read_errors(root):
                 raise
         raise

@@ -16,7 +16,7 @@ from monet.core.pixels import pad_batch
 from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.machine.kaggle_machine import has_tpu
 
-TPU_START_SECONDS = 60  # a TPU answers in seconds; without one, TensorFlow queries a metadata server for minutes
+TPU_START_SECONDS = 180  # a TPU answers in seconds; without one, TensorFlow queries a metadata server for minutes
 # NVIDIA's compute capabilities: Ampere computes in bfloat16; Volta and Turing (T4) have tensor cores for float16.
 BFLOAT16_SINCE, FLOAT16_SINCE = (8, 0), (7, 0)
 

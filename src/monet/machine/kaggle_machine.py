@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+import socket
 from collections.abc import Iterator
 
 from monet.core.errors import UserError
@@ -14,6 +15,8 @@ GOOGLE_VENDOR = "0x1ae0"  # Google's PCI vendor ID, on TPUs
 # Time limit of a run in minutes, images.zip included. Kaggle stops a run after 3 hours on a TPU and 5 hours elsewhere,
 # including the time to start the machine.
 TPU_MINUTES, OTHER_MINUTES = 170.0, 285.0
+SMOKE_REPORT = "smoke.json"  # output file of a smoke run
+INTERNET_SECONDS = 5.0  # for another machine to answer
 
 
 def kaggle_input() -> str:
@@ -124,3 +127,19 @@ def has_tpu(root: str = "/dev") -> bool:
 def time_limit(minutes: float) -> float:
     """Returns the time limit of a run on Kaggle: `minutes`, or the accelerator's limit if that is 0."""
     return minutes or (TPU_MINUTES if has_tpu() else OTHER_MINUTES)
+
+
+def has_internet() -> bool:
+    """Returns whether the kernel's internet is on; tests name another machine in $MONET_INTERNET_HOST, as host:port."""
+    host, _, port = (os.environ.get("MONET_INTERNET_HOST") or "github.com:443").partition(":")
+    try:
+        socket.create_connection((host, int(port)), INTERNET_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def table_text(rows: list[list[str]]) -> str:
+    """Returns rows of a name and a text as lines with the texts below each other."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:{width}}  {text}" for name, text in rows)

@@ -25,7 +25,10 @@ TPU_PACKAGES = ("tensorflow-tpu==2.19.1", "libtpu==0.0.10", "keras==3.13.2", "nu
 # the stock TensorFlow: it would overwrite tensorflow-tpu's files in the same folder.
 LEGACY_KERAS = ("tf-keras==2.19.0",)
 TPU_WHEEL = "tensorflow_tpu-2.19.1-*.whl"
-SETUP_SECONDS = 170  # limit from the start of the kernel to a working TPU or an error: under 3 minutes
+LAST_PYTHON = (3, 12)  # the last version that TPU_PACKAGES have wheels for
+SETUP_SECONDS = 600  # limit from the start of the kernel to a working TPU or an error
+PROBE_SECONDS = 180  # limit for the TPU to answer
+LOG_LINES = 40  # last lines of a failed command that are shown
 # Environment variables that survive the restart.
 START_VARIABLE = "MONET_STARTED"  # time.monotonic() at the start of the kernel
 ENVIRONMENT_VARIABLE = "MONET_TPU_ENVIRONMENT"  # folder of the environment that the kernel was restarted in
@@ -34,16 +37,38 @@ GPU_ADVICE = "To train on GPUs instead: make kernel-push ACCELERATOR=gpu."
 RESTART_ADVICE = "Start the kernel again."
 OFFLINE_ADVICE = ("If the kernel's internet is off, turn it on (enable_internet in kernel-metadata.json) or attach a "
                   "dataset of wheels (make tpu-wheels).")
-# Executed by the environment's Python: imports what a run needs, and starts the TPU.
-PROBE = """
+# The TPU computes: one step of a small convolution on each core, and sums over the cores.
+PROBE_STEP = """
+with strategy.scope():
+    kernel = tf.Variable(tf.ones([3, 3, 3, 4]))
+
+def replica_step():
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.nn.conv2d(tf.ones([1, 16, 16, 3]), kernel, 1, "SAME"))
+    return tf.distribute.get_replica_context().all_reduce("SUM", tape.gradient(loss, kernel))
+
+total = strategy.reduce("SUM", tf.function(lambda: strategy.run(replica_step))(), axis=None)
+"""
+# Executed by the environment's Python: imports what a run needs, starts the TPU, and makes it compute.
+PROBE = f"""
+import importlib.metadata, time
+started = time.monotonic()
 import numpy, PIL, scipy, tqdm
 import tensorflow as tf
 from tensorflow import keras
 resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
 tf.config.experimental_connect_to_cluster(resolver)
 tf.tpu.experimental.initialize_tpu_system(resolver)
-print(len(tf.config.list_logical_devices("TPU")), "TPU cores answer")
+strategy = tf.distribute.TPUStrategy(resolver)
+{PROBE_STEP}
+total.numpy()  # waits for it
+cores, seconds = len(tf.config.list_logical_devices("TPU")), time.monotonic() - started
+packages = ("tensorflow-tpu", "libtpu", "tf-keras")
+versions = ", ".join(f"{{name}} {{importlib.metadata.version(name)}}" for name in packages)
+print(f"{{cores}} TPU cores answer: {{seconds:.1f}} s to start and to make a first step ({{versions}})")
 """
+# Lines of the probe's output that are shown when it succeeds.
+PROBE_NEWS = ("PJRT API version", "TPU cores answer")
 
 
 def can_use_tpu() -> bool:
@@ -72,14 +97,27 @@ def set_tpu_variables(chips: int) -> None:
     Args:
         chips: number of the TPU's device files, which determines the accelerator type if Kaggle does not set it.
     """
-    for name in ("TPU_WORKER_HOSTNAMES", "TPU_WORKER_ADDRS"):
-        if " " in os.environ.get(name, "").strip():  # a warning's text, if the image failed to look up the host name
-            say(f"Removing {name}, which is not a host name: {os.environ.pop(name)[:80]}")
+    for name in sorted(os.environ):
+        # Where the image fails to look up a host's name or the TPU's type, it puts a warning's text in its place.
+        if name.startswith("TPU_") and not name.endswith(("PATH", "DIR")) and " " in os.environ[name].strip():
+            say(f"Removing {name}, which is a text: {os.environ.pop(name)[:80]}")
     if chips in ACCELERATOR_TYPES:
         os.environ.setdefault("TPU_ACCELERATOR_TYPE", ACCELERATOR_TYPES[chips])
     if os.environ.get("TPU_ACCELERATOR_TYPE"):  # otherwise only the metadata server knows the type
         os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
         os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+
+
+def pjrt_variables(folder: str) -> dict[str, str]:
+    """Returns the environment variables that make TensorFlow use libtpu through PJRT, the only way to a TPU v5e.
+
+    TensorFlow reads them when it is imported.
+
+    Args:
+        folder: the environment with tensorflow-tpu and libtpu.
+    """
+    return {"NEXT_PLUGGABLE_DEVICE_USE_C_API": "true", "PJRT_DEVICE": "TPU",
+            "TF_PLUGGABLE_DEVICE_LIBRARY_PATH": os.path.join(site_packages(folder), "libtpu", "libtpu.so")}
 
 
 def find_wheels() -> str | None:
@@ -95,17 +133,21 @@ def seconds_left() -> float:
     return max(1.0, float(os.environ[START_VARIABLE]) + SETUP_SECONDS - time.monotonic())
 
 
-def run_with_timeout(command: list[str], seconds: float) -> tuple[int | None, str]:
+def run_with_timeout(command: list[str], seconds: float, **variables: str) -> tuple[int | None, list[str]]:
     """Runs a command and kills it, with all its children, after `seconds`.
 
+    Args:
+        command: the command.
+        seconds: its time limit.
+        variables: environment variables to set for it.
+
     Returns:
-        The exit status, or None after a timeout, and the last line of output that mentions an error, else the last
-        line.
+        The exit status, or None after a timeout, and the lines of its output that are not empty.
     """
     # pip would take packages on these paths for installed ones, but the environment is run without them.
-    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     with tempfile.TemporaryFile("w+", errors="replace") as output:
-        process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=output,
+        process = subprocess.Popen(command, env={**inherited, **variables}, stdin=subprocess.DEVNULL, stdout=output,
                                    stderr=subprocess.STDOUT, start_new_session=True)
         try:
             status = process.wait(seconds)
@@ -114,32 +156,56 @@ def run_with_timeout(command: list[str], seconds: float) -> tuple[int | None, st
             process.wait()
             status = None
         output.seek(0)
-        lines = [line.strip() for line in output if line.strip()] or ["no output"]
-    errors = [line for line in lines if re.search(r"error", line, re.IGNORECASE)]
-    return status, (errors or lines)[-1]
+        return status, [line.rstrip() for line in output if line.strip()]
 
 
-def run_setup_step(step: str, command: list[str], advice: str) -> str:
-    """Runs one command of the setup within the remaining time, and returns the last line that it printed.
+def run_setup_step(step: str, command: list[str], advice: str, seconds: float = SETUP_SECONDS,
+                   **variables: str) -> list[str]:
+    """Runs one command of the setup, and returns the lines that it printed. If it fails, its last lines are shown.
 
     Args:
         step: what the command does, for the error message.
         command: the command.
         advice: a sentence for the error message.
+        seconds: its time limit, if no less remains of `SETUP_SECONDS`.
+        variables: environment variables to set for it.
 
     Raises:
-        UserError: if the command fails or takes too long.
+        UserError: if the command fails or takes too long. It cites the last line that mentions an error, if one does.
     """
-    status, line = run_with_timeout(command, seconds_left())
+    limit = min(seconds, seconds_left())
+    status, lines = run_with_timeout(command, limit, **variables)
     if status == 0:
-        return line
-    problem = f"took longer than {SETUP_SECONDS / 60:.0f} minutes" if status is None else "failed"
-    raise UserError(f"{step} {problem} ({line[:300]}). {advice} {GPU_ADVICE}")
+        return lines
+    say("\n".join(["", f"The last output of this step ({step}):", *(lines[-LOG_LINES:] or ["none"]), ""]))
+    errors = [line for line in lines if re.search(r"error", line, re.IGNORECASE)]
+    cause = (errors or lines or ["no output"])[-1].strip()
+    problem = f"took longer than {limit:.0f} s" if status is None else "failed"
+    raise UserError(f"{step} {problem} ({cause[:300]}). {advice} {GPU_ADVICE}")
 
 
 def environment_python(folder: str) -> str:
     """Returns the Python interpreter of the environment in `folder`."""
     return os.path.join(folder, "bin", "python")
+
+
+def creation_command(folder: str) -> list[str]:
+    """Returns the command that creates a virtual environment without packages in `folder`.
+
+    It has this Python, or one of the last version that has wheels, if uv can find or fetch one.
+
+    Raises:
+        UserError: if uv would be needed and is not there.
+    """
+    if sys.version_info[:2] <= LAST_PYTHON:
+        return [sys.executable, "-m", "venv", "--without-pip", folder]
+    this, last = (".".join(map(str, version)) for version in (sys.version_info[:2], LAST_PYTHON))
+    uv = shutil.which("uv")
+    if not uv:
+        raise UserError(f"{TPU_PACKAGES[0]} has no build for this machine's Python {this}, and there is no uv to make "
+                        f"an environment with Python {last}. {GPU_ADVICE}")
+    say(f"{TPU_PACKAGES[0]} has no build for this machine's Python {this}: uv makes the environment with {last}.")
+    return [uv, "venv", "--quiet", "--python", last, folder]
 
 
 def build_environment(folder: str, wheels: str | None) -> None:
@@ -154,7 +220,7 @@ def build_environment(folder: str, wheels: str | None) -> None:
     """
     shutil.rmtree(folder, ignore_errors=True)
     step = "Building an environment for the TPU"
-    run_setup_step(step, [sys.executable, "-m", "venv", "--without-pip", folder], RESTART_ADVICE)
+    run_setup_step(step, creation_command(folder), RESTART_ADVICE)
     pip = [sys.executable, "-m", "pip", "--python", environment_python(folder), "--disable-pip-version-check",
            "--no-input", "--quiet", "install", "--only-binary", ":all:"]
     pip += ["--no-index", "--find-links", wheels] if wheels else ["--timeout", "15", "--retries", "1"]
@@ -162,18 +228,48 @@ def build_environment(folder: str, wheels: str | None) -> None:
     run_setup_step(step, [*pip, "--no-deps", *LEGACY_KERAS], OFFLINE_ADVICE)
 
 
+def probe_tpu(folder: str) -> None:
+    """Starts the TPU in the environment, in a process of its own, and lets it compute.
+
+    Sets the variables of PJRT, unless the TPU answers only without them.
+
+    Raises:
+        UserError: if it does not answer either way.
+    """
+    def probe() -> None:
+        # Only TensorFlow's log, which is off by default, says what the driver found.
+        lines = run_setup_step("Starting the TPU", [environment_python(folder), "-I", "-c", PROBE], RESTART_ADVICE,
+                               PROBE_SECONDS, TF_CPP_MIN_LOG_LEVEL="0")
+        say("\n".join(line for line in lines if any(news in line for news in PROBE_NEWS)))
+
+    variables = pjrt_variables(folder)
+    os.environ.update(variables)
+    try:
+        probe()
+    except UserError as error:
+        say(f"Through PJRT, the TPU does not answer. Trying the way of older TPUs. {error}")
+        for name in variables:
+            del os.environ[name]
+        probe()
+
+
 def site_packages(folder: str) -> str:
     """Returns the site-packages folder of the environment in `folder`."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return os.path.join(folder, "lib", version, "site-packages")
+    return glob.glob(os.path.join(glob.escape(folder), "lib", "python3*", "site-packages"))[0]
 
 
-def check_not_imported() -> None:
-    """Raises UserError if this process, a notebook, has already imported packages that the environment provides."""
+def check_notebook() -> None:
+    """Raises UserError if this process, a notebook, cannot continue with the environment's packages.
+
+    It has imported some of them already, or is of a Python that they are not built for.
+    """
     loaded = sorted({"numpy", "tensorflow", "keras"} & set(sys.modules))
     if loaded:
         raise UserError(f"{', '.join(loaded)} was imported before the environment for the TPU was ready. Restart the "
                         "session and run all cells from the first.")
+    if sys.version_info[:2] > LAST_PYTHON:
+        raise UserError(f"{TPU_PACKAGES[0]} has no build for this notebook's Python, and only a script can restart in "
+                        f"another. Push the script: make kernel-push. {GPU_ADVICE}")
 
 
 def restart(script: str, folder: str) -> None:
@@ -194,13 +290,13 @@ def enter_environment(script: str | None) -> None:
         UserError: if any of this fails.
     """
     if not script:
-        check_not_imported()
+        check_notebook()
     folder, wheels = os.path.join(tempfile.gettempdir(), "monet-tpu"), find_wheels()
     say(f"This machine has a TPU, but the installed TensorFlow cannot use it. Building an environment with "
         f"{', '.join(TPU_PACKAGES[:2])} in {folder} from {wheels or 'the network'}, which takes a minute or two.")
     build_environment(folder, wheels)
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    say(run_setup_step("Starting the TPU", [environment_python(folder), "-I", "-c", PROBE], RESTART_ADVICE))
+    probe_tpu(folder)
     if script:
         restart(script, folder)  # does not return
     sys.path.insert(0, site_packages(folder))

@@ -5,6 +5,7 @@ only the public part of `TensorFlowEngine`. Another engine must offer the same, 
 that a run begun with one can resume with the other.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -32,6 +33,7 @@ class TensorFlowEngine:
     """An engine on the devices of a `tf.distribute` strategy.
 
     Attributes:
+        name: what users call it.
         config: the settled config.
         device: what it computes on.
         cluster: the machines that take part.
@@ -41,6 +43,8 @@ class TensorFlowEngine:
         paint: a function that paints images, `[n, height, width, 3]` in [-1, 1], with the painter.
         system: the players, for tools that look at networks.
     """
+
+    name = "tensorflow"
 
     def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy,
                  cluster: OneMachine = ONE_MACHINE):
@@ -106,6 +110,12 @@ class TensorFlowEngine:
         sums = self.step_function(self.batches, *map(tf.constant, (self.position, step, count)))
         self.position += count
         return sums
+
+    def stop_compiling(self) -> None:
+        """Makes steps without XLA from now on."""
+        self.config = dataclasses.replace(self.config, xla="off")
+        self.step_function = make_steps(self.strategy, self.system, self.config)
+        self.batches = None  # a call that failed may have taken some
 
     # Weights.
 

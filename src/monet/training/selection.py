@@ -21,6 +21,7 @@ from monet.data.pipeline import decode_example
 from monet.data.records import Data, ImageSet, read_examples
 from monet.data.torch_file import read_state_dict
 from monet.machine.cluster import spans_machines
+from monet.machine.kaggle_machine import has_internet, kaggle_working
 from monet.scoring.inception import build_inception, extract_features, make_extractor
 from monet.scoring.inception_weights import WeightsFile, find_weights
 from monet.scoring.mifid import apply_penalty, frechet_distance, memorization_distance
@@ -234,10 +235,10 @@ def open_selection(config: Config, data: Data, files: RunFiles, strategy: tf.dis
     """
     set_foreign_best_aside(files, step)
     try:
-        weights = find_weights(download=False)
+        weights = find_weights(download=kaggle_working() is not None and has_internet())
     except UserError as error:
-        LOG.warning("--select-by %s: nothing is scored. %s On Kaggle, attach a dataset that holds the file.",
-                    config.select_by, error)
+        LOG.warning("--select-by %s: nothing is scored. %s On Kaggle, attach the dataset of make fid-weights, or turn "
+                    "the kernel's internet on.", config.select_by, error)
         return None
     if weights.note:
         LOG.warning("%s holds %s", weights.path, weights.note)

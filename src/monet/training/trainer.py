@@ -24,6 +24,7 @@ from monet.training.arrays import NotFiniteError, export_network
 from monet.training.checkpoint import Meta, data_identity, list_checkpoints, load_newest, save_checkpoint
 from monet.training.deadline import Clock, Interrupted, first_call_guess, log_stop, noted_signal, warn_of_pace
 from monet.training.engine import TensorFlowEngine
+from monet.training.first_call import first_call
 from monet.training.history import History, write_preview
 from monet.training.readings import Broken, Readings, epoch_of
 from monet.training.run_files import prepare_out
@@ -47,6 +48,7 @@ class Trainer:
         files: where the run keeps its files.
         state: how far it has come.
         clock: knows the deadline, and how long each part takes.
+        first_step_at: `clock.now()` at the end of the first call; None before.
     """
 
     def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy, deadline: float | None = None,
@@ -71,7 +73,7 @@ class Trainer:
         check_reach(data.root)
         self.asked, self.config, self.data = config, settled(config, device_of(strategy), data), data
         self.hands_in, self.terminated = hands_in, terminated
-        self.clock = Clock(deadline, 60 * config.max_minutes, now)
+        self.clock, self.first_step_at = Clock(deadline, 60 * config.max_minutes, now), None
         self.files = prepare_out(config, data, cluster)
         cluster.barrier("the chief has set an earlier run aside")
         self.engine, self.state = TensorFlowEngine(self.config, data, strategy, cluster), RunState()
@@ -176,7 +178,14 @@ class Trainer:
         if self.engine.open_data():
             self.readings.pause()
         count, started = self.next_count(), self.clock.now()
-        sums = self.engine.run_steps(self.state.step, count)
+        if "step" in self.clock.seconds:
+            sums = self.engine.run_steps(self.state.step, count)
+        else:
+            with self.clock.measured("first call"):
+                sums = first_call(self.engine, self.asked, self.state.step, count, self.restore)
+            self.first_step_at = self.clock.now()
+            LOG.info("The first call, of %d step(s), took %.1f s, tracing and compiling included", count,
+                     self.clock.seconds["first call"])
         # Single steps may queue up on a device; a call of several is long enough to wait for.
         self.readings.add(count, sums if self.config.steps_per_call == 1 else np.asarray(sums))
         self.state.step += count
