@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from scoring import cache
 from scoring.cache import FeatureCache, cached_problems
 from scoring.features import compute_features, find_features, read_image
 from scoring.sources import open_source
+from support.damage import damaged
 from support.mifid_sets import features_of, jpeg, make_known, parts_of_cache, some_images, write_folder, write_zip
 from support.settings import ROOT
 
@@ -94,6 +96,22 @@ def test_features_that_are_not_finite_are_not_stored():
     stored = FeatureCache("00").find(DIGESTS)
     assert {digest: note for digest, (_, note) in stored.items()} == {DIGESTS[0]: "a", DIGESTS[2]: "c"}
     np.testing.assert_array_equal(stored[DIGESTS[2]][0], features[2])
+
+
+def test_whatever_byte_of_the_cache_is_damaged_what_it_finds_is_right(cache_home):
+    features, chance = features_of(3), random.Random(0)
+    FeatureCache("00").add(DIGESTS, features, ["a", "b", "c"])
+    [part] = parts_of_cache(cache_home)
+    content, removed = part.read_bytes(), 0
+    for _ in range(300):
+        part.write_bytes(damaged(content, chance))
+        found = FeatureCache("00").find(DIGESTS)
+        removed += not part.exists()
+        assert len(found) == (3 if part.exists() else 0)
+        for digest, (row, note) in found.items():
+            np.testing.assert_array_equal(row, features[DIGESTS.index(digest)])
+            assert note == "abc"[DIGESTS.index(digest)]
+    assert 100 < removed < 300
 
 
 @pytest.mark.parametrize("text", ["{}", "null", "[1]", "[[]]", "\"wrong\"", "[", ""])

@@ -1,6 +1,7 @@
 """Checkpoints: written files are complete, damaged ones are skipped, and unsuitable ones are refused."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.damage import damaged
 from support.settings import FIXTURES
 
 from monet.core.config import make_config
@@ -208,6 +210,33 @@ def test_an_unreadable_checkpoint_is_skipped_and_logged(tmp_path, caplog, damage
     assert restore(str(tmp_path), tiny_system()).step == 1
     assert "step-00000002.npz cannot be read" in caplog.text
     assert len(list_checkpoints(str(tmp_path))) == 2, "the damaged file is left for its owner to look at"
+
+
+def test_whatever_byte_is_damaged_the_checkpoint_before_is_read(tmp_path):
+    """A damage that changes no array, such as one to a date in the zip, may be overlooked."""
+    chance, state = random.Random(0), [(f"network/layer{number}/kernel", np.full(300, number)) for number in range(9)]
+    save_checkpoint(str(tmp_path), state, meta(1), keep=5)
+    newest = Path(save_checkpoint(str(tmp_path), state, meta(2), keep=5))
+    content, steps = newest.read_bytes(), set()
+    for _ in range(500):
+        newest.write_bytes(damaged(content, chance))
+        found, arrays = load_newest(str(tmp_path))
+        steps.add(found.step)
+        assert list(arrays) == [name for name, _ in state]
+        assert all((arrays[name] == expected).all() for name, expected in state)
+    assert steps == {1, 2}
+
+
+def test_a_damaged_newest_checkpoint_does_not_cost_the_good_ones(tmp_path):
+    """It counts as newer than all that follow, until the run has got that far again."""
+    state = [("a", np.zeros(3))]
+    save_checkpoint(str(tmp_path), state, meta(4), keep=5)
+    truncate(save_checkpoint(str(tmp_path), state, meta(8), keep=5))
+    for step in (5, 6):
+        save_checkpoint(str(tmp_path), state, meta(step), keep=1)
+        assert load_newest(str(tmp_path))[0].step == step
+    save_checkpoint(str(tmp_path), state, meta(9), keep=1)
+    assert [Path(path).name for path in list_checkpoints(str(tmp_path))] == ["step-00000009.npz"]
 
 
 def test_no_readable_checkpoint_is_an_error_not_a_new_start(tmp_path):

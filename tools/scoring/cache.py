@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import uuid
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from console import ROOT, TOOLS
 from monet.core.errors import UserError, say
 from monet.core.files import atomic_write
 from monet.scoring.inception_weights import cache_folder
+from monet.training.arrays import UNREADABLE, read_arrays
 
 PACKAGE = ROOT / "src" / "monet"
 # Features depend on these files.
@@ -28,7 +28,6 @@ FEATURE_CODE = (PACKAGE / "scoring" / "inception.py", PACKAGE / "data" / "torch_
                 TOOLS / "scoring" / "sources.py")
 MAX_FEATURE_BYTES = 2 << 30  # a submission takes 57 MB
 DIGEST_BYTES = 32
-DAMAGED = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
 
 
 @functools.cache  # once per folder
@@ -70,15 +69,15 @@ class FeatureCache:
         wanted, known = set(digests), {}
         for path in (self.folder / name for name in sorted(glob.glob("*.npz", root_dir=self.folder))):
             try:
-                with np.load(path, allow_pickle=False) as part:
-                    keys = [row.tobytes() for row in part["digests"]]
-                    rows = [row for row, key in enumerate(keys) if key in wanted]
-                    if not rows:
-                        continue
-                    features, notes = part["features"], part["notes"]
-                    if not len(keys) == len(features) == len(notes):
-                        raise ValueError("arrays of different lengths")
-            except DAMAGED:
+                keys = [row.tobytes() for row in read_arrays(str(path), "digests")[""]]
+                rows = [row for row, key in enumerate(keys) if key in wanted]
+                if not rows:
+                    continue
+                part = read_arrays(str(path))
+                features, notes = part["features"], part["notes"]
+                if not len(keys) == len(features) == len(notes):
+                    raise ValueError("arrays of different lengths")
+            except UNREADABLE:
                 with contextlib.suppress(OSError):  # another process was faster, or it is not ours to remove
                     path.unlink()
                 continue

@@ -3,6 +3,10 @@
 They are .npz files: zips of .npy arrays, each with a checksum.
 """
 
+import io
+import lzma
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -15,7 +19,11 @@ from monet.core.errors import UserError
 from monet.core.files import atomic_write
 from monet.core.keras_compat import weight_names
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+# What a damaged file raises: a checksum or a format that is wrong, or a zip's directory that promises what zipfile
+# cannot do, such as a password (RuntimeError), a later version (NotImplementedError) or another compression.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile,
+              zlib.error, lzma.LZMAError)
+ARRAY_SUFFIX = ".npy"
 
 
 class NotFiniteError(UserError):
@@ -59,18 +67,40 @@ def write_arrays(path: str, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
             array = np.asarray(array)
             if not np.isfinite(array).all():
                 raise NotFiniteError(name, path)
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+            with archive.open(f"{name}{ARRAY_SUFFIX}", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read_arrays(path: str, prefix: str = "") -> dict[str, np.ndarray]:
     """The arrays of an .npz file whose names begin with `prefix`, by the rest of the name.
 
+    Each is read whole, which compares its checksum, before anything in it is believed.
+
     Raises:
-        One of `UNREADABLE` if the file is damaged: every array's checksum is compared.
+        One of `UNREADABLE` if the file is damaged.
     """
-    with np.load(path, allow_pickle=False) as file:
-        return {name.removeprefix(prefix): file[name] for name in file.files if name.startswith(prefix)}
+    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        check_count(file, archive)
+        names = [name.removesuffix(ARRAY_SUFFIX) for name in archive.namelist()]
+        return {name.removeprefix(prefix): parse_array(archive.read(f"{name}{ARRAY_SUFFIX}"))
+                for name in names if name.startswith(prefix)}
+
+
+def check_count(file, archive: zipfile.ZipFile) -> None:
+    """Raises BadZipFile if the zip's directory lists fewer entries than its end record counts.
+
+    An entry whose length is damaged can swallow those after it, and `zipfile` does not notice. The end record, the last
+    22 bytes of a file without a comment, has the number at byte 10 (APPNOTE.TXT, section 4.3.16).
+    """
+    file.seek(-12, os.SEEK_END)
+    count, = struct.unpack("<H", file.read(2))
+    if count != len(archive.namelist()):
+        raise zipfile.BadZipFile(f"{len(archive.namelist())} of {count} arrays are in the zip's directory")
+
+
+def parse_array(content: bytes) -> np.ndarray:
+    """The array in the bytes of a .npy file."""
+    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
 
 
 def assign_arrays(variables: dict, arrays: dict[str, np.ndarray], source: str) -> None:

@@ -60,7 +60,8 @@ def save_checkpoint(folder: str, state: Iterable[tuple[str, np.ndarray]], meta: 
     path = os.path.join(folder, f"step-{meta.step:08d}.npz")
     text = np.frombuffer(json.dumps(dataclasses.asdict(meta)).encode(), np.uint8)
     write_arrays(path, [(META_NAME, text), *state])
-    for old in list_checkpoints(folder)[keep:]:
+    # A later one could not be read, and does not count.
+    for old in [other for other in list_checkpoints(folder) if other <= path][keep:]:
         os.remove(old)
     if meta.step and os.path.exists(first := os.path.join(folder, "step-00000000.npz")):
         os.remove(first)  # the initial random weights are no longer needed
