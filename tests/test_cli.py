@@ -106,10 +106,32 @@ def test_generate_paints_any_pictures(run_folder, tmp_path):
     Image.new("RGB", (100, 37), "red").save(tmp_path / "mine" / "red.png")
     Image.new("L", (300, 200), 90).save(tmp_path / "mine" / "grey.jpg")
     out = tmp_path / "out"
+    Image.new("RGB", (32, 32), "blue").save(tmp_path / "blue.png")
     assert monet("generate", "--config", run_folder / "config.json", "--out", out, "--images", tmp_path / "mine",
-                 "--weights", run_folder / "photo_to_monet.npz") == 0
+                 tmp_path / "blue.png", "--weights", run_folder / "photo_to_monet.npz") == 0
     assert {path.name: Image.open(path).size for path in (out / "painted").iterdir()} == {
-        "red.jpg": (100, 37), "grey.jpg": (300, 200)}
+        "red.jpg": (100, 37), "grey.jpg": (300, 200), "blue.jpg": (32, 32)}
+
+
+@pytest.mark.parametrize("direction", ["photo_to_monet", "monet_to_photo"])
+def test_generate_paints_with_an_older_checkpoint(run_folder, tmp_path, direction):
+    """Named from here or from the run's folder. It has other weights than the newest, which paint otherwise."""
+    out = shutil.copytree(run_folder, tmp_path / "out")
+    old = shutil.copy(out / "checkpoints" / "step-00000002.npz", tmp_path / "old.npz")
+    Image.linear_gradient("L").save(tmp_path / "grey.png")
+
+    def painted(*weights):
+        assert monet("generate", "--out", out, "--direction", direction, "--images", tmp_path / "grey.png",
+                     *weights) == 0
+        folder = "painted" if direction == "photo_to_monet" else "painted-back"
+        return (out / folder / "grey.jpg").read_bytes()
+
+    first = painted()
+    assert monet("train", "--config", out / "config.json", "--out", out, "--epochs", "9") == 0
+    shutil.copy(old, out / "checkpoints" / "step-00000001.npz")
+    assert painted() != first
+    assert painted("--weights", old) == first
+    assert painted("--weights", "checkpoints/step-00000001.npz") == first
 
 
 def test_generate_paints_in_the_other_direction(run_folder, small_root, tmp_path):
@@ -199,6 +221,12 @@ def test_out_that_is_a_file_is_rejected(small_root, tmp_path, capsys):
     assert monet("run", "--data", small_root, "--out", tmp_path / "out", *TINY) == 2
     assert f"--out {tmp_path}/out" in capsys.readouterr().err
     assert (tmp_path / "out").read_text() == "precious"
+
+
+def test_weights_that_are_none_are_rejected(run_folder, tmp_path, capsys):
+    for weights in (tmp_path / "absent.npz", run_folder / "checkpoints", run_folder / "config.json"):
+        assert monet("generate", "--out", run_folder, "--weights", weights, "--images", "x.jpg") == 2
+        assert f"{weights} is no generator" in capsys.readouterr().err
 
 
 def test_generate_without_a_run_is_an_error(small_root, tmp_path, capsys):

@@ -31,6 +31,7 @@ from monet.core.files import atomic_write
 from monet.core.options import parse_field
 from monet.core.presets import PRESETS
 from monet.scoring.inception_weights import find_weights
+from monet.training.run_lock import only_writer
 
 SECONDS = 60.0
 OWN_OPTIONS = ("preset", "data", "out", "seed")  # config fields that this program has options for; --set refuses them
@@ -150,10 +151,11 @@ def compare(options: argparse.Namespace) -> int:
     jobs, results = make_jobs(options), []
     head = (f"{options.seconds:g} seconds of training each, seed {options.seed}, {jobs[0].data}; "
             f"{os.cpu_count()} cores, Python {platform.python_version()}")
-    for job in tqdm(jobs, unit="preset", disable=not sys.stderr.isatty()):
-        tqdm.write(f"{job.preset}: {job.seconds:g} seconds of training, once it is built", file=sys.stderr)
-        results.append(run_job(job))
-        write_results(results, head, Path(options.out), options.maps)
+    with only_writer(options.out):
+        for job in tqdm(jobs, unit="preset", disable=not sys.stderr.isatty()):
+            tqdm.write(f"{job.preset}: {job.seconds:g} seconds of training, once it is built", file=sys.stderr)
+            results.append(run_job(job))
+            write_results(results, head, Path(options.out), options.maps)
     print(report(results, head))
     return 1 if any("error" in result for result in results) else 0
 

@@ -91,8 +91,10 @@ def make_parser() -> argparse.ArgumentParser:
             continue
         sub.add_argument("--config", default="", metavar="FILE", help="config.json of a run to take the settings from")
         if name == "generate":
-            sub.add_argument("--images", default="", metavar="PATH", help="picture or folder of pictures to paint")
-            sub.add_argument("--weights", default="", metavar="FILE", help="exported generator (photo_to_monet.npz)")
+            sub.add_argument("--images", default=[], nargs="+", action="extend", metavar="PATH",
+                             help="pictures, and folders of pictures, to paint")
+            sub.add_argument("--weights", default="", metavar="FILE",
+                             help="generator that paints: photo_to_monet.npz, best.npz or a file in checkpoints/")
             sub.add_argument("--direction", default=DIRECTIONS[0], choices=DIRECTIONS,
                              help="generator that paints (default: %(default)s); monet_to_photo writes photos.zip")
         for field_name, field in FIELDS.items():

@@ -29,7 +29,7 @@ def paint_one(tmp_path: Path, image: Image.Image, suffix: str = "png", paint=inv
               **options) -> np.ndarray:
     """Saves the image, paints the file by inverting it, and inverts the result: the image as the network saw it."""
     image.save(tmp_path / f"in.{suffix}", **options)
-    path, = paint_files(paint, str(tmp_path / f"in.{suffix}"), str(tmp_path / "painted"), BEST_QUALITY, multiple)
+    path, = paint_files(paint, [str(tmp_path / f"in.{suffix}")], str(tmp_path / "painted"), BEST_QUALITY, multiple)
     assert path == str(tmp_path / "painted" / "in.jpg")
     with Image.open(path) as result:
         assert (result.format, result.mode) == ("JPEG", "RGB")
@@ -128,8 +128,8 @@ def test_grayscale_two_colours_and_cmyk(tmp_path):
 
 def test_the_config_sets_the_quality(tmp_path):
     Image.fromarray(scene(64, 64)).save(tmp_path / "in.png")
-    low, = paint_files(inverted, str(tmp_path / "in.png"), str(tmp_path / "low"), Config(jpeg_quality=30), 64)
-    high, = paint_files(inverted, str(tmp_path / "in.png"), str(tmp_path / "high"), BEST_QUALITY, 64)
+    low, = paint_files(inverted, [str(tmp_path / "in.png")], str(tmp_path / "low"), Config(jpeg_quality=30), 64)
+    high, = paint_files(inverted, [str(tmp_path / "in.png")], str(tmp_path / "high"), BEST_QUALITY, 64)
     Image.fromarray(scene(64, 64)).save(tmp_path / "expected.jpg", quality=30)
     with Image.open(low) as picture, Image.open(tmp_path / "expected.jpg") as expected:
         assert picture.quantization == expected.quantization
@@ -149,7 +149,7 @@ def test_names_that_would_clash_in_a_folder(tmp_path, caplog):
     source = write_pictures(tmp_path / "in", "a.jpg", "a.png", "A.JPEG", "b.PNG", ".hidden.jpg")
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     (tmp_path / "in" / "folder.jpg").mkdir()
-    paths = paint_files(inverted, source, str(tmp_path / "out" / "painted"), BEST_QUALITY, 8)
+    paths = paint_files(inverted, [source], str(tmp_path / "out" / "painted"), BEST_QUALITY, 8)
     assert [os.path.basename(path) for path in paths] == ["A.jpg", "a-2.jpg", "a-3.jpg", "b.jpg"]
     assert sorted(os.listdir(tmp_path / "out" / "painted")) == sorted(map(os.path.basename, paths))
     levels = [round(255 - np.asarray(Image.open(path)).mean()) for path in paths]
@@ -163,6 +163,33 @@ def test_unique_names():
     assert len({unique_name("x", taken).lower() for _ in range(10_000)}) == 10_000
 
 
+def test_pictures_and_folders_together(tmp_path):
+    """In the order given; a picture that is named twice, as by `a.png *.png`, is painted once."""
+    folder = write_pictures(tmp_path / "in", "b.png", "a.png")
+    other = write_pictures(tmp_path / "other", "a.png")
+    paths = paint_files(inverted, [f"{folder}/b.png", folder, f"{other}/a.png"], str(tmp_path / "out"), BEST_QUALITY, 8)
+    assert [os.path.basename(path) for path in paths] == ["b.jpg", "a.jpg", "a-2.jpg"]
+    with pytest.raises(UserError, match="absent.jpg does not exist"):
+        paint_files(inverted, [folder, f"{folder}/absent.jpg"], str(tmp_path / "none"), BEST_QUALITY, 8)
+    with pytest.raises(UserError, match="would overwrite"):
+        paint_files(inverted, [folder, f"{other}/a.png"], other, BEST_QUALITY, 8)
+    assert not (tmp_path / "none").exists() and os.listdir(other) == ["a.png"]
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "画"])
+def test_the_longest_names_are_shortened(tmp_path, letter):
+    """255 bytes are all that a name may have, and .jpg, a number and the suffix of an unfinished file need some."""
+    longest = letter * (250 // len(letter.encode()))
+    source = write_pictures(tmp_path / "in", f"{longest}.png", f"{longest[:-1]}.png", "0.png")
+    names = [os.path.basename(path) for path in
+             paint_files(inverted, [source], str(tmp_path / "out"), BEST_QUALITY, 8)]
+    assert sorted(names) == sorted(os.listdir(tmp_path / "out"))
+    short, first, second = names
+    assert short == "0.jpg" and second == first.replace(".jpg", "-2.jpg")
+    stem = first.removesuffix(".jpg")
+    assert longest.startswith(stem) and 230 < len(stem.encode()) <= 240
+
+
 def test_unreadable_pictures_among_others_are_skipped(tmp_path, caplog):
     source = write_pictures(tmp_path / "in", "a.jpg", "b.jpg", "d.png")
     data = (tmp_path / "in" / "a.jpg").read_bytes()
@@ -171,7 +198,7 @@ def test_unreadable_pictures_among_others_are_skipped(tmp_path, caplog):
     data = (tmp_path / "in" / "d.png").read_bytes()
     (tmp_path / "in" / "d.png").write_bytes(data[:40] + b"?" + data[41:])
     (tmp_path / "in" / "e.gif").write_bytes(b"")
-    paths = paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+    paths = paint_files(inverted, [source], str(tmp_path / "out"), BEST_QUALITY, 8)
     assert [os.path.basename(path) for path in paths] == ["b.jpg"]
     for name in ("a.jpg", "c.jpg", "d.png", "e.gif"):
         assert f"{name} cannot be read" in caplog.text
@@ -185,16 +212,16 @@ def test_only_unreadable_pictures(tmp_path, names, words):
         (tmp_path / name).write_bytes(b"no picture")
     source = tmp_path if len(names) > 1 else tmp_path / names[0]
     with pytest.raises(UserError, match=words):
-        paint_files(inverted, str(source), str(tmp_path / "out"), BEST_QUALITY, 8)
+        paint_files(inverted, [str(source)], str(tmp_path / "out"), BEST_QUALITY, 8)
     assert not (tmp_path / "out").exists()
 
 
 def test_nothing_to_paint(tmp_path):
     with pytest.raises(UserError, match="absent.jpg does not exist"):
-        paint_files(inverted, str(tmp_path / "absent.jpg"), str(tmp_path / "out"), BEST_QUALITY, 8)
+        paint_files(inverted, [str(tmp_path / "absent.jpg")], str(tmp_path / "out"), BEST_QUALITY, 8)
     (tmp_path / "notes.txt").write_text("no picture")
     with pytest.raises(UserError, match="no picture"):
-        paint_files(inverted, str(tmp_path), str(tmp_path / "out"), BEST_QUALITY, 8)
+        paint_files(inverted, [str(tmp_path)], str(tmp_path / "out"), BEST_QUALITY, 8)
 
 
 @pytest.mark.parametrize("source", ["in", "in/a.jpg"])
@@ -202,7 +229,7 @@ def test_originals_are_never_overwritten(tmp_path, source):
     write_pictures(tmp_path / "in", "a.jpg")
     before = (tmp_path / "in" / "a.jpg").read_bytes()
     with pytest.raises(UserError, match="would overwrite"):
-        paint_files(inverted, str(tmp_path / source), f"{tmp_path}/in/../in/", BEST_QUALITY, 8)
+        paint_files(inverted, [str(tmp_path / source)], f"{tmp_path}/in/../in/", BEST_QUALITY, 8)
     assert (tmp_path / "in" / "a.jpg").read_bytes() == before
 
 
@@ -212,7 +239,7 @@ def test_a_full_disk_keeps_an_earlier_picture(tmp_path):
     (tmp_path / "out" / "a.jpg").write_bytes(b"from before")
     os.symlink("/dev/full", tmp_path / "out" / "a.jpg.part")  # every write there fails as on a full disk
     with pytest.raises(UserError, match=r"a\.jpg.*No space left"):
-        paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+        paint_files(inverted, [source], str(tmp_path / "out"), BEST_QUALITY, 8)
     assert os.listdir(tmp_path / "out") == ["a.jpg"]
     assert (tmp_path / "out" / "a.jpg").read_bytes() == b"from before"
 
@@ -221,4 +248,4 @@ def test_an_output_folder_that_is_a_file(tmp_path):
     source = write_pictures(tmp_path / "in", "a.png")
     (tmp_path / "out").write_bytes(b"")
     with pytest.raises(UserError, match="cannot be written"):
-        paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+        paint_files(inverted, [source], str(tmp_path / "out"), BEST_QUALITY, 8)

@@ -26,6 +26,7 @@ from monet.data.pipeline import first_images
 from monet.data.records import read_examples
 from monet.networks.build import build_generator
 from monet.submission.painter import make_painter
+from monet.training.run_lock import only_writer
 
 TINY_SETTINGS = ["image_size=64", "generator_filters=2", "generator_levels=3", "discriminator_filters=2"]
 
@@ -36,6 +37,12 @@ def job(preset="tutorial", **values):
 
 def jobs_of(*arguments):
     return make_jobs(make_parser().parse_args(list(arguments)))
+
+
+def test_two_comparisons_in_one_folder_are_refused(small_root, tmp_path, capsys):
+    with only_writer(str(tmp_path)):
+        assert compare.main(["cpu", "--data", small_root, "--out", str(tmp_path)]) == 2
+    assert "is in use" in capsys.readouterr().err
 
 
 def test_without_an_accelerator_networks_and_batches_are_reduced_and_listed():

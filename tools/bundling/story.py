@@ -68,8 +68,9 @@ PARTS = (
          "The trainer makes steps until the last epoch or the time limit, and saves checkpoints, previews and the "
          "history of the losses. If the losses diverge, it returns to the last checkpoint.",
          ("gan.systems", "training.settled", "training.engine", "training.first_call", "training.trainer",
-          "training.readings", "training.run_state", "training.deadline", "training.checkpoint", "training.state",
-          "training.arrays", "training.history", "training.run_files", "training.selection")),
+          "training.readings", "training.run_state", "training.deadline", "training.checkpoint", "training.changes",
+          "training.state", "training.arrays", "training.history", "training.run_files", "training.run_lock",
+          "training.selection")),
     Part("Painting",
          "The trained generator becomes a function from photos to paintings. All devices share a batch.",
          ("submission.painter",)),

@@ -177,6 +177,8 @@ class Config:
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+FORMER_NAMES = {"jitter_size": "jitter"}  # of fields, in config.json and checkpoints of earlier versions
+CHANGES = "changes"  # in config.json beside the fields: which of them changed during the run, and at which step
 # A checkpoint can be restored only if these match.
 ARCHITECTURE_FIELDS = (
     "system", "generator", "generator_filters", "generator_levels", "residual_blocks", "upsample", "generator_leak",

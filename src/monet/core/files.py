@@ -5,9 +5,9 @@ import dataclasses
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from monet.core.config import Config
+from monet.core.config import CHANGES, Config
 from monet.core.errors import UserError
 
 
@@ -36,18 +36,20 @@ def atomic_write(path: str) -> Iterator[str]:
         with contextlib.suppress(OSError):
             os.remove(temporary)
         if isinstance(error, OSError):
-            cause = "The disk is full: " if out_of_space(error) else ""
-            raise UserError(f"{cause}{path} cannot be written ({error.strerror or error}). An existing file of that "
-                            "name is unchanged. Free some space or give another --out, then start again.") from error
+            full = out_of_space(error)
+            raise UserError(f"{'The disk is full: ' * full}{path} cannot be written ({error.strerror or error}). An "
+                            f"existing file of that name is unchanged. {'Free some space or give' if full else 'Give'} "
+                            "another --out, then start again.") from error
         raise
 
 
-def write_config(config: Config, path: str) -> None:
-    """Writes the config to `path` as JSON.
+def write_config(config: Config, path: str, changes: Sequence[dict] = ()) -> None:
+    """Writes the config to `path` as JSON, with the settings that changed on the way, if any, as `changes`.
 
     Raises:
         UserError: if the file cannot be written.
     """
+    record = {CHANGES: list(changes)} if changes else {}
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(config), file, indent=2)
+        json.dump(dataclasses.asdict(config) | record, file, indent=2)
         file.write("\n")

@@ -2,11 +2,8 @@
 
 import json
 
-from monet.core.config import FIELDS, check_field_name
-from monet.core.errors import UserError
-
-# Old names of fields in the config.json of earlier versions.
-FORMER_NAMES = {"jitter_size": "jitter"}
+from monet.core.config import CHANGES, FIELDS, FORMER_NAMES, check_field_name
+from monet.core.errors import UserError, say
 
 
 def parse_field(name: str, text: str):
@@ -45,4 +42,6 @@ def read_config_values(path: str) -> dict:
         raise UserError(f"{path} is not JSON: {error}. Give --config the config.json of a run.") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a JSON object of settings. Give --config the config.json of a run.")
+    if values.pop(CHANGES, None):
+        say(f"{path}: some settings changed during that run (see {CHANGES!r} there). The last ones apply.")
     return {FORMER_NAMES.get(name, name): value for name, value in values.items()}

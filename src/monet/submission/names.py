@@ -1,8 +1,16 @@
 """File names for painted images."""
 
+import os
 import re
 
 LONGEST_NAME = 100  # characters, without the suffix
+LONGEST_STEM = 240  # bytes: file systems take 255, of which a number, a suffix and that of an unfinished file need some
+
+
+def short_stem(stem: str) -> str:
+    """Returns a file's name without its suffix, cut to a length that leaves room for another suffix."""
+    name = os.fsencode(stem)
+    return stem if len(name) <= LONGEST_STEM else name[:LONGEST_STEM].decode("utf-8", "ignore")
 
 
 def safe_name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -11,7 +12,7 @@ from monet.core.errors import LOG, UserError
 from monet.core.files import atomic_write
 from monet.core.pixels import encode_jpeg, pixels_to_float
 from monet.core.progress import progress_bar
-from monet.submission.names import unique_name
+from monet.submission.names import short_stem, unique_name
 
 MAX_SIDE = 1024  # pixels: a picture whose longer side exceeds this is shrunk to it before it is painted
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -87,32 +88,33 @@ def paint_picture(paint, picture: np.ndarray, multiple: int) -> np.ndarray:
     return painted[0, top:top + height, left:left + width]
 
 
-def paint_files(paint, source: str, folder: str, config: Config, multiple: int) -> list[str]:
-    """Paints a picture, or each picture in a folder, into `folder` as a JPG of the same size and name.
+def paint_files(paint, given: Sequence[str], folder: str, config: Config, multiple: int) -> list[str]:
+    """Paints pictures, and each picture in folders, into `folder` as a JPG of the same size and name.
 
     Pictures are turned upright by their EXIF data, transparency becomes white, and pictures larger than MAX_SIDE are
     shrunk to it. Unreadable pictures among others are skipped with a warning.
 
     Args:
         paint: a function from float32 `[1, height, width, 3]` in [-1, 1] to the painted images, likewise.
-        source: a picture file or a folder.
+        given: picture files and folders.
         folder: where to write the JPGs; created if missing.
         config: gives jpeg_quality and jpeg_subsampling.
         multiple: `paint` needs height and width to be multiples of this, in pixels.
 
     Returns:
-        The paths of the JPGs, in the order of their sources' names.
+        The paths of the JPGs, in the order given; those of a folder by name.
 
     Raises:
         UserError: if there is nothing to paint, nothing can be read, or the results cannot be written.
     """
-    sources, taken, written, problems = list_pictures(source), {}, [], []
-    if os.path.realpath(folder) == os.path.realpath(os.path.dirname(sources[0]) or "."):
+    sources = list(dict.fromkeys(path for source in given for path in list_pictures(source)))
+    taken, written, problems = {}, [], []
+    if os.path.realpath(folder) in {os.path.realpath(os.path.dirname(path) or ".") for path in sources}:
         raise UserError(f"The painted pictures would overwrite those in {folder}. Give another --out.")
     with progress_bar("Painting", len(sources)) as show:
         for done, path in enumerate(sources):
             show(done)
-            name = unique_name(os.path.splitext(os.path.basename(path))[0], taken)
+            name = unique_name(short_stem(os.path.splitext(os.path.basename(path))[0]), taken)
             try:
                 picture = load_picture(path)
             except UserError as error:
@@ -124,8 +126,8 @@ def paint_files(paint, source: str, folder: str, config: Config, multiple: int) 
                 file.write(jpeg)
             written.append(target)
     if not written:
-        raise UserError(problems[0] if len(problems) == 1 else f"None of the {len(problems)} pictures in {source} can "
-                        f"be read. The first: {problems[0]}")
+        raise UserError(problems[0] if len(problems) == 1 else f"None of the {len(problems)} pictures can be "
+                        f"read. The first: {problems[0]}")
     for problem in problems:
         LOG.warning("Skipped: %s", problem)
     if problems:

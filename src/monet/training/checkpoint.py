@@ -5,7 +5,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Meta:
         data: from `data_identity`.
         skipped: batches of data skipped after setbacks; 0 in earlier versions.
         seconds: training time of all sessions of the run; 0 in earlier versions.
+        changes: from `monet.training.changes.resumed_settings`; none in earlier versions.
     """
 
     step: int
@@ -35,6 +36,7 @@ class Meta:
     data: dict
     skipped: int = 0
     seconds: float = 0.0
+    changes: Sequence[dict] = ()
 
 
 def data_identity(data: Data, config: Config) -> dict:

@@ -1,8 +1,11 @@
 """The command `generate`: a trained generator paints the submission, or any pictures."""
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
@@ -17,10 +20,11 @@ from monet.submission.images_zip import generate_submission
 from monet.submission.painter import make_painter
 from monet.submission.pictures import paint_files
 from monet.training.arrays import UNREADABLE, assign_arrays, read_arrays
-from monet.training.checkpoint import list_checkpoints, load_newest
+from monet.training.checkpoint import META_NAME, list_checkpoints, load_newest
 from monet.training.run import hand_in, open_data
 from monet.training.run_files import RunFiles
-from monet.training.selection import restore_best
+from monet.training.run_lock import only_writer
+from monet.training.selection import BEST_META, restore_best
 from monet.training.settled import settled
 from monet.training.state import AVERAGE
 
@@ -30,8 +34,8 @@ DIRECTIONS = ("photo_to_monet", "monet_to_photo")
 def trained_generator(config: Config, weights: str, direction: str, strategy: tf.distribute.Strategy) -> keras.Model:
     """The trained generator `direction`, from the first of these that exists:
 
-    the file `weights`, if one is named; the best generator that the run in `config.out` kept, if it selects; its newest
-    checkpoint; its exported generator.
+    the file `weights`, if one is named, here or in the run's folder; the best generator that the run in `config.out`
+    kept, if it selects; its newest checkpoint; its exported generator.
 
     Raises:
         UserError: if there is no such generator, file or run, or it does not fit the config.
@@ -41,7 +45,9 @@ def trained_generator(config: Config, weights: str, direction: str, strategy: tf
     set_precision(config.precision)
     with strategy.scope():
         generator = build_generator(config, direction)
-    files = RunFiles(config.out)
+    files, inside = RunFiles(config.out), os.path.join(config.out, weights)
+    if not os.path.exists(weights) and os.path.isfile(inside):
+        weights = inside
     if not weights and forward and config.select_by != "last" and os.path.exists(files.best):
         restore_best(generator, files.best)
         return generator
@@ -74,32 +80,37 @@ def paint_photos(paint, data: Data, config: Config) -> int:
     return 0
 
 
-def generate_command(config: Config, images: str = "", weights: str = "", direction: str = DIRECTIONS[0]) -> int:
+def generate_command(config: Config, images: Sequence[str] = (), weights: str = "",
+                     direction: str = DIRECTIONS[0]) -> int:
     """`generate`: paint the submission with a trained generator, or paint any pictures.
+
+    A zip is not written while a run writes into the same folder, which will write its own. Pictures are painted.
 
     Args:
         config: gives the network, the data and the run's folder.
-        images: a picture or a folder of pictures to paint; empty: the submission.
-        weights: an exported generator; empty: that of the run in `config.out`.
+        images: pictures, and folders of pictures, to paint; empty: the submission.
+        weights: an exported generator, a run's best.npz or a checkpoint; empty: the newest of the run in `config.out`.
         direction: one of `DIRECTIONS`; monet_to_photo writes photos.zip.
     """
-    strategy = choose_strategy(config)
-    config = settled(config, device_of(strategy))
-    generator = trained_generator(config, weights, direction, strategy)
-    paint = make_painter(generator, config.paint_margin, strategy)
-    forward = direction == DIRECTIONS[0]
-    if not images:
-        return (hand_in if forward else paint_photos)(paint, open_data(config), config)
-    folder = os.path.join(config.out, "painted" if forward else "painted-back")
-    multiple = size_multiple(config)
-    multiple *= 1 + config.paint_margin // multiple  # mirroring needs a picture larger than the margin
-    painted = paint_files(paint, images, folder, config, multiple)
-    LOG.info("Wrote %d picture(s) to %s", len(painted), folder)
-    return 0
+    with contextlib.nullcontext() if images else only_writer(config.out):
+        strategy = choose_strategy(config)
+        config = settled(config, device_of(strategy))
+        generator = trained_generator(config, weights, direction, strategy)
+        paint = make_painter(generator, config.paint_margin, strategy)
+        forward = direction == DIRECTIONS[0]
+        if not images:
+            return (hand_in if forward else paint_photos)(paint, open_data(config), config)
+        folder = os.path.join(config.out, "painted" if forward else "painted-back")
+        multiple = size_multiple(config)
+        multiple *= 1 + config.paint_margin // multiple  # mirroring needs a picture larger than the margin
+        painted = paint_files(paint, images, folder, config, multiple)
+        LOG.info("Wrote %d picture(s) to %s", len(painted), folder)
+        return 0
 
 
 def import_network(network: keras.Model, path: str) -> None:
-    """Loads into `network` what `export_network` wrote, under either version of Keras.
+    """Loads into `network` what `export_network` or a `Selection` wrote, or the network of that name in a checkpoint,
+    under either version of Keras.
 
     Raises:
         UserError: if the file cannot be read, or does not fit; the first array that differs is named.
@@ -107,7 +118,13 @@ def import_network(network: keras.Model, path: str) -> None:
     try:
         arrays = read_arrays(path)
     except UNREADABLE as error:
-        raise UserError(f"{path} is not an exported network ({error}). Give the .npz file that a run wrote.") from None
+        raise UserError(f"{path} is no generator and no checkpoint ({error}). Give an .npz file that a run "
+                        "wrote.") from None
+    if META_NAME in arrays:
+        prefix = f"{network.name}/"
+        arrays = painting_weights({name.removeprefix(prefix): array for name, array in arrays.items()
+                                   if name.startswith(prefix)})
+    arrays.pop(BEST_META, None)
     assign_arrays(weight_names(network), arrays, path)
 
 
@@ -122,7 +139,13 @@ def restore_network(folder: str, network: keras.Model) -> None:
         raise UserError(f"There is no trained generator: {folder} holds no checkpoint. Train first (python -m monet "
                         "train), name the run's folder with --out, or give --weights FILE.")
     meta, arrays = newest
+    assign_arrays(weight_names(network), painting_weights(arrays), folder)
+    LOG.info("Painting with step %d of %s", meta.step, folder)
+
+
+def painting_weights(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of a network's arrays in a checkpoint, by names without the network's, the weights that paint: the moving
+    average, if any."""
     averaged = {name.removeprefix(AVERAGE): array for name, array in arrays.items() if name.startswith(AVERAGE)}
     own = {name: array for name, array in arrays.items() if not name.startswith(("adam/", AVERAGE))}
-    assign_arrays(weight_names(network), own | averaged, folder)
-    LOG.info("Painting with step %d of %s", meta.step, folder)
+    return own | averaged

@@ -2,11 +2,13 @@
 
 import csv
 import os
+import re
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from monet.core.errors import LOG
 from monet.core.files import atomic_write
 from monet.core.pixels import float_to_pixels
 from monet.training.run_files import RunFiles
@@ -25,13 +27,45 @@ def write_preview(photos, painted, path: str) -> np.ndarray:
     return sheet
 
 
+def is_record(row: dict) -> bool:
+    """Whether a row is as the kit writes it: a step, and numbers or nothing under the other names of the header."""
+    try:
+        numbers = [float(value) for value in row.values() if value]
+    except (TypeError, ValueError):  # TypeError: more fields than names
+        return False
+    return None not in row.values() and bool(numbers and re.fullmatch(r"[0-9]{1,15}", row.get("step", "")))
+
+
+def read_rows(path: str) -> tuple[list[dict], bool]:
+    """The rows of a history.csv or scores.csv that can be read, and whether these are all; a missing file has none."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        return [], True
+    except (OSError, csv.Error):
+        return [], False
+    records = [row for row in rows if is_record(row)]
+    return records, len(records) == len(rows)
+
+
 def kept_rows(path: str, last_step: int) -> list[dict]:
-    """The rows of a history.csv up to `last_step`; damaged rows are left out, and a missing file has none."""
-    if not os.path.exists(path):
-        return []
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        rows = list(csv.DictReader(file))
-    return [row for row in rows if (row.get("step") or "").isdigit() and int(row["step"]) <= last_step]
+    """The rows of a history.csv or scores.csv up to `last_step` that can be read."""
+    return [row for row in read_rows(path)[0] if int(row["step"]) <= last_step]
+
+
+def resumed_rows(path: str, last_step: int) -> list[dict]:
+    """As `kept_rows`, for a run that will write the file anew: if some rows cannot be read, it is first renamed to
+    history-damaged-1.csv, -2, …, which the log says."""
+    rows = kept_rows(path, last_step)
+    if not read_rows(path)[1]:
+        number, (stem, suffix) = 1, os.path.splitext(path)
+        while os.path.exists(aside := f"{stem}-damaged-{number}{suffix}"):
+            number += 1
+        os.replace(path, aside)
+        LOG.warning("%s is damaged, or another program wrote it. It is now %s; %d of its rows can be read and are kept",
+                    path, aside, len(rows))
+    return rows
 
 
 class History:
@@ -40,7 +74,7 @@ class History:
     def __init__(self, files: RunFiles, first_step: int, tensorboard: bool):
         """Opens the history, and drops rows past `first_step`, which a resumed run repeats."""
         self.path, self.columns = files.history, []
-        rows = kept_rows(self.path, first_step)
+        rows = resumed_rows(self.path, first_step)
         with atomic_write(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             if rows:
                 self.columns = list(rows[0])

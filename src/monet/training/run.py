@@ -11,6 +11,7 @@ from monet.machine.kaggle_machine import find_kaggle_mount
 from monet.submission.check import check_zip
 from monet.submission.images_zip import generate_submission
 from monet.training.run_files import RunFiles
+from monet.training.run_lock import only_writer
 from monet.training.session import Session
 from monet.training.trainer import Trainer
 
@@ -62,17 +63,19 @@ def trained(config: Config, session: Session, hands_in: bool) -> Trainer:
 
 def run_command(config: Config, session: Session) -> int:
     """`run`: train, generate, check."""
-    trainer = trained(config, session, hands_in=True)
-    if not trainer.engine.cluster.writes:
-        LOG.info("Done: the chief of the cluster paints")
-        return 0
-    status = hand_in(trainer.engine.paint, trainer.data, config)
+    with only_writer(config.out):
+        trainer = trained(config, session, hands_in=True)
+        if not trainer.engine.cluster.writes:
+            LOG.info("Done: the chief of the cluster paints")
+            return 0
+        status = hand_in(trainer.engine.paint, trainer.data, config)
     LOG.info("Photos beside their paintings: %s", trainer.files.preview)
     return status
 
 
 def train_command(config: Config, session: Session) -> int:
     """`train`: checkpoints, history, preview and the exported generator, no submission."""
-    trainer = trained(config, session, hands_in=False)
+    with only_writer(config.out):
+        trainer = trained(config, session, hands_in=False)
     LOG.info("Wrote %s and %s", trainer.files.generator, trainer.files.preview)
     return 0

@@ -26,6 +26,7 @@ class RunFiles:
         self.zip = os.path.join(out, "images.zip")
         self.photos = os.path.join(out, "photos.zip")  # of `generate --direction monet_to_photo`
         self.log = os.path.join(out, "run.log")
+        self.lock = os.path.join(out, "run.lock")  # only while something writes into the folder
 
 
 def open_run(out: str) -> RunFiles:

@@ -27,7 +27,7 @@ from monet.scoring.inception_weights import WeightsFile, find_weights
 from monet.scoring.mifid import apply_penalty, frechet_distance, memorization_distance
 from monet.submission.images_zip import PAINT_BATCH
 from monet.training.arrays import UNREADABLE, assign_arrays, read_arrays, value_of, write_arrays
-from monet.training.history import kept_rows
+from monet.training.history import resumed_rows
 from monet.training.run_files import RunFiles
 
 BEST_META = "best"  # the array that holds a `BestGenerator` as JSON
@@ -97,7 +97,7 @@ class Selection:
         self.count = min(data.photo.count, config.select_photos)
         self.photos = sample_photos(data.photo, self.count, config.seed)
         self.real_features = None
-        self.rows = kept_rows(files.scores, step)
+        self.rows = resumed_rows(files.scores, step)
         self.best = read_best(files.best) if os.path.exists(files.best) else None
         if self.best and (self.best.photos, self.best.weights) != (self.count, weights.digest):
             set_best_aside(files, "its score is by other weights or another number of photos")

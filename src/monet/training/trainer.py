@@ -21,6 +21,7 @@ from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.machine.devices import check_reach, device_of
 from monet.submission.images_zip import rehearse_submission
 from monet.training.arrays import NotFiniteError, export_network
+from monet.training.changes import resumed_settings
 from monet.training.checkpoint import Meta, data_identity, list_checkpoints, load_newest, save_checkpoint
 from monet.training.deadline import Clock, Interrupted, first_call_guess, log_stop, noted_signal, warn_of_pace
 from monet.training.engine import TensorFlowEngine
@@ -41,7 +42,8 @@ class Trainer:
     """One training run, from the state in `config.out` to its last step or an earlier end.
 
     Attributes:
-        asked: the config as given; checkpoints and config.json keep it.
+        asked: the config as given, but for what has no effect any more; checkpoints and config.json keep it.
+        changes: settings that changed during the run, from `resumed_settings`.
         config: the settled config.
         data: the two sets.
         engine: runs the steps, and paints with the weights of the last preview.
@@ -76,19 +78,25 @@ class Trainer:
         self.clock, self.first_step_at = Clock(deadline, 60 * config.max_minutes, now), None
         self.files = prepare_out(config, data, cluster)
         cluster.barrier("the chief has set an earlier run aside")
+        meta, arrays = load_newest(self.files.checkpoints) or (None, {})
+        self.asked, self.changes = resumed_settings(meta, config, self.config)
+        self.config = dataclasses.replace(self.config, ema_decay=self.asked.ema_decay)
         self.engine, self.state = TensorFlowEngine(self.config, data, strategy, cluster), RunState()
-        meta = self.restore()
+        self.restore(meta, arrays)
         self.state.seconds, self.started = meta.seconds if meta else 0.0, now()
+        del arrays
         self.engine.seek(self.state.step + self.state.skipped)
-        write_config(config, self.files.config)
+        write_config(self.asked, self.files.config, self.changes)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
         self.selection_method = look_up(SELECTIONS, config.select_by, "select_by")
         self.selection = (self.selection_method.open(self.config, data, self.files, strategy, self.state.step)
                           if self.selection_method and cluster.writes else None)
         self.history = History(self.files, self.state.step, config.tensorboard)
         self.readings = Readings(self.config, self.engine.loss_names, self.state.step, now)
-        LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset,
-                 self.engine.device.count, self.config.precision, self.state.step, self.config.total_steps, config.out)
+        if self.state.step < self.config.total_steps:
+            LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset,
+                     self.engine.device.count, self.config.precision, self.state.step, self.config.total_steps,
+                     config.out)
 
     # The run as a whole.
 
@@ -104,7 +112,8 @@ class Trainer:
             self.preview()
             self.score_what_was_saved()
             self.rehearse()
-            with progress_bar("Training", self.config.total_steps, "step", self.state.step) as show:
+            with progress_bar("Training", max(self.config.total_steps, self.state.step), "step",
+                              self.state.step) as show:
                 while True:
                     try:
                         self.train(show, interrupted)
@@ -231,15 +240,14 @@ class Trainer:
 
     # Checkpoints.
 
-    def restore(self) -> Meta | None:
-        """Loads the newest checkpoint, if any, and returns what it says about the run.
+    def restore(self, meta: Meta | None, arrays: dict[str, np.ndarray]) -> None:
+        """Loads a checkpoint, from `load_newest`; None: there is none.
 
         Raises:
-            UserError: if it does not fit, cannot be read, or is not the same on all machines.
+            UserError: if it does not fit, or is not the same on all machines.
         """
-        folder, state, meta = self.files.checkpoints, self.state, None
-        if newest := load_newest(folder):
-            meta, arrays = newest
+        folder, state = self.files.checkpoints, self.state
+        if meta:
             self.engine.load(arrays, folder)
             state.step, state.skipped, state.saved_at = meta.step, meta.skipped, meta.step
             LOG.info("Resuming from step %d of %s, after %.1f minutes of training", meta.step, folder,
@@ -247,7 +255,6 @@ class Trainer:
         if not self.engine.cluster.same(state.step):
             raise UserError(f"The machines of the cluster found different checkpoints (here: step {state.step} in "
                             f"{folder}). Give an --out that is the same folder on all of them.")
-        return meta
 
     def save_first(self) -> None:
         """Saves before the first step, for a first setback to go back to. This also shows early whether the disk is too
@@ -268,7 +275,7 @@ class Trainer:
         """
         state = self.state
         meta = Meta(state.step, dataclasses.asdict(self.asked), data_identity(self.data, self.config), state.skipped,
-                    state.seconds + self.clock.now() - self.started)
+                    state.seconds + self.clock.now() - self.started, self.changes)
         with self.clock.measured("save"), self.setback_if_not_finite():
             if self.engine.cluster.writes:
                 save_checkpoint(self.files.checkpoints, self.engine.state(), meta, self.config.keep_checkpoints)
@@ -307,7 +314,7 @@ class Trainer:
                             "or another --seed with another --out.")
         LOG.warning("%s: going back to %s and continuing with other data", broken, newest)
         state.broke_at = max(state.broke_at, state.step)
-        self.restore()
+        self.restore(*load_newest(self.files.checkpoints))
         state.skipped = self.engine.position - state.step
         self.readings.restart(state.step)
         self.history = History(self.files, state.step, self.config.tensorboard)

@@ -1,0 +1,83 @@
+"""What a resumed run changes: which settings can change on the way, and the record of those that did."""
+
+import dataclasses
+
+from monet.core.config import ARCHITECTURE_FIELDS, FIELDS, FORMER_NAMES, Config
+from monet.core.errors import LOG, UserError
+from monet.training.checkpoint import Meta
+
+START_FIELDS = ("gamma_mean", "gamma_stddev")  # of the initial weights
+# Settings that do not change what the networks learn: where, how fast and how long, what is kept, how it is painted.
+FREE_FIELDS = (
+    "preset", "data", "out", "resume", "accelerator", "xla", "steps_per_call", "space_to_depth", "max_minutes",
+    "checkpoint_minutes", "checkpoint_epochs", "keep_checkpoints", "select_by", "select_photos", "preview_minutes",
+    "tensorboard", "num_images", "paint_margin", "image_names", "jpeg_quality", "jpeg_subsampling")
+LEARNING_FIELDS = tuple(name for name in FIELDS if name not in (*ARCHITECTURE_FIELDS, *START_FIELDS, *FREE_FIELDS))
+
+
+def recorded_settings(meta: Meta) -> dict:
+    """All settings of a checkpoint, by today's names. What an earlier version did not have is at its default."""
+    named = {FORMER_NAMES.get(name, name): value for name, value in meta.config.items()}
+    return {name: named.get(name, field.default) for name, field in FIELDS.items()}
+
+
+def check_start_unchanged(meta: Meta, asked: Config) -> None:
+    """Raises UserError if a setting differs that only has an effect at the start of a run."""
+    before = recorded_settings(meta)
+    changed = [f"{name} was {before[name]!r}, now {getattr(asked, name)!r}" for name in START_FIELDS
+               if before[name] != getattr(asked, name)]
+    if changed:
+        raise UserError(f"{'; '.join(changed)}: this only decides the initial weights, and the run in {asked.out} has "
+                        "begun. Give the earlier value, another --out, or --resume false, which sets that run aside.")
+
+
+def changed_settings(meta: Meta, asked: Config, run: Config) -> list[dict]:
+    """What the settings change in how a run goes on from the checkpoint; changes at its own step are undone first.
+
+    Args:
+        meta: the checkpoint's.
+        asked: the config as asked.
+        run: the same, settled. Earlier versions recorded settled values, which are no change.
+
+    Returns:
+        For each changed setting, the first `step` to which it applies, the `setting`, and what it `was` and is `now`.
+    """
+    before = recorded_settings(meta) | {change["setting"]: change["was"] for change in meta.changes
+                                        if change["step"] == meta.step}
+    return [{"step": meta.step, "setting": name, "was": before[name], "now": getattr(asked, name)}
+            for name in LEARNING_FIELDS if before[name] not in (getattr(asked, name), getattr(run, name))]
+
+
+def in_words(changes: list[dict]) -> str:
+    """Changes as a phrase."""
+    return ", ".join(f"{change['setting']} {change['now']!r} (was {change['was']!r})" for change in changes)
+
+
+def resumed_settings(meta: Meta | None, asked: Config, run: Config) -> tuple[Config, list[dict]]:
+    """The settings to record for a run that goes on from a checkpoint, and all changes to them so far; logs new ones.
+
+    If nothing is left to train, what decides the training stays as it was: it has no effect any more.
+
+    Args:
+        meta: the checkpoint's; None: the run begins.
+        asked: the config as asked.
+        run: the same, settled.
+
+    Raises:
+        UserError: if a setting differs that cannot change any more.
+    """
+    if meta is None:
+        return asked, []
+    check_start_unchanged(meta, asked)
+    changes = changed_settings(meta, asked, run)
+    if meta.step < run.total_steps:
+        if changes:
+            LOG.info("From step %d on, other settings apply: %s", meta.step, in_words(changes))
+        return asked, [change for change in meta.changes if change["step"] < meta.step] + changes
+    LOG.info("Nothing is left to train: the run in %s has done %d steps, and --epochs %d, each of %d, ends at step %d. "
+             "To train further, give --epochs %d or more", asked.out, meta.step, run.epochs, run.steps_per_epoch,
+             run.total_steps, meta.step // run.steps_per_epoch + 1)
+    if changes:
+        LOG.warning("So these settings have no effect: %s", in_words(changes))
+    before = recorded_settings(meta)
+    return dataclasses.replace(asked, **{name: before[name] for name in LEARNING_FIELDS}), list(meta.changes)

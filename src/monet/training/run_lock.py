@@ -1,0 +1,72 @@
+"""Only one process at a time writes into a run's folder."""
+
+import contextlib
+import datetime
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+
+from monet.core.errors import UserError
+from monet.machine.cluster import is_chief
+from monet.training.run_files import RunFiles
+
+
+@contextlib.contextmanager
+def only_writer(out: str) -> Iterator[None]:
+    """Holds the folder `out` for the block; no other process can hold it meanwhile. Creates it if it does not exist.
+
+    The lock is the system's, on a file that names the holder. It ends with the process, however that ends: nothing
+    stays locked. A program that replaces this one (`exec`) does not inherit it. Machines of a cluster share the folder,
+    and their chief holds it. Where the file system has no locks, nothing is held.
+
+    Raises:
+        UserError: if another process holds it, naming machine, process and time; or if it cannot be written.
+    """
+    if not is_chief():
+        yield
+        return
+    path = RunFiles(out).lock
+    with open_lock(path) as file:
+        take_lock(file, out)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # somebody has removed the folder
+                os.remove(path)
+
+
+def open_lock(path: str):
+    """Opens the file `path` for reading and writing, and creates its folder.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        return open(path, "a+", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): give an --out that can.") from None
+
+
+def take_lock(file, out: str) -> None:
+    """Locks the open file, and writes into it who holds it.
+
+    Raises:
+        UserError: if another process has locked it.
+    """
+    advice = "Wait until it ends, or give another --out (OUT=FOLDER with make)."
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        raise UserError(f"{out} is in use: {holder} is writing there. {advice}") from None
+    except OSError:
+        pass  # a file system without locks
+    if not os.path.exists(file.name):  # its holder removed it, and ended just now
+        raise UserError(f"{out} was in use until now. Start again.")
+    file.truncate(0)
+    now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+    file.write(f"process {os.getpid()} on {socket.gethostname()}, since {now},\n")
+    file.flush()
