@@ -59,6 +59,20 @@ def test_changes_accumulate_and_one_without_a_step_of_its_own_is_undone():
     assert resumed(meta, seed=7, learning_rate=0.001)[1] == earlier
 
 
+def test_before_the_first_step_only_the_seed_has_had_an_effect():
+    assert resumed(meta_of(0), learning_rate=0.001, epochs=9)[1] == []
+    assert resumed(meta_of(0), seed=7)[1] == [change(0, "seed", 0, 7)]
+
+
+@pytest.mark.parametrize("schedule", [{"decay_start": 0.5}, {"cycle_fall": 0.9}, {"feature_cycle": 0.9}])
+def test_a_new_length_moves_the_schedules_and_that_is_said(schedule, caplog):
+    resumed(meta_of(20), epochs=9)
+    resumed(meta_of(20, **schedule), **schedule, seed=7)
+    assert "schedules" not in caplog.text
+    resumed(meta_of(20, **schedule), **schedule, epochs=9)
+    assert "a run of 90 steps" in caplog.text
+
+
 def test_what_an_earlier_version_settled_or_named_otherwise_is_no_change():
     asked = make_config(steps_per_epoch=0, epochs=4)
     run = dataclasses.replace(asked, steps_per_epoch=704, precision="float32")

@@ -184,6 +184,13 @@ def test_the_newest_are_kept(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["step-00000100.npz", "step-00001000.npz"]
 
 
+def test_checkpoints_are_ordered_by_number(tmp_path):
+    """Also one that somebody has renamed. Other files are none."""
+    for name in ("step-6.npz", "step-00000009.npz", "step-²1.npz", "step-00000003.npz.part", "step-00000007 (1).npz"):
+        (tmp_path / name).write_bytes(b"")
+    assert [Path(path).name for path in list_checkpoints(str(tmp_path))] == ["step-00000009.npz", "step-6.npz"]
+
+
 def truncate(path):
     os.truncate(path, os.path.getsize(path) // 2)
 

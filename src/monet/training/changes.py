@@ -5,6 +5,7 @@ import dataclasses
 from monet.core.config import ARCHITECTURE_FIELDS, FIELDS, FORMER_NAMES, Config
 from monet.core.errors import LOG, UserError
 from monet.training.checkpoint import Meta
+from monet.training.deadline import has_schedules
 
 START_FIELDS = ("gamma_mean", "gamma_stddev")  # of the initial weights
 # Settings that do not change what the networks learn: where, how fast and how long, what is kept, how it is painted.
@@ -34,6 +35,8 @@ def check_start_unchanged(meta: Meta, asked: Config) -> None:
 def changed_settings(meta: Meta, asked: Config, run: Config) -> list[dict]:
     """What the settings change in how a run goes on from the checkpoint; changes at its own step are undone first.
 
+    Before the first step, only the seed can: initial weights came from it.
+
     Args:
         meta: the checkpoint's.
         asked: the config as asked.
@@ -45,7 +48,8 @@ def changed_settings(meta: Meta, asked: Config, run: Config) -> list[dict]:
     before = recorded_settings(meta) | {change["setting"]: change["was"] for change in meta.changes
                                         if change["step"] == meta.step}
     return [{"step": meta.step, "setting": name, "was": before[name], "now": getattr(asked, name)}
-            for name in LEARNING_FIELDS if before[name] not in (getattr(asked, name), getattr(run, name))]
+            for name in (LEARNING_FIELDS if meta.step else ("seed",))
+            if before[name] not in (getattr(asked, name), getattr(run, name))]
 
 
 def in_words(changes: list[dict]) -> str:
@@ -73,6 +77,9 @@ def resumed_settings(meta: Meta | None, asked: Config, run: Config) -> tuple[Con
     if meta.step < run.total_steps:
         if changes:
             LOG.info("From step %d on, other settings apply: %s", meta.step, in_words(changes))
+        if has_schedules(run) and {"epochs", "steps_per_epoch"} & {change["setting"] for change in changes}:
+            LOG.warning("The schedules of the learning rate and the weights are now those of a run of %d steps, and "
+                        "may jump here", run.total_steps)
         return asked, [change for change in meta.changes if change["step"] < meta.step] + changes
     LOG.info("Nothing is left to train: the run in %s has done %d steps, and --epochs %d, each of %d, ends at step %d. "
              "To train further, give --epochs %d or more", asked.out, meta.step, run.epochs, run.steps_per_epoch,

@@ -63,17 +63,23 @@ def save_checkpoint(folder: str, state: Iterable[tuple[str, np.ndarray]], meta: 
     text = np.frombuffer(json.dumps(dataclasses.asdict(meta)).encode(), np.uint8)
     write_arrays(path, [(META_NAME, text), *state])
     # A later one could not be read, and does not count.
-    for old in [other for other in list_checkpoints(folder) if other <= path][keep:]:
+    for old in [other for other in list_checkpoints(folder) if step_of(other) <= meta.step][keep:]:
         os.remove(old)
     if meta.step and os.path.exists(first := os.path.join(folder, "step-00000000.npz")):
         os.remove(first)  # the initial random weights are no longer needed
     return path
 
 
+def step_of(path: str) -> int:
+    """The step in a checkpoint's name."""
+    return int(os.path.basename(path).removeprefix("step-").removesuffix(".npz"))
+
+
 def list_checkpoints(folder: str) -> list[str]:
     """Paths of the checkpoints in `folder`, newest first; empty if there is no such folder."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    return [os.path.join(folder, name) for name in sorted(names, reverse=True) if re.fullmatch(r"step-\d+\.npz", name)]
+    paths = [os.path.join(folder, name) for name in names if re.fullmatch(r"step-[0-9]+\.npz", name)]
+    return sorted(paths, key=step_of, reverse=True)
 
 
 def read_meta(path: str) -> Meta:

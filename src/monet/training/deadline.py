@@ -106,6 +106,11 @@ def log_stop(clock: Clock, config: Config, step: int, told: bool) -> None:
         LOG.log(level, "Stopping at step %d of %d", step, config.total_steps)
 
 
+def has_schedules(config: Config) -> bool:
+    """Whether a rate or a weight depends on how far the run is from its last step."""
+    return bool(config.decay_start < 1 or config.cycle_fall or config.feature_cycle)
+
+
 def warn_of_pace(config: Config, reached: int, seconds: float) -> None:
     """Warns if the run's schedules will not end in time.
 
@@ -114,8 +119,7 @@ def warn_of_pace(config: Config, reached: int, seconds: float) -> None:
         reached: the step at which the time runs out.
         seconds: per step.
     """
-    scheduled = config.decay_start < 1 or config.cycle_fall or config.feature_cycle
-    if scheduled and reached < config.total_steps:
+    if has_schedules(config) and reached < config.total_steps:
         LOG.warning("At %.2f s a step, %g minutes are enough for about %d of the %d steps, so the run's schedules will "
                     "not finish. --epochs %d would fit", seconds, config.max_minutes, reached,
                     config.total_steps, max(reached // config.steps_per_epoch, 1))
