@@ -14,7 +14,7 @@ import pytest
 
 from monet import cli
 from monet.core.errors import UserError
-from monet.training.run_lock import only_writer
+from monet.training.run_lock import only_writer, open_lock, take_lock
 
 HOLDER = """
     import os, sys
@@ -63,6 +63,18 @@ def test_nothing_stays_after_an_error(tmp_path):
         assert os.listdir(tmp_path / "new") == ["run.lock"]
         raise KeyboardInterrupt
     assert can_hold(tmp_path / "new") and os.listdir(tmp_path / "new") == []
+
+
+def test_a_lock_file_replaced_since_it_was_opened_holds_nothing(tmp_path):
+    """Between opening and locking it, its holder may end, and another begin."""
+    path = tmp_path / "run.lock"
+    with open_lock(str(path)) as early:
+        with only_writer(str(tmp_path)):
+            pass
+        for _ in ("removed", "replaced"):
+            with pytest.raises(UserError, match="until now"):
+                take_lock(early, str(tmp_path))
+            path.write_text("another")
 
 
 def test_a_folder_removed_meanwhile_is_no_error(tmp_path):

@@ -388,6 +388,8 @@ def test_the_command_hands_in_the_best_and_so_does_generate(small_root, tmp_path
     first = zipfile.ZipFile(files.zip).read("0001.jpg")
     assert main(["generate", "--out", files.out]) == 0
     assert zipfile.ZipFile(files.zip).read("0001.jpg") == first
+    assert main(["generate", "--out", files.out, "--select-by", "last", "--weights", "best.npz"]) == 0
+    assert zipfile.ZipFile(files.zip).read("0001.jpg") == first
     changed = {name: array / 2 for name, array in arrays.items()}
     write_arrays(files.best, {BEST_META: read_arrays(files.best)[BEST_META], **changed}.items())
     assert main(["generate", "--out", files.out]) == 0

@@ -64,9 +64,17 @@ def take_lock(file, out: str) -> None:
         raise UserError(f"{out} is in use: {holder} is writing there. {advice}") from None
     except OSError:
         pass  # a file system without locks
-    if not os.path.exists(file.name):  # its holder removed it, and ended just now
+    if not has_its_name(file):  # the holder removed it and ended after it was opened here
         raise UserError(f"{out} was in use until now. Start again.")
     file.truncate(0)
     now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
     file.write(f"process {os.getpid()} on {socket.gethostname()}, since {now},\n")
     file.flush()
+
+
+def has_its_name(file) -> bool:
+    """Whether the open file is still the one of its name: not removed, nor replaced by another."""
+    try:
+        return os.path.samestat(os.stat(file.name), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
