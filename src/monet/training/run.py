@@ -63,7 +63,7 @@ def trained(config: Config, session: Session, hands_in: bool) -> Trainer:
 
 def run_command(config: Config, session: Session) -> int:
     """`run`: train, generate, check."""
-    with only_writer(config.out):
+    with only_writer(config.out, session.cluster.writes):
         trainer = trained(config, session, hands_in=True)
         if not trainer.engine.cluster.writes:
             LOG.info("Done: the chief of the cluster paints")
@@ -75,7 +75,7 @@ def run_command(config: Config, session: Session) -> int:
 
 def train_command(config: Config, session: Session) -> int:
     """`train`: checkpoints, history, preview and the exported generator, no submission."""
-    with only_writer(config.out):
+    with only_writer(config.out, session.cluster.writes):
         trainer = trained(config, session, hands_in=False)
     LOG.info("Wrote %s and %s", trainer.files.generator, trainer.files.preview)
     return 0

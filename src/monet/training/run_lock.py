@@ -8,22 +8,25 @@ import socket
 from collections.abc import Iterator
 
 from monet.core.errors import UserError
-from monet.machine.cluster import is_chief
 from monet.training.run_files import RunFiles
 
 
 @contextlib.contextmanager
-def only_writer(out: str) -> Iterator[None]:
+def only_writer(out: str, writes: bool = True) -> Iterator[None]:
     """Holds the folder `out` for the block; no other process can hold it meanwhile. Creates it if it does not exist.
 
     The lock is the system's, on a file that names the holder. It ends with the process, however that ends: nothing
-    stays locked. A program that replaces this one (`exec`) does not inherit it. Machines of a cluster share the folder,
-    and their chief holds it. Where the file system has no locks, nothing is held.
+    stays locked. A program that replaces this one (`exec`) does not inherit it. Where the file system has no locks,
+    nothing is held.
+
+    Args:
+        out: a run's folder.
+        writes: whether this machine writes there. In a cluster only the chief does, and holds the folder for all.
 
     Raises:
         UserError: if another process holds it, naming machine, process and time; or if it cannot be written.
     """
-    if not is_chief():
+    if not writes:
         yield
         return
     path = RunFiles(out).lock
