@@ -57,10 +57,11 @@ def in_words(changes: list[dict]) -> str:
     return ", ".join(f"{change['setting']} {change['now']!r} (was {change['was']!r})" for change in changes)
 
 
-def resumed_settings(meta: Meta | None, asked: Config, run: Config) -> tuple[Config, list[dict]]:
-    """The settings to record for a run that goes on from a checkpoint, and all changes to them so far; logs new ones.
+def resumed_settings(meta: Meta | None, asked: Config, run: Config) -> tuple[Config, Config, list[dict]]:
+    """The settings of a run that goes on from a checkpoint: those to record, those to use, and all changes so far.
 
-    If nothing is left to train, what decides the training stays as it was: it has no effect any more.
+    New changes are logged. If nothing is left to train, what decides the training stays as it was, because it has no
+    effect any more; and a moving average that was trained paints.
 
     Args:
         meta: the checkpoint's; None: the run begins.
@@ -71,7 +72,7 @@ def resumed_settings(meta: Meta | None, asked: Config, run: Config) -> tuple[Con
         UserError: if a setting differs that cannot change any more.
     """
     if meta is None:
-        return asked, []
+        return asked, run, []
     check_start_unchanged(meta, asked)
     changes = changed_settings(meta, asked, run)
     if meta.step < run.total_steps:
@@ -80,11 +81,12 @@ def resumed_settings(meta: Meta | None, asked: Config, run: Config) -> tuple[Con
         if has_schedules(run) and {"epochs", "steps_per_epoch"} & {change["setting"] for change in changes}:
             LOG.warning("The schedules of the learning rate and the weights are now those of a run of %d steps, and "
                         "may jump here", run.total_steps)
-        return asked, [change for change in meta.changes if change["step"] < meta.step] + changes
+        return asked, run, [change for change in meta.changes if change["step"] < meta.step] + changes
     LOG.info("Nothing is left to train: the run in %s has done %d steps, and --epochs %d, each of %d, ends at step %d. "
              "To train further, give --epochs %d or more", asked.out, meta.step, run.epochs, run.steps_per_epoch,
              run.total_steps, meta.step // run.steps_per_epoch + 1)
     if changes:
         LOG.warning("So these settings have no effect: %s", in_words(changes))
     before = recorded_settings(meta)
-    return dataclasses.replace(asked, **{name: before[name] for name in LEARNING_FIELDS}), list(meta.changes)
+    kept = dataclasses.replace(asked, **{name: before[name] for name in LEARNING_FIELDS})
+    return kept, dataclasses.replace(run, ema_decay=kept.ema_decay), list(meta.changes)

@@ -23,7 +23,7 @@ from monet.submission.images_zip import rehearse_submission
 from monet.training.arrays import NotFiniteError, export_network
 from monet.training.changes import resumed_settings
 from monet.training.checkpoint import Meta, data_identity, list_checkpoints, load_newest, save_checkpoint
-from monet.training.deadline import Clock, Interrupted, first_call_guess, log_stop, noted_signal, warn_of_pace
+from monet.training.deadline import Clock, Interrupted, first_call_guess, log_start, log_stop, noted_signal, warn_of_pace
 from monet.training.engine import TensorFlowEngine
 from monet.training.first_call import first_call
 from monet.training.history import History, write_preview
@@ -78,13 +78,12 @@ class Trainer:
         self.clock, self.first_step_at = Clock(deadline, 60 * config.max_minutes, now), None
         self.files = prepare_out(config, data, cluster)
         cluster.barrier("the chief has set an earlier run aside")
-        meta, arrays = load_newest(self.files.checkpoints) or (None, {})
-        self.asked, self.changes = resumed_settings(meta, config, self.config)
-        self.config = dataclasses.replace(self.config, ema_decay=self.asked.ema_decay)
+        newest = load_newest(self.files.checkpoints)
+        self.asked, self.config, self.changes = resumed_settings(newest[0] if newest else None, config, self.config)
         self.engine, self.state = TensorFlowEngine(self.config, data, strategy, cluster), RunState()
-        self.restore(meta, arrays)
-        self.state.seconds, self.started = meta.seconds if meta else 0.0, now()
-        del arrays
+        self.restore(newest)
+        self.state.seconds, self.started = newest[0].seconds if newest else 0.0, now()
+        del newest  # a copy of all weights
         self.engine.seek(self.state.step + self.state.skipped)
         write_config(self.asked, self.files.config, self.changes)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
@@ -93,10 +92,7 @@ class Trainer:
                           if self.selection_method and cluster.writes else None)
         self.history = History(self.files, self.state.step, config.tensorboard)
         self.readings = Readings(self.config, self.engine.loss_names, self.state.step, now)
-        if self.state.step < self.config.total_steps:
-            LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset,
-                     self.engine.device.count, self.config.precision, self.state.step, self.config.total_steps,
-                     config.out)
+        log_start(self.config, self.engine.device.count, self.state.step)
 
     # The run as a whole.
 
@@ -112,8 +108,7 @@ class Trainer:
             self.preview()
             self.score_what_was_saved()
             self.rehearse()
-            with progress_bar("Training", max(self.config.total_steps, self.state.step), "step",
-                              self.state.step) as show:
+            with progress_bar("Training", self.config.total_steps, "step", self.state.step) as show:
                 while True:
                     try:
                         self.train(show, interrupted)
@@ -240,18 +235,18 @@ class Trainer:
 
     # Checkpoints.
 
-    def restore(self, meta: Meta | None, arrays: dict[str, np.ndarray]) -> None:
-        """Loads a checkpoint, from `load_newest`; None: there is none.
+    def restore(self, newest: tuple[Meta, dict[str, np.ndarray]] | None = None) -> None:
+        """Loads `newest`, from `load_newest`; without it, the newest checkpoint, if there is one.
 
         Raises:
-            UserError: if it does not fit, or is not the same on all machines.
+            UserError: if it does not fit, cannot be read, or is not the same on all machines.
         """
         folder, state = self.files.checkpoints, self.state
-        if meta:
+        if newest := newest or load_newest(folder):
+            meta, arrays = newest
             self.engine.load(arrays, folder)
             state.step, state.skipped, state.saved_at = meta.step, meta.skipped, meta.step
-            LOG.info("Resuming from step %d of %s, after %.1f minutes of training", meta.step, folder,
-                     meta.seconds / 60)
+            LOG.info("Resuming from step %d of %s, after %.1f minutes", meta.step, folder, meta.seconds / 60)
         if not self.engine.cluster.same(state.step):
             raise UserError(f"The machines of the cluster found different checkpoints (here: step {state.step} in "
                             f"{folder}). Give an --out that is the same folder on all of them.")
@@ -314,7 +309,7 @@ class Trainer:
                             "or another --seed with another --out.")
         LOG.warning("%s: going back to %s and continuing with other data", broken, newest)
         state.broke_at = max(state.broke_at, state.step)
-        self.restore(*load_newest(self.files.checkpoints))
+        self.restore()
         state.skipped = self.engine.position - state.step
         self.readings.restart(state.step)
         self.history = History(self.files, state.step, self.config.tensorboard)
