@@ -91,13 +91,6 @@ def first_call_guess(config: Config, clock: Clock, pictures: int, steps: int, co
     return (COMPILE_SECONDS if compiled else GRAPH_GUESS * max(first - second, 0.0)) + steps * step
 
 
-def log_start(config: Config, devices: int, step: int) -> None:
-    """Logs what is trained from `step` on, if anything is; `config` is settled."""
-    if step < config.total_steps:
-        LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset, devices,
-                 config.precision, step, config.total_steps, config.out)
-
-
 def log_stop(clock: Clock, config: Config, step: int, told: bool) -> None:
     """Logs why training ends early, after `step` steps; `told`: somebody asked for it."""
     level = logging.INFO if step else logging.WARNING

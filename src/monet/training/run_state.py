@@ -2,6 +2,9 @@
 
 import dataclasses
 
+from monet.core.config import Config
+from monet.core.errors import LOG
+
 
 @dataclasses.dataclass
 class RunState:
@@ -22,3 +25,10 @@ class RunState:
     seconds: float = 0.0
     setbacks: int = 0
     broke_at: int = 0
+
+
+def log_start(config: Config, devices: int, step: int) -> None:
+    """Logs what is trained from `step` on, if anything is; `config` is settled."""
+    if step < config.total_steps:
+        LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset, devices,
+                 config.precision, step, config.total_steps, config.out)

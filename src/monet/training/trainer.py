@@ -23,13 +23,13 @@ from monet.submission.images_zip import rehearse_submission
 from monet.training.arrays import NotFiniteError, export_network
 from monet.training.changes import resumed_settings
 from monet.training.checkpoint import Meta, data_identity, list_checkpoints, load_newest, save_checkpoint
-from monet.training.deadline import Clock, Interrupted, first_call_guess, log_start, log_stop, noted_signal, warn_of_pace
+from monet.training.deadline import Clock, Interrupted, first_call_guess, log_stop, noted_signal, warn_of_pace
 from monet.training.engine import TensorFlowEngine
 from monet.training.first_call import first_call
 from monet.training.history import History, write_preview
 from monet.training.readings import Broken, Readings, epoch_of
 from monet.training.run_files import prepare_out
-from monet.training.run_state import RunState
+from monet.training.run_state import RunState, log_start
 from monet.training.selection import BY_MIFID
 from monet.training.settled import compiles_at_first_call, settled
 
