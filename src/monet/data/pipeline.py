@@ -5,6 +5,7 @@ import tensorflow as tf
 from monet.core.config import Config
 from monet.core.pixels import decode_image, pixels_to_float, resize
 from monet.data.records import Data, ImageSet, read_examples
+from monet.data.storage import file_size
 
 CACHE_BYTES = 1 << 30  # cache encoded images up to this total size in memory; the competition's are 0.16 GB
 SHUFFLE_UNCACHED = 512  # size of the shuffle buffer for a larger set, in images
@@ -34,7 +35,7 @@ def jittered(image: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
 
 def encoded_bytes(image_set: ImageSet) -> int:
     """Returns the total size of the set's files in bytes."""
-    return sum(tf.io.gfile.stat(file).length for file in image_set.files)
+    return sum(map(file_size, image_set.files))
 
 
 def training_images(image_set: ImageSet, config: Config, domain: int, first: int,
@@ -59,7 +60,7 @@ def training_images(image_set: ImageSet, config: Config, domain: int, first: int
 
     def augment(position, encoded):
         seed = tf.random.experimental.stateless_fold_in([config.seed, domain], position)
-        return jittered(decode_image(encoded), seed, config)
+        return jittered(decode_image(encoded, exif=image_set.turned > 0), seed, config)
 
     # Skipped before decoding: resuming at position 100,000 takes less than a second.
     images = images.enumerate().skip(first)

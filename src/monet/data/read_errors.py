@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from monet.core.errors import UserError
 from monet.data.formats import IMAGE_FEATURES
+from monet.data.storage import is_local
 
 TRY_AGAIN = "Check the network and try again, or copy the data to a local folder and give that."
 STORAGE_ERRORS = (  # (errors, what is wrong, what to do); the first match is used
@@ -15,7 +16,7 @@ STORAGE_ERRORS = (  # (errors, what is wrong, what to do); the first match is us
      "Check the spelling; a bucket must exist and be visible to you."),
     ((tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError), "access is denied",
      "For gs://, log in with `gcloud auth application-default login`, or ask the bucket's owner for the role "
-     "Storage Object Viewer; for a local file, make it readable."),
+     "Storage Object Viewer."),
     (tf.errors.UnimplementedError, "this TensorFlow cannot read such addresses",
      "For gs://, `pip install tensorflow-io-gcs-filesystem`; else copy the data to a local folder and give that."),
     ((tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError),
@@ -37,6 +38,14 @@ def damaged_file_error(path: str, cause: str) -> UserError:
     return UserError(f"{path} is truncated or damaged ({cause}). Copy or download it again.")
 
 
+def local_error(path: str, cause: str, denied: bool) -> UserError:
+    """Returns the error for a file or folder on this machine that cannot be read, because access is `denied` or not."""
+    if denied:
+        return UserError(f"{path}: access is denied ({cause}). Make it readable for you.")
+    return UserError(f"{path}: it cannot be read ({cause}). Check the file and its disk, or move it to another folder "
+                     "to go on without it.")
+
+
 @contextlib.contextmanager
 def explain_read_errors(path: str) -> Iterator[None]:
     """Turns TensorFlow's errors of reading `path`, raised in the block, into a UserError."""
@@ -44,6 +53,9 @@ def explain_read_errors(path: str) -> Iterator[None]:
         yield
     except tf.errors.DataLossError as error:
         raise damaged_file_error(path, cause_of(error)) from None
+    except OSError as error:
+        denied = isinstance(error, PermissionError)
+        raise local_error(error.filename or path, error.strerror or str(error), denied) from None
     except tf.errors.OpError as error:
         cause = cause_of(error)
         feature = re.search(r"(?:Feature|Key): (\w+)", cause)
@@ -52,6 +64,8 @@ def explain_read_errors(path: str) -> Iterator[None]:
             raise UserError(f"{path} contains a record {problem} ({cause}). Every record needs "
                             f"{' and '.join(IMAGE_FEATURES)}, one string each, as in the competition's files: "
                             "write the file again.") from None
+        if is_local(path):
+            raise local_error(path, cause, isinstance(error, tf.errors.PermissionDeniedError)) from None
         problem, remedy = next(rest for errors, *rest in STORAGE_ERRORS if isinstance(error, errors))
         raise UserError(f"{path}: {problem} ({cause}). {remedy}") from None
 
