@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from monet.core.config import look_up
+from monet.core.file_names import printable
 from monet.data.formats import COMPETITION_RECORDS, IMAGE_FILES, TFDS_RECORDS, Format
 from monet.data.npy import NPY_ARRAY
 from monet.data.storage import raw_paths
@@ -55,7 +56,7 @@ class Data:
         if formats[0] == formats[1]:
             formats[0] = ""
         line = (f"{self.monet.count:,} paintings{formats[0]} and {self.photo.count:,} photos{formats[1]} below "
-                f"{self.root}")
+                f"{printable(self.root)}")
         skipped = len(self.monet.skipped) + len(self.photo.skipped)
         if skipped:
             line += f", {skipped:,} that cannot be decoded left out"

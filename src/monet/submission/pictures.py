@@ -43,7 +43,7 @@ def load_picture(path: str) -> np.ndarray:
         image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     except Exception as error:  # whatever Pillow raises: it is this picture's fault
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        remedy = f"Give one of {', '.join(PILLOW_FORMATS)}."
+        remedy = f"Copy it again, or save it as one of {', '.join(PILLOW_FORMATS)}."
         if not os.path.exists(path):
             remedy = "It is a link to a file that does not exist: restore that file, or delete the link."
         raise UserError(f"{path} cannot be read as a picture ({why}). {remedy}") from None
