@@ -1,6 +1,7 @@
 """The pipeline shows every image, in an order that depends on the seed and can be resumed at any step."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from monet.core.config import make_config
+from monet.core.errors import UserError
 from monet.data import pipeline
 from monet.data.records import read_examples
 from monet.data.validation import find_data
@@ -154,6 +156,13 @@ def test_the_usual_set_is_not_searched_for_exif_data_while_it_trains(small_data,
     assert small_data.photo.turned == small_data.monet.turned == 0
     monkeypatch.setattr("monet.core.pixels.EXIF_START", "(invalid")  # any search fails
     assert len(list(pipeline.training_pairs(small_data, make_config(**PLAIN)).take(2))) == 2
+
+
+def test_a_file_that_vanishes_before_training_is_named(tmp_path):
+    data = write_greys(tmp_path, 1, 1)
+    os.remove(data.photo.files[0])
+    with pytest.raises(UserError, match=r"photo00-1\.tfrec"):
+        pipeline.training_pairs(data, make_config(**PLAIN))
 
 
 def test_no_stream_is_autotuned(small_data):

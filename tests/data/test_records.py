@@ -321,6 +321,43 @@ def test_the_folder_of_one_side_names_the_one_above(tmp_path):
     assert "folder above" in refusal(write_sides(tmp_path) / "monet_tfrec")
 
 
+@pytest.mark.parametrize(("name", "words"), [
+    ("Monet_JPG/a.jpg", "1 in Monet_JPG/"), ("a.png", "1 in ./"), ("records/a.tfrecord", "1 in records/")])
+def test_pictures_in_folders_of_other_names_are_found_and_named(tmp_path, name, words):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    message = refusal(tmp_path)
+    assert words in message and "rename" in message
+
+
+def test_data_two_folders_deeper_are_found_and_named(tmp_path):
+    write_sides(tmp_path / "archive" / "set")
+    assert f"Give --data {tmp_path}/archive/set." in refusal(tmp_path)
+
+
+def test_a_subfolder_that_may_not_be_read_is_passed_over(tmp_path, monkeypatch):
+    write_folders(tmp_path, "trainA", "trainB")
+    (tmp_path / "trainA" / "lost+found").mkdir()
+    listdir = os.listdir
+
+    def denied(path):
+        if path.rstrip("/").endswith("found"):
+            raise PermissionError(13, "Permission denied", path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", denied)
+    assert find_data(str(tmp_path)).monet.count == 2
+
+
+def test_the_same_pictures_on_both_sides_are_noticed(tmp_path, caplog):
+    write_folders(tmp_path, "trainA", "trainB")
+    assert "same pictures" not in caplog.text
+    shutil.rmtree(tmp_path / "trainB")
+    (tmp_path / "trainB").symlink_to("trainA")
+    find_data(str(tmp_path))
+    assert "same pictures" in caplog.text
+
+
 @pytest.mark.parametrize("gone", ["monet", "photo"])
 def test_only_one_of_the_two_sets(tmp_path, gone):
     write_sides(tmp_path)

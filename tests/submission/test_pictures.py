@@ -208,6 +208,16 @@ def test_whatever_pillow_raises_is_one_pictures_failure(tmp_path, caplog, monkey
     assert f"a.gif cannot be read as a picture ({error.__name__})" in caplog.text
 
 
+def test_pictures_of_very_many_pixels(tmp_path, monkeypatch, recwarn):
+    source = write_pictures(tmp_path / "in", "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # of the 64 that it has: Pillow warns, and refuses twice as many
+    assert len(paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)) == 1
+    assert not [warning for warning in recwarn if warning.category is Image.DecompressionBombWarning]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    with pytest.raises(UserError, match="pixels.*fewer"):
+        paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+
+
 def test_what_a_folder_holds_besides_is_named(tmp_path, caplog):
     source = write_pictures(tmp_path / "in", "a.jpg", "b.jfif")
     (tmp_path / "in" / "lost.jpg").symlink_to("nowhere.jpg")

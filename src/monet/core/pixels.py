@@ -56,7 +56,8 @@ def decode_image(encoded: tf.Tensor, exif: bool = True) -> tf.Tensor:
 
     Args:
         encoded: the bytes.
-        exif: turn the image as its EXIF data say; False saves 0.07 ms where it is known to be upright.
+        exif: turn the image as its EXIF data say. False where it is known to be upright: looking for them takes a fifth
+            of the input pipeline's time.
 
     Raises:
         tf.errors.InvalidArgumentError: when executed, if the bytes are not a complete image.

@@ -1,5 +1,6 @@
 """Finds the files of both domains: in a folder, local or on gs://, or in a TensorFlow dataset."""
 
+import contextlib
 import os
 import re
 
@@ -18,7 +19,7 @@ LAYOUTS = (
 )
 ARRAYS = ("monet.npy", "photo.npy")  # take precedence over the folders: nobody has such a file by accident
 RECORD_NAME = re.compile(r"\.tfrec(ords?)?(-\d+-of-\d+)?$", re.IGNORECASE)
-WANTED = {"tfrec": ".tfrec or .tfrecord", "images": " or ".join(JPEG_AND_PNG)}  # in messages
+WANTED = {"tfrec": ".tfrec or .tfrecord", "images": ".jpg, .jpeg, .jpe, .jfif or .png"}  # in messages
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")  # lower case
 CATALOGUES = {"tfds": find_tfds}  # by the scheme of an address, such as tfds:NAME
 DomainFiles = tuple[str, tuple[str, ...]]  # key of FORMATS, and the files
@@ -46,6 +47,13 @@ def list_files(kind: str, folder: str) -> tuple[str, ...]:
     return tuple(os.path.join(folder, name) for name in names)
 
 
+def list_subfolder(folder: str) -> list[str]:
+    """As `list_folder`, but also empty if the folder may not be read: nobody named it."""
+    with contextlib.suppress(PermissionError):
+        return list_folder(folder)
+    return []
+
+
 def unread_note(folder: str, read: tuple[str, ...] = JPEG_AND_PNG) -> str:
     """Says which pictures in `folder` are not read, for their format or because they lie in a subfolder; "" if none.
 
@@ -58,7 +66,7 @@ def unread_note(folder: str, read: tuple[str, ...] = JPEG_AND_PNG) -> str:
     if unread:
         notes.append(f"{folder} holds pictures of formats that are not read: {unread}. Save them as JPEG or PNG.")
     inner = {name: sum(has_suffix(picture, PAINTED_FORMATS + OTHER_FORMATS)
-                       for picture in list_folder(os.path.join(folder, name)))
+                       for picture in list_subfolder(os.path.join(folder, name)))
              for name in names if name.endswith("/")}
     deeper = [f"{count:,} in {name}" for name, count in inner.items() if count]
     if deeper:
@@ -93,14 +101,27 @@ def no_layout_error(root: str) -> UserError:
     if os.path.basename(root) in folders:
         return UserError(f"{root} is only one of the two sets. Give --data the folder above it.")
     names = list_folder(root)
-    for child in (os.path.join(root, name.rstrip("/")) for name in names):
+    children = [os.path.join(root, name.rstrip("/")) for name in names]
+    deeper = [os.path.join(child, name.rstrip("/")) for child in children if is_local(root)
+              for name in list_subfolder(child)]
+    for child in children + deeper:
         if any(path_exists(os.path.join(child, name)) for name in (*folders, *ARRAYS)):
             return UserError(f"{root} contains no images itself, but {child} seems to. Give --data {child}.")
-    archives = [name for name in names if name.lower().endswith(ARCHIVES)]
-    hint = f" Or does it have to be unpacked first: {list_names(archives)}?" if archives else ""
     return UserError(f"{root} contains no images in a known layout. It must contain {layout_names()}, the first with "
                      f"paintings, the second with photos, as {WANTED['tfrec']} files, as {WANTED['images']} images, or "
-                     f"each set as one .npy array.{hint}")
+                     f"each set as one .npy array.{what_is_there(root, names)}")
+
+
+def what_is_there(root: str, names: list[str]) -> str:
+    """Says what the folder `root`, which holds these `names`, has instead of a known layout; "" if that is nothing."""
+    archives = [name for name in names if name.lower().endswith(ARCHIVES)]
+    if archives:
+        return f" Does it have to be unpacked first: {list_names(archives)}?"
+    contents = {"./": names} | {name: list_subfolder(os.path.join(root, name)) for name in names if name.endswith("/")}
+    counts = {folder: sum(is_wanted("images", name) or is_wanted("tfrec", name) for name in inner)
+              for folder, inner in contents.items()}
+    found = [f"{count:,} in {folder}" for folder, count in counts.items() if count]
+    return f" It does contain files of images, {list_names(found)}: move or rename their folders." if found else ""
 
 
 def find_domain(root: str, array: str, kind: str, folder: str) -> DomainFiles:

@@ -1,9 +1,12 @@
 """The training images as an endless, seeded, resumable stream of batches."""
 
+import os
+
 import tensorflow as tf
 
 from monet.core.config import Config
 from monet.core.pixels import decode_image, pixels_to_float, resize
+from monet.data.read_errors import explain_read_errors
 from monet.data.records import Data, ImageSet, read_examples
 from monet.data.storage import file_size
 
@@ -35,7 +38,8 @@ def jittered(image: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
 
 def encoded_bytes(image_set: ImageSet) -> int:
     """Returns the total size of the set's files in bytes."""
-    return sum(map(file_size, image_set.files))
+    with explain_read_errors(os.path.dirname(image_set.files[0])):
+        return sum(map(file_size, image_set.files))
 
 
 def training_images(image_set: ImageSet, config: Config, domain: int, first: int,

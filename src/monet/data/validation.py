@@ -8,12 +8,14 @@ import tensorflow as tf
 from monet.core.errors import LOG, UserError
 from monet.core.file_names import list_names
 from monet.core.pixels import decode_image, exif_orientation
+from monet.core.progress import progress_bar
 from monet.data.layouts import find_layout
 from monet.data.read_errors import damaged_file_error, explain_read_errors
 from monet.data.records import Data, ImageSet, format_of, list_rows
 from monet.data.storage import file_size, path_exists, raw_paths
 
 MAX_SKIPPED = 0.01  # share of a set that may fail to decode; above it, the whole set is considered broken
+FILES_AT_ONCE = 256  # image files to check before progress is shown
 FINGERPRINTS = 1 << 40  # number of different fingerprints
 
 
@@ -93,15 +95,17 @@ def check_image_set(kind: str, files: tuple[str, ...], label: str) -> ImageSet:
         with explain_read_errors(files[0]):
             count, fingerprint = identify(files[0])
         return ImageSet(files, kind, count, turned=0, fingerprint=fingerprint)
-    # TFRecords one at a time, so that an error can name the file; image files together, as their errors name them.
-    groups = [list(files)] if kind == "images" else [[file] for file in files]
+    # TFRecords one at a time, so that an error can name the file; errors of image files name them.
+    size = FILES_AT_ONCE if kind == "images" else 1
     total, turned, fingerprint, skipped, skipped_names = 0, 0, 0, [], []
-    for group in groups:
-        found = check_files(kind, group)
-        skipped += [int(total + position) for position in found.positions]
-        skipped_names += [name.decode(errors="replace") for name in found.names]
-        total, turned = total + int(found.count), turned + int(found.turned)
-        fingerprint = (fingerprint + int(found.fingerprint)) % FINGERPRINTS
+    with progress_bar(f"Reading {label}", len(files), "file") as show:
+        for start in range(0, len(files), size):
+            found = check_files(kind, list(files[start:start + size]))
+            skipped += [int(total + position) for position in found.positions]
+            skipped_names += [name.decode(errors="replace") for name in found.names]
+            total, turned = total + int(found.count), turned + int(found.turned)
+            fingerprint = (fingerprint + int(found.fingerprint)) % FINGERPRINTS
+            show(min(start + size, len(files)))
     if skipped:
         places = [files[position] for position in skipped] if kind == "images" else skipped_names
         refuse_or_warn(places, total, label, "files" if kind == "images" else "records")
@@ -149,4 +153,7 @@ def find_data(root: str, swap_sides: bool = False) -> Data:
         is_sample = path_exists(os.path.join(folder, "SAMPLE"))
     if swap_sides:
         monet, photo = photo, monet
-    return Data(folder, check_image_set(*monet, "paintings"), check_image_set(*photo, "photos"), is_sample)
+    data = Data(folder, check_image_set(*monet, "paintings"), check_image_set(*photo, "photos"), is_sample)
+    if (data.monet.count, data.monet.fingerprint) == (data.photo.count, data.photo.fingerprint):
+        LOG.warning("The paintings and the photos in %s are the same pictures: nothing can be learnt from them", folder)
+    return data

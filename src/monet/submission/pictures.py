@@ -1,6 +1,7 @@
 """Paints the user's own pictures, of any size and format, as JPEG files."""
 
 import os
+import warnings
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -37,10 +38,15 @@ def load_picture(path: str) -> np.ndarray:
         UserError: if it cannot be read.
     """
     try:
-        with Image.open(path, formats=PILLOW_FORMATS) as opened:
-            image = convert_to_rgb(ImageOps.exif_transpose(opened))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half as many pixels as it accepts
+            with Image.open(path, formats=PILLOW_FORMATS) as opened:
+                image = convert_to_rgb(ImageOps.exif_transpose(opened))
         original_size = image.size
         image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    except Image.DecompressionBombError:
+        limit = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        raise UserError(f"{path} has more than {limit:.0f} million pixels. Save it with fewer.") from None
     except Exception as error:  # whatever Pillow raises: it is this picture's fault
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         remedy = f"Copy it again, or save it as one of {', '.join(PILLOW_FORMATS)}."
