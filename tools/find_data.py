@@ -31,7 +31,7 @@ def given_data(data: str) -> str:
         UserError: if it is on this machine and does not exist.
     """
     if not data.startswith(("gs://", "tfds:")) and not os.path.exists(os.path.expanduser(data)):
-        raise UserError(f"DATA={data} does not exist. Give a folder of images or TFRecords, a gs:// address or "
+        raise UserError(f"DATA={data} is not a folder. Give a folder of images or TFRecords, a gs:// address or "
                         "tfds:NAME, or leave DATA out to use the built-in sample.")
     say(f"Data: {data}, as given.")
     return data

@@ -255,7 +255,7 @@ def test_order_of_the_places(tmp_path, monkeypatch, capsys):
     assert default_data("tfds:cycle_gan/horse2zebra", folder) == "tfds:cycle_gan/horse2zebra"
     assert default_data(str(mount), folder) == str(mount)
     assert "as given" in capsys.readouterr().err
-    with pytest.raises(UserError, match="nowhere does not exist"):
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         default_data(str(tmp_path / "nowhere"), folder)
 
 
