@@ -541,3 +541,12 @@ def test_whatever_a_decoder_raises_is_one_images_failure(error):
         raise error
 
     assert examine_image(sources.Source("", "pictures", ["a"], [bytes], decode), 0) == ("", error.__name__)
+
+
+def test_a_folder_with_other_formats_and_names_that_are_not_utf_8(tmp_path, capsys):
+    for name in (b"a.jpg", b"caf\xe9.jpg", b"b.jfif", b"c.webp", b"no\xff.txt"):
+        (tmp_path / os.fsdecode(name)).write_bytes(jpeg(1))
+    source = open_source(str(tmp_path))
+    assert source.names == ["a.jpg", "b.jfif", "caf?.jpg"]
+    assert "1 .webp (c.webp)" in capsys.readouterr().err
+    assert source.reads[2]() == jpeg(1)

@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from monet.core.config import SUBMISSION_SIZE
-from monet.core.errors import UserError
-from monet.core.file_names import JPEG_AND_PNG, has_suffix, printable
+from monet.core.errors import UserError, say
+from monet.core.file_names import JPEG_AND_PNG, has_suffix, printable, unread_pictures
 
 NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 PAINTINGS = ("monet.npy", "monet_tfrec", "monet_jpg", "trainA")  # in training data, in the order of monet.data.layouts
@@ -146,6 +146,9 @@ def folder_images(folder: str) -> Source:
     """The images in `folder`, sorted by name; may be none."""
     items = sorted(os.scandir(folder), key=lambda item: item.name)
     names = [item.name for item in items if is_picture(item.name) and item.is_file()]
+    unread = unread_pictures([item.name for item in items if item.is_file()], JPEG_AND_PNG)
+    if unread:
+        say(f"{printable(folder)} holds pictures that are not scored: {unread}.")
     reads = [lambda name=name: read_bytes(os.path.join(folder, name)) for name in names]
     listing = "\n".join(item.name + "/" * item.is_dir() for item in items).encode("utf-8", "replace")
     return Source(folder, "pictures", names, reads, decode_picture, listing=listing)

@@ -85,7 +85,7 @@ def file_error(path: str) -> UserError:
     if path.lower().endswith(ARCHIVES):
         return UserError(f"{path} is a file, not a folder: unpack it, and give --data the folder that then contains "
                          f"{layout_names()}.")
-    if is_wanted("tfrec", path):
+    if is_wanted("tfrec", os.path.basename(path)):
         return UserError(f"{path} is a file of one of the two sets. Put the paintings' files into monet_tfrec/ and the "
                          "photos' into photo_tfrec/, and give --data the folder above both.")
     return UserError(f"{path} is a file. Give --data the folder that contains {layout_names()}.")
