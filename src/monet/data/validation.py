@@ -19,14 +19,12 @@ FILES_AT_ONCE = 256  # image files to check before progress is shown
 FINGERPRINTS = 1 << 40  # number of different fingerprints
 
 
-def orientation_of(encoded: tf.Tensor) -> tf.Tensor:
-    """Returns the image's EXIF orientation, int32 1 to 8, or 0 if `decode_image` does not accept the bytes."""
-    def decoded(image: tf.Tensor) -> tf.Tensor:
-        return tf.where(tf.size(decode_image(image, exif=False)) > 0, exif_orientation(image), 0)
-
-    # A dataset of one image: `ignore_errors` on the whole dataset would also hide truncated files.
-    found = tf.data.Dataset.from_tensors(encoded).map(decoded).ignore_errors()
-    return found.concatenate(tf.data.Dataset.from_tensors(0)).take(1).get_single_element()
+def is_decodable(encoded: tf.Tensor) -> tf.Tensor:
+    """Returns whether `decode_image` accepts the bytes, as a scalar bool. For use inside a graph."""
+    # A dataset of one image: `ignore_errors` on the whole dataset would also hide truncated files. EXIF data
+    # cannot make an image undecodable.
+    decoded = tf.data.Dataset.from_tensors(encoded).map(lambda image: tf.size(decode_image(image, exif=False)) > 0)
+    return decoded.ignore_errors().concatenate(tf.data.Dataset.from_tensors(False)).take(1).get_single_element()
 
 
 class Checked(NamedTuple):
@@ -45,9 +43,11 @@ def decode_all(kind: str, files: tf.Tensor) -> Checked:
     """Reads and tries to decode every image of `files`, a string tensor [n]."""
     def check(name, row):
         example = format_of(kind).load(name, row)
-        orientation = orientation_of(example["image"])
-        return (tf.cast(tf.strings.length(row), tf.int64), tf.cast(orientation > 1, tf.int64),
-                tf.strings.to_hash_bucket_fast(example["image"], FINGERPRINTS), orientation > 0, example["image_name"])
+        image = example["image"]
+        decodable = is_decodable(image)
+        turned = tf.logical_and(decodable, exif_orientation(image) > 1)
+        return (tf.cast(tf.strings.length(row), tf.int64), tf.cast(turned, tf.int64),
+                tf.strings.to_hash_bucket_fast(image, FINGERPRINTS), decodable, example["image_name"])
 
     def add(state, numbered_row):
         position, (length, turned, fingerprint, decodable, name) = numbered_row
