@@ -28,9 +28,9 @@ def given_data(data: str) -> str:
     """Checks the place that the user gave, and returns it unchanged.
 
     Raises:
-        UserError: if it is a local folder that does not exist.
+        UserError: if it is on this machine and does not exist.
     """
-    if not data.startswith(("gs://", "tfds:")) and not os.path.isdir(os.path.expanduser(data)):
+    if not data.startswith(("gs://", "tfds:")) and not os.path.exists(os.path.expanduser(data)):
         raise UserError(f"DATA={data} is not a folder. Give a folder of images or TFRecords, a gs:// address or "
                         "tfds:NAME, or leave DATA out to use the built-in sample.")
     say(f"Data: {data}, as given.")
@@ -64,7 +64,7 @@ def default_data(data: str = "", folder: Path = FOLDER) -> str:
     """Returns the folder, gs:// address or tfds:NAME to train on. `folder` holds downloads and the sample.
 
     Raises:
-        UserError: if `data` is given and is not a folder.
+        UserError: if `data` is given and does not exist.
     """
     if data:
         return given_data(data)
@@ -112,6 +112,7 @@ def main(argv: list[str] | None = None, folder: Path = FOLDER) -> None:
     parser.add_argument("--download", action="store_true", help="download the competition's data or fail; no sample")
     parser.add_argument("--dry-run", action="store_true", help="with --download: show the command, send nothing")
     options = parser.parse_args(argv)
+    sys.stdout.reconfigure(errors="surrogateescape")  # the shell that takes the path may have given any bytes
     try:
         print(required_download(folder, options.dry_run) if options.download else default_data(options.data, folder))
     except OSError as error:

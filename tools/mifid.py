@@ -34,6 +34,7 @@ from scoring.sources import Source, open_source, record_source
 from scoring.text import score_text
 
 from monet.core.errors import UserError, say
+from monet.core.file_names import list_names, printable
 from monet.core.files import atomic_write
 from monet.scoring.inception_weights import WeightsFile, find_weights
 from monet.scoring.mifid import (
@@ -45,7 +46,7 @@ from monet.scoring.mifid import (
     frechet_distance,
     kernel_distance,
 )
-from monet.submission.check import check, list_names, printable
+from monet.submission.check import check
 
 CHECK_CODE = ROOT / "src" / "monet" / "submission" / "check.py"
 COPY_DISTANCE = 1e-6  # a generated image closer than this to a real one is a copy of it

@@ -1,6 +1,7 @@
 """The pipeline shows every image, in an order that depends on the seed and can be resumed at any step."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from monet.core.config import make_config
+from monet.core.errors import UserError
 from monet.data import pipeline
 from monet.data.records import read_examples
 from monet.data.validation import find_data
@@ -126,6 +128,41 @@ def test_images_of_any_size_are_resized(shape):
 def test_the_preview_takes_the_first_images_as_they_are(tmp_path):
     data = write_greys(tmp_path, 1, 4)
     assert levels(pipeline.first_images(data.photo, 3, 16)) == [5, 15, 25]
+
+
+@pytest.mark.parametrize("kind", ["tfrec", "images"])
+def test_photos_that_exif_data_turn_are_upright_in_training_preview_and_submission(tmp_path, kind):
+    exif, upright = Image.Exif(), np.repeat(np.linspace(0, 255, 32).astype(np.uint8)[:, None], 32, 1)  # light below
+    exif[0x0112] = 6
+    sideways = io.BytesIO()
+    Image.fromarray(np.rot90(upright)).convert("RGB").save(sideways, "JPEG", quality=100, subsampling=0, exif=exif)
+    for side in ("monet", "photo"):
+        (tmp_path / f"{side}_{'tfrec' if kind == 'tfrec' else 'jpg'}").mkdir()
+        if kind == "tfrec":
+            write_records(str(tmp_path / f"{side}_tfrec/{side}.tfrec"), [("a", sideways.getvalue())], side)
+        else:
+            (tmp_path / f"{side}_jpg" / "a.jpg").write_bytes(sideways.getvalue())
+    data = find_data(str(tmp_path))
+    assert (data.photo.kind, data.photo.turned, data.monet.turned) == (kind, 1, 1)
+    assert "2 turned upright" in data.describe()
+    trained = next(iter(pipeline.training_pairs(data, make_config(**PLAIN))))
+    submitted = next(iter(photo_batches(data.photo, make_config(num_images=1))))[1]
+    for images in (*trained, pipeline.first_images(data.photo, 1, 32), submitted):
+        image = np.asarray(images)[0, ..., 0]
+        assert (np.diff(image.mean(1)) > -0.01).all() and image[-1].mean() - image[0].mean() > 1.9
+
+
+def test_the_usual_set_is_not_searched_for_exif_data_while_it_trains(small_data, monkeypatch):
+    assert small_data.photo.turned == small_data.monet.turned == 0
+    monkeypatch.setattr("monet.core.pixels.EXIF_START", "(invalid")  # any search fails
+    assert len(list(pipeline.training_pairs(small_data, make_config(**PLAIN)).take(2))) == 2
+
+
+def test_a_file_that_vanishes_before_training_is_named(tmp_path):
+    data = write_greys(tmp_path, 1, 1)
+    os.remove(data.photo.files[0])
+    with pytest.raises(UserError, match=r"photo00-1\.tfrec"):
+        pipeline.training_pairs(data, make_config(**PLAIN))
 
 
 def test_no_stream_is_autotuned(small_data):

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from support.settings import REAL_DATA
 from monet.core.errors import UserError
 from monet.core.pixels import decode_image
 from monet.data.records import read_examples
-from monet.data.validation import find_data
+from monet.data.validation import check_files, find_data
 from monet.data.writing import write_records
 
 
@@ -52,6 +53,14 @@ def write_folders(root: Path, paintings: str, photos: str) -> Path:
             (root / folder / name).write_bytes(encode(noise(i), "PNG" if "PNG" in name else "JPEG"))
         (root / folder / "notes.txt").write_text("no image")
         (root / folder / "._a.jpg").write_bytes(b"what macOS leaves on foreign disks")
+    return root
+
+
+def write_arrays(root: Path) -> Path:
+    """Writes both sides as arrays."""
+    root.mkdir()
+    for seed, side in enumerate(("monet", "photo")):
+        np.save(root / f"{side}.npy", noise(seed)[None])
     return root
 
 
@@ -96,6 +105,77 @@ def test_files_are_read_in_the_order_of_their_names(tmp_path):
     write_records(str(tmp_path / "monet_tfrec" / "a.tfrec"), rows("first", 2), "monet")
     assert [name for name, _ in read_all(find_data(str(tmp_path)).monet)] == [
         "first0", "first1", "monet0", "monet1", "monet2"]
+
+
+def test_records_by_other_usual_names(tmp_path):
+    folder = write_sides(tmp_path) / "photo_tfrec"
+    for name in ("p.tfrecord", "q.TFRecords", "r.tfrecord-00000-of-00002", "r.tfrecord-00001-of-00002"):
+        write_records(str(folder / name), rows(name, 2), "photo")
+    (folder / "r.tfrecord.md5").write_text("no records")
+    assert find_data(str(tmp_path)).photo.count == 5 + 4 * 2
+
+
+@pytest.mark.parametrize(("write", "file", "more"), [
+    (write_sides, "photo_tfrec/photo00-60.tfrec", 5),
+    (lambda root: write_folders(root, "trainA", "trainB"), "trainB/a.jpg", 1),
+    (write_arrays, "photo.npy", 0)])
+def test_names_that_are_not_utf_8(tmp_path, write, file, more):
+    root = write(tmp_path / "set").rename(os.fsdecode(os.fsencode(tmp_path) + b"/s\xe9t"))
+    before = find_data(str(root)).photo.count
+    original = root / file
+    shutil.copy(original, original.with_name(os.fsdecode(b"caf\xe9") + original.suffix))
+    for folder in (root, original.parent):
+        (folder / os.fsdecode(b"notes\xff")).touch()
+    data = find_data(str(root))
+    assert data.photo.count == len(list(read_examples(data.photo))) == before + more
+    assert data.describe().isprintable()
+
+
+def test_pictures_that_are_left_out_are_counted_and_named(tmp_path, caplog):
+    folder = write_folders(tmp_path, "trainA", "trainB") / "trainB"
+    for name in ("a.jpe", "b.JFIF"):
+        (folder / name).write_bytes(encode(noise(7)))
+    for name in ("x.webp", "y.tif", "z.HEIC", "z2.heic", ".z3.heic", "2019/deep.jpg", "empty/notes.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    assert find_data(str(tmp_path)).photo.count == 5
+    for words in ("2 .heic, 1 .webp, 1 .tif (x.webp, y.tif, z.HEIC, z2.heic)", "1 in 2019/"):
+        assert words in caplog.text
+    assert "trainA" not in caplog.text and "empty" not in caplog.text
+
+
+@pytest.mark.parametrize(("name", "words"), [("x.heic", "1 .heic"), ("2019/a.jpg", "1 in 2019/")])
+@pytest.mark.parametrize("sides", [["photo_jpg"], ["photo_jpg", "monet_jpg"]])
+def test_sides_of_which_no_picture_is_read_say_what_is_there(tmp_path, name, words, sides):
+    write_folders(tmp_path, "monet_jpg", "photo_jpg")
+    for side in sides:
+        for path in (tmp_path / side).iterdir():
+            path.unlink()
+        (tmp_path / side / name).parent.mkdir(exist_ok=True)
+        (tmp_path / side / name).touch()
+    message = refusal(tmp_path)
+    assert message.count(words) == len(sides) and "photo_jpg" in message
+
+
+def test_links_to_files_that_do_not_exist(tmp_path):
+    folder = write_folders(tmp_path, "trainA", "trainB") / "trainA"
+    (folder / "link.jpg").symlink_to(folder / "a.jpg")
+    assert find_data(str(tmp_path)).monet.count == 3
+    (folder / "lost.jpg").symlink_to("nowhere.jpg")
+    message = refusal(tmp_path)
+    assert "lost.jpg" in message and "link" in message and "network" not in message
+
+
+def test_a_fingerprint_is_of_the_pictures_not_of_their_places(tmp_path):
+    first = find_data(str(write_sides(tmp_path / "one")))
+    assert first.photo.fingerprint != first.monet.fingerprint
+    write_sides(tmp_path / "two", photo=3)
+    write_records(str(tmp_path / "two" / "photo_tfrec" / "a.tfrec"), rows("other", 5)[3:], "photo")
+    assert find_data(str(tmp_path / "two")).photo.fingerprint == first.photo.fingerprint
+    write_records(str(tmp_path / "two" / "photo_tfrec" / "a.tfrec"), rows("photo", 6)[4:], "photo")
+    assert find_data(str(tmp_path / "two")).photo.fingerprint != first.photo.fingerprint
+    arrays = find_data(str(write_arrays(tmp_path / "arrays")))
+    assert len({arrays.photo.fingerprint, arrays.monet.fingerprint, 0}) == 3
 
 
 @pytest.mark.parametrize("folders", [("monet_jpg", "photo_jpg"), ("trainA", "trainB")])
@@ -212,9 +292,17 @@ def test_no_folder(tmp_path):
     assert "nowhere" in message
 
 
-def test_a_file_instead_of_a_folder(tmp_path):
-    (tmp_path / "x.zip").write_bytes(b"zip")
-    assert "x.zip is a file" in refusal(tmp_path / "x.zip")
+@pytest.mark.parametrize(("name", "words"), [
+    ("x.zip", "unpack"), ("x.tfrecord", "photo_tfrec/"), ("x.jpg", "folder")])
+def test_a_file_instead_of_a_folder(tmp_path, name, words):
+    (tmp_path / name).write_bytes(b"")
+    message = refusal(tmp_path / name)
+    assert f"{name} is a file" in message and words in message
+
+
+def test_a_folder_that_holds_only_an_archive(tmp_path):
+    (tmp_path / "gan-getting-started.zip").touch()
+    assert "unpacked first: gan-getting-started.zip" in refusal(tmp_path)
 
 
 def test_empty_folder_names_the_known_layouts(tmp_path):
@@ -231,6 +319,43 @@ def test_the_folder_above_the_data_names_the_right_one(tmp_path):
 
 def test_the_folder_of_one_side_names_the_one_above(tmp_path):
     assert "folder above" in refusal(write_sides(tmp_path) / "monet_tfrec")
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("Monet_JPG/a.jpg", "1 in Monet_JPG/"), ("a.png", "1 in ./"), ("records/a.tfrecord", "1 in records/")])
+def test_pictures_in_folders_of_other_names_are_found_and_named(tmp_path, name, words):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    message = refusal(tmp_path)
+    assert words in message and "rename" in message
+
+
+def test_data_two_folders_deeper_are_found_and_named(tmp_path):
+    write_sides(tmp_path / "archive" / "set")
+    assert f"Give --data {tmp_path}/archive/set." in refusal(tmp_path)
+
+
+def test_a_subfolder_that_may_not_be_read_is_passed_over(tmp_path, monkeypatch):
+    write_folders(tmp_path, "trainA", "trainB")
+    (tmp_path / "trainA" / "lost+found").mkdir()
+    listdir = os.listdir
+
+    def denied(path):
+        if path.rstrip("/").endswith("found"):
+            raise PermissionError(13, "Permission denied", path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", denied)
+    assert find_data(str(tmp_path)).monet.count == 2
+
+
+def test_the_same_pictures_on_both_sides_are_noticed(tmp_path, caplog):
+    write_folders(tmp_path, "trainA", "trainB")
+    assert "same pictures" not in caplog.text
+    shutil.rmtree(tmp_path / "trainB")
+    (tmp_path / "trainB").symlink_to("trainA")
+    find_data(str(tmp_path))
+    assert "same pictures" in caplog.text
 
 
 @pytest.mark.parametrize("gone", ["monet", "photo"])
@@ -290,9 +415,17 @@ def test_a_record_that_is_no_example(tmp_path):
     assert "odd.tfrec" in message and "tf.train.Example" in message
 
 
-def test_a_folder_with_the_name_of_an_image(tmp_path):
+def test_a_folder_with_the_name_of_an_image_is_no_image(tmp_path, caplog):
     (write_folders(tmp_path, "trainA", "trainB") / "trainA" / "d.jpg").mkdir()
-    assert "d.jpg" in refusal(tmp_path)
+    assert find_data(str(tmp_path)).monet.count == 2
+    assert caplog.text == ""
+
+
+def test_a_file_that_vanished_is_not_looked_for_in_a_bucket(tmp_path):
+    with pytest.raises(UserError) as error:
+        check_files("images", [str(tmp_path / "gone.jpg")])
+    assert "gone.jpg" in str(error.value)
+    assert not {"bucket", "network"} & set(str(error.value).split())
 
 
 def test_an_address_that_tensorflow_does_not_know():
@@ -327,6 +460,16 @@ def test_over_one_percent_undecodable_is_an_error(tmp_path):
     message = refusal(tmp_path / "over")
     assert "3 of 200 photos" in message
     assert "1%" in message
+    assert "without those records" in message
+
+
+def test_one_bad_file_of_few_says_how_to_go_on_without_it(tmp_path):
+    bad = write_folders(tmp_path, "trainA", "trainB") / "trainB" / "z.jpg"
+    bad.write_bytes(b"<html>")
+    message = refusal(tmp_path)
+    assert "1 of 4 photos" in message and str(bad) in message and "move" in message
+    bad.unlink()
+    assert find_data(str(tmp_path)).photo.count == 3
 
 
 def test_undecodable_image_files_are_skipped_too(tmp_path):

@@ -1,15 +1,18 @@
 """Pictures of any size and format: what the network is given, and what comes out."""
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import tensorflow as tf
+from PIL import GifImagePlugin, Image
 
 from monet.core.config import Config
 from monet.core.errors import UserError
 from monet.submission.names import unique_name
+from monet.submission.painter import make_painter
 from monet.submission.pictures import paint_files
 
 BEST_QUALITY = Config(jpeg_quality=100)
@@ -141,7 +144,7 @@ def write_pictures(folder: Path, *names: str) -> str:
     folder.mkdir(exist_ok=True)
     for i, name in enumerate(names):
         image = Image.fromarray(np.full((8, 8, 3), 20 * i, np.uint8))
-        image.save(folder / name, "JPEG" if name.lower().endswith(("jpg", "jpeg")) else "PNG")
+        image.save(folder / name, "JPEG" if name.lower().endswith(("jpg", "jpeg", "jfif")) else "PNG")
     return str(folder)
 
 
@@ -203,6 +206,77 @@ def test_unreadable_pictures_among_others_are_skipped(tmp_path, caplog):
     for name in ("a.jpg", "c.jpg", "d.png", "e.gif"):
         assert f"{name} cannot be read" in caplog.text
     assert "4 of 5" in caplog.text
+
+
+# A Windows metafile of 0 units per millimetre, by which Pillow's plugin divides.
+EMF = struct.pack("<2L8l4s", 1, 108, *[0] * 8, b" EMF") + bytes(64)
+
+
+def test_only_the_documented_formats_are_opened(tmp_path, caplog):
+    source = write_pictures(tmp_path / "in", "b.jpg")
+    (tmp_path / "in" / "a.jpg").write_bytes(EMF)
+    with pytest.raises(ZeroDivisionError):
+        Image.open(tmp_path / "in" / "a.jpg")
+    paths = paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+    assert [os.path.basename(path) for path in paths] == ["b.jpg"]
+    assert "a.jpg cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("error", [MemoryError, ZeroDivisionError, KeyError, RecursionError])
+def test_whatever_pillow_raises_is_one_pictures_failure(tmp_path, caplog, monkeypatch, error):
+    def load(file):
+        raise error
+
+    source = write_pictures(tmp_path / "in", "b.jpg")
+    Image.new("RGB", (8, 8)).save(tmp_path / "in" / "a.gif")
+    monkeypatch.setattr(GifImagePlugin.GifImageFile, "load_prepare", load)
+    paths = paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+    assert [os.path.basename(path) for path in paths] == ["b.jpg"]
+    assert f"a.gif cannot be read as a picture ({error.__name__})" in caplog.text
+
+
+def test_pictures_of_very_many_pixels(tmp_path, monkeypatch, recwarn):
+    source = write_pictures(tmp_path / "in", "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # of the 64 that it has: Pillow warns, and refuses twice as many
+    assert len(paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)) == 1
+    assert not [warning for warning in recwarn if warning.category is Image.DecompressionBombWarning]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    with pytest.raises(UserError, match="pixels.*fewer"):
+        paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+
+
+def test_what_a_folder_holds_besides_is_named(tmp_path, caplog):
+    source = write_pictures(tmp_path / "in", "a.jpg", "b.jfif")
+    (tmp_path / "in" / "lost.jpg").symlink_to("nowhere.jpg")
+    write_pictures(tmp_path / "in" / "2019", "deep.jpg")
+    (tmp_path / "in" / "z.HEIC").touch()
+    assert len(paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)) == 2
+    for words in ("1 in 2019/", "1 .heic (z.HEIC)", "lost.jpg cannot be read", "link to a file that does not exist"):
+        assert words in caplog.text
+
+
+def test_pictures_one_folder_deeper_name_the_subfolder(tmp_path):
+    source = write_pictures(tmp_path / "in")
+    write_pictures(tmp_path / "in" / "2019", "deep.jpg")
+    with pytest.raises(UserError, match="no picture.* 1 in 2019/"):
+        paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+
+
+@pytest.mark.parametrize("strategy", [None, tf.distribute.get_strategy()])
+def test_pictures_of_many_sizes_share_a_graph(caplog, strategy):
+    traced = []
+
+    def network(inputs, training):
+        traced.append(inputs[0].shape)
+        return inputs[0] + tf.reduce_mean(inputs[0][:, :5])  # the mirrored margin counts
+
+    paint = make_painter(network, 3, strategy, any_size=True)
+    for size in range(8, 18):
+        picture = np.random.default_rng(size).normal(size=(1, size, 2 * size, 3)).astype(np.float32)
+        border = np.pad(picture, ((0, 0), (3, 0), (3, 3), (0, 0)), "reflect")[:, :5]
+        np.testing.assert_allclose(paint(picture), picture + border.mean(), atol=1e-5)
+    assert len(traced) == 2
+    assert "retracing" not in caplog.text
 
 
 @pytest.mark.parametrize(("names", "words"), [

@@ -20,7 +20,7 @@ from find_data import default_data
 from PIL import Image
 from scoring import cache, sources
 from scoring.cache import FeatureCache
-from scoring.features import find_features, load_extractor
+from scoring.features import examine_image, find_features, load_extractor
 from scoring.sources import decode_picture, open_source
 from scoring.text import score_text
 from support.kaggle_stand_in import dead_port
@@ -533,3 +533,20 @@ def test_an_interrupted_run_keeps_what_it_had(tmp_path, cache_home, capsys):
     result = json.loads(printed.out)
     assert result["num_images"] == 40 and result["weights"] == weights.digest
     assert sum(len(np.load(part)["features"]) for part in parts_of_cache(cache_home)) == 40
+
+
+@pytest.mark.parametrize("error", [MemoryError, ZeroDivisionError, RecursionError])
+def test_whatever_a_decoder_raises_is_one_images_failure(error):
+    def decode(data):
+        raise error
+
+    assert examine_image(sources.Source("", "pictures", ["a"], [bytes], decode), 0) == ("", error.__name__)
+
+
+def test_a_folder_with_other_formats_and_names_that_are_not_utf_8(tmp_path, capsys):
+    for name in (b"a.jpg", b"caf\xe9.jpg", b"b.jfif", b"c.webp", b"no\xff.txt"):
+        (tmp_path / os.fsdecode(name)).write_bytes(jpeg(1))
+    source = open_source(str(tmp_path))
+    assert source.names == ["a.jpg", "b.jfif", "caf?.jpg"]
+    assert "1 .webp (c.webp)" in capsys.readouterr().err
+    assert source.reads[2]() == jpeg(1)

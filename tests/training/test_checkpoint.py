@@ -1,5 +1,6 @@
 """Checkpoints: written files are complete, damaged ones are skipped, and unsuitable ones are refused."""
 
+import dataclasses
 import os
 import random
 import signal
@@ -17,10 +18,18 @@ from support.settings import FIXTURES
 
 from monet.core.config import make_config
 from monet.core.errors import UserError
+from monet.data.records import Data, ImageSet
 from monet.gan.cyclegan import CycleGan
 from monet.networks.build import build_generator
 from monet.training.arrays import assign_arrays, export_network, read_arrays, value_of, write_arrays
-from monet.training.checkpoint import Meta, check_unchanged, list_checkpoints, load_newest, save_checkpoint
+from monet.training.checkpoint import (
+    Meta,
+    check_unchanged,
+    data_identity,
+    list_checkpoints,
+    load_newest,
+    save_checkpoint,
+)
 from monet.training.generate import import_network, restore_network
 from monet.training.state import load_state, state_of, system_variables
 from monet.training.train_step import make_gradients, train_step
@@ -266,6 +275,20 @@ def test_other_data_is_refused(tmp_path):
     save_checkpoint(str(tmp_path), state_of(tiny_system()), meta(1), keep=5)
     with pytest.raises(UserError, match="other data"):
         check_unchanged(str(tmp_path), make_config(), {"monet": 300, "photo": 7038})
+
+
+def test_other_pictures_in_the_same_number_are_other_data(tmp_path):
+    def data(photos: int, kind: str = "images"):
+        return data_identity(Data("", ImageSet((), "tfrec", 10, fingerprint=1),
+                                  ImageSet((), kind, 16, fingerprint=photos), False), make_config())
+
+    save_checkpoint(str(tmp_path), state_of(tiny_system()), dataclasses.replace(meta(1), data=data(2)), keep=5)
+    check_unchanged(str(tmp_path), make_config(), data(2))
+    check_unchanged(str(tmp_path), make_config(), data(3, "tfrec"))  # perhaps the same pictures
+    with pytest.raises(UserError, match="other data.*photo_images_fingerprint was 2, now 3"):
+        check_unchanged(str(tmp_path), make_config(), data(3))
+    save_checkpoint(str(tmp_path), state_of(tiny_system()), meta(2), keep=5)  # as earlier versions wrote it
+    check_unchanged(str(tmp_path), make_config(), data(3))
 
 
 def test_the_earlier_file_survives_a_failure_while_writing(tmp_path):

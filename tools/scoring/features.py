@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 from scoring.cache import FeatureCache
-from scoring.sources import READ_ERRORS, Source
+from scoring.sources import Source
 from tqdm import tqdm
 
 from monet.core.errors import LOG, UserError, say
+from monet.core.file_names import list_names
 from monet.core.progress import progress_bar
 from monet.data.torch_file import read_state_dict
 from monet.scoring.inception_weights import WeightsFile
-from monet.submission.check import list_names
 
 SAVE_EVERY = 256  # images: an interruption loses the work on at most this many
 THREADS = min(8, os.cpu_count() or 1)
@@ -65,7 +65,7 @@ def examine_image(source: Source, position: int) -> tuple[str, str]:
     """Returns what is unusual about an image, and why it cannot be read; both are empty for most."""
     try:
         return source.decode(source.reads[position]())[1], ""
-    except READ_ERRORS as error:
+    except Exception as error:  # whatever Pillow raises: it is this image's fault
         return "", str(error) or type(error).__name__
 
 
@@ -89,7 +89,7 @@ def read_image(source: Source, position: int, digest: bytes) -> np.ndarray:
     Raises:
         UserError: if they have changed or are gone.
     """
-    with contextlib.suppress(*READ_ERRORS):
+    with contextlib.suppress(Exception):  # as in `examine_image`
         data = source.reads[position]()
         if hashlib.sha256(data).digest() == digest:
             return source.decode(data)[0]

@@ -17,12 +17,11 @@ import numpy as np
 from PIL import Image
 
 from monet.core.config import SUBMISSION_SIZE
-from monet.core.errors import UserError
-from monet.submission.check import printable
+from monet.core.errors import UserError, say
+from monet.core.file_names import JPEG_AND_PNG, has_suffix, printable, unread_pictures
 
 NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 PAINTINGS = ("monet.npy", "monet_tfrec", "monet_jpg", "trainA")  # in training data, in the order of monet.data.layouts
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # lower case
 RECORD_SUFFIXES = (".tfrec", ".tfrecord", ".tfrecords")
 MAX_IMAGES = 100_000
 MAX_BYTES = 64 << 20  # of one encoded image
@@ -111,8 +110,7 @@ def decode_record(data: bytes) -> tuple[np.ndarray, str]:
 
 def is_picture(name: str) -> bool:
     """Whether a file of this name, with or without folders, is to be scored."""
-    base = name.rsplit("/", 1)[-1]
-    return base.lower().endswith(IMAGE_SUFFIXES) and not base.startswith(".") and not name.startswith("__MACOSX/")
+    return has_suffix(name, JPEG_AND_PNG) and not name.startswith("__MACOSX/")
 
 
 def read_bytes(path: str, start: int = 0, length: int = MAX_BYTES) -> bytes:
@@ -148,6 +146,9 @@ def folder_images(folder: str) -> Source:
     """The images in `folder`, sorted by name; may be none."""
     items = sorted(os.scandir(folder), key=lambda item: item.name)
     names = [item.name for item in items if is_picture(item.name) and item.is_file()]
+    unread = unread_pictures([item.name for item in items if item.is_file()], JPEG_AND_PNG)
+    if unread:
+        say(f"{printable(folder)} holds pictures that are not scored: {unread}.")
     reads = [lambda name=name: read_bytes(os.path.join(folder, name)) for name in names]
     listing = "\n".join(item.name + "/" * item.is_dir() for item in items).encode("utf-8", "replace")
     return Source(folder, "pictures", names, reads, decode_picture, listing=listing)

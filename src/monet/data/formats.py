@@ -23,19 +23,19 @@ class Format:
         label: name of the format in messages.
         list_rows: function from paths, strings `[n]`, to a dataset of (image_name, row) in order, scalar strings.
         load: function from (image_name, row) to an example.
-        count: function from a path to the number of images, if the file's header gives it and every byte is a valid
-            pixel; None if the images have to be decoded to be checked.
+        identify: function from a path to the number of images and a fingerprint, if the file's header gives the number
+            and every byte is a valid pixel; None if the images have to be decoded to be checked.
     """
 
     label: str
     list_rows: Callable
     load: Callable
-    count: Callable | None = None
+    identify: Callable | None = None
 
 
 def number_rows(path: tf.Tensor, rows: tf.data.Dataset) -> tf.data.Dataset:
     """Names the rows of the file at `path` by the file's name and their number: a dataset of (image_name, row)."""
-    stem = tf.strings.regex_replace(path, r"^.*/|\.npy$|\.tfrecord", "")
+    stem = tf.strings.regex_replace(path, r"^\C*/|\.npy$|\.tfrecord", "")
     return rows.enumerate().map(lambda number, row: (tf.strings.join([stem, tf.strings.as_string(number)], "-"), row))
 
 
@@ -46,7 +46,7 @@ def list_competition_records(files) -> tf.data.Dataset:
 
 def list_image_files(files) -> tf.data.Dataset:
     """Rows are the paths. Names are the file names without folder and suffix."""
-    return tf.data.Dataset.from_tensor_slices((tf.strings.regex_replace(files, r"^.*/|\.[^./]*$", ""), files))
+    return tf.data.Dataset.from_tensor_slices((tf.strings.regex_replace(files, r"^\C*/|\.[^./]*$", ""), files))
 
 
 def list_tfds_records(files) -> tf.data.Dataset:

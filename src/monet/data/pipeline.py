@@ -1,10 +1,14 @@
 """The training images as an endless, seeded, resumable stream of batches."""
 
+import os
+
 import tensorflow as tf
 
 from monet.core.config import Config
 from monet.core.pixels import decode_image, pixels_to_float, resize
+from monet.data.read_errors import explain_read_errors
 from monet.data.records import Data, ImageSet, read_examples
+from monet.data.storage import file_size
 
 CACHE_BYTES = 1 << 30  # cache encoded images up to this total size in memory; the competition's are 0.16 GB
 SHUFFLE_UNCACHED = 512  # size of the shuffle buffer for a larger set, in images
@@ -34,7 +38,8 @@ def jittered(image: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
 
 def encoded_bytes(image_set: ImageSet) -> int:
     """Returns the total size of the set's files in bytes."""
-    return sum(tf.io.gfile.stat(file).length for file in image_set.files)
+    with explain_read_errors(os.path.dirname(image_set.files[0])):
+        return sum(map(file_size, image_set.files))
 
 
 def training_images(image_set: ImageSet, config: Config, domain: int, first: int,
@@ -59,7 +64,7 @@ def training_images(image_set: ImageSet, config: Config, domain: int, first: int
 
     def augment(position, encoded):
         seed = tf.random.experimental.stateless_fold_in([config.seed, domain], position)
-        return jittered(decode_image(encoded), seed, config)
+        return jittered(decode_image(encoded, exif=image_set.turned > 0), seed, config)
 
     # Skipped before decoding: resuming at position 100,000 takes less than a second.
     images = images.enumerate().skip(first)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from monet.core.config import look_up
+from monet.core.file_names import printable
 from monet.data.formats import COMPETITION_RECORDS, IMAGE_FILES, TFDS_RECORDS, Format
 from monet.data.npy import NPY_ARRAY
+from monet.data.storage import raw_paths
 
 FORMATS = {"tfrec": COMPETITION_RECORDS, "images": IMAGE_FILES, "tfds": TFDS_RECORDS, "npy": NPY_ARRAY}
 
@@ -20,12 +22,16 @@ class ImageSet:
         kind: key of `FORMATS`.
         count: number of usable images, `skipped` not included.
         skipped: positions in reading order of the images that cannot be decoded.
+        turned: number of images that their EXIF data turn; at least 1 if that is not known.
+        fingerprint: the same for the same pictures in any order and any folder; 0 if it is not known.
     """
 
     files: tuple[str, ...]
     kind: str
     count: int
     skipped: tuple[int, ...] = ()
+    turned: int = 1
+    fingerprint: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,13 @@ class Data:
         if formats[0] == formats[1]:
             formats[0] = ""
         line = (f"{self.monet.count:,} paintings{formats[0]} and {self.photo.count:,} photos{formats[1]} below "
-                f"{self.root}")
+                f"{printable(self.root)}")
         skipped = len(self.monet.skipped) + len(self.photo.skipped)
         if skipped:
             line += f", {skipped:,} that cannot be decoded left out"
+        turned = self.monet.turned + self.photo.turned
+        if turned:
+            line += f", {turned:,} turned upright by their EXIF data"
         return line + " (the built-in sample, drawn by the program: no real paintings)" * self.is_sample
 
 
@@ -81,7 +90,7 @@ def read_examples(image_set: ImageSet) -> tf.data.Dataset:
     Returns:
         A dataset of {"image_name": scalar string, "image": scalar string of JPEG or PNG bytes}.
     """
-    rows = list_rows(image_set.kind, list(image_set.files))
+    rows = list_rows(image_set.kind, raw_paths(image_set.files))
     if image_set.skipped:
         skipped = tf.constant(image_set.skipped, tf.int64)
         rows = rows.enumerate().filter(lambda position, _: tf.reduce_all(position != skipped)).map(lambda _, row: row)

@@ -184,17 +184,19 @@ def check_reach(root: str) -> None:
                         "to a bucket and give --data gs://BUCKET/FOLDER.")
 
 
-def over_replicas(function: Callable, strategy: tf.distribute.Strategy | None = None) -> Callable:
+def over_replicas(function: Callable, strategy: tf.distribute.Strategy | None = None,
+                  any_size: bool = False) -> Callable:
     """`function` of a batch, `[n, …]`, to another batch, as a graph whose work the strategy's replicas share.
 
     Args:
         function: what a replica does with its part of the batch.
         strategy: its replicas are all on this machine; None: one device does all the work.
+        any_size: batches of many shapes share one graph, instead of one for each.
     """
     if strategy is None:
-        return tf.function(function, autograph=False)
+        return tf.function(function, autograph=False, reduce_retracing=any_size)
     replicas = strategy.num_replicas_in_sync
-    run = tf.function(lambda part: strategy.run(function, args=(part,)), autograph=False)
+    run = tf.function(lambda part: strategy.run(function, args=(part,)), autograph=False, reduce_retracing=any_size)
 
     def shared(batch):
         batch = tf.convert_to_tensor(batch)

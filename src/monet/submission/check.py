@@ -4,6 +4,7 @@ import collections
 import hashlib
 import io
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,13 +15,13 @@ from PIL import Image
 
 from monet.core.config import MAX_IMAGES, MIN_IMAGES, SUBMISSION_SIZE
 from monet.core.errors import UserError
+from monet.core.file_names import list_names
 
 CPU_THREADS = min(8, os.cpu_count() or 1)  # for encoding and decoding; Pillow releases the interpreter's lock
 ZIP_NAME = "images.zip"
 MAX_ENTRY_BYTES = 20 << 20  # of a file that is read: a 256x256 image never needs more
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 ENTRY_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError)
-NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def find_jpeg_fault(data: bytes) -> str:
             if image.size != (SUBMISSION_SIZE, SUBMISSION_SIZE):
                 return f"Not {SUBMISSION_SIZE}x{SUBMISSION_SIZE} pixels"
             image.load()
-    except (*ENTRY_ERRORS, SyntaxError, Image.DecompressionBombError):
+    except (*ENTRY_ERRORS, SyntaxError, ArithmeticError, LookupError, TypeError, MemoryError, struct.error,
+            Image.DecompressionBombError):  # as Pillow's plugins raise for damaged files
         return "Truncated or damaged JPEG"
     # Decoders accept zeros as image data, which a crash may leave in place of a file's tail. The end marker cannot
     # occur inside a scan's data.
@@ -86,17 +88,6 @@ def examine_entry(entry: Entry) -> tuple[str, bytes]:
     except ENTRY_ERRORS:
         return "Unreadable, or failing the zip's checksum", b""
     return find_jpeg_fault(data), hashlib.sha1(data, usedforsecurity=False).digest()
-
-
-def printable(name: str) -> str:
-    """`name` with ? for line ends, invalid UTF-8, and the like."""
-    return name if name.isprintable() else "".join(c if c.isprintable() else "?" for c in name)
-
-
-def list_names(names: list[str]) -> str:
-    """The first few names, printable, and the number of the others."""
-    shown = ", ".join(map(printable, names[:NAMES_SHOWN]))
-    return shown + (f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else "")
 
 
 def find_problems(entries: list[Entry], fewest: int) -> list[str]:

@@ -8,20 +8,21 @@ from tensorflow import keras
 from monet.machine.devices import over_replicas
 
 
-def make_painter(generator: keras.Model, margin: int = 0, strategy: tf.distribute.Strategy | None = None) -> Callable:
-    """Makes a function that paints images `[batch, height, width, 3]` in [-1, 1], traced once per shape.
+def make_painter(generator: keras.Model, margin: int = 0, strategy: tf.distribute.Strategy | None = None,
+                 any_size: bool = False) -> Callable:
+    """Makes a function that paints images `[batch, height, width, 3]` in [-1, 1].
 
     Args:
         generator: the network, built in the strategy's scope.
         margin: pixels to mirror around the images before painting and crop afterwards.
         strategy: its replicas, all on this machine, share the batch; None: one device.
+        any_size: for pictures of many sizes, which share one graph, instead of one for each.
     """
     unused_seed = tf.zeros([2], tf.int32)  # of dropout, which is off outside training
 
     def paint_replica(images):
-        height, width = images.shape[1:3]
         paddings = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
         painted = generator([tf.pad(images, paddings, "REFLECT"), unused_seed], training=False)
-        return painted[:, margin:margin + height, margin:margin + width]
+        return painted[:, margin:-margin, margin:-margin] if margin else painted
 
-    return over_replicas(paint_replica, strategy)
+    return over_replicas(paint_replica, strategy, any_size)

@@ -1,7 +1,7 @@
 """Paints the user's own pictures, of any size and format, as JPEG files."""
 
 import os
-import struct
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,14 +9,16 @@ from PIL import Image, ImageOps
 
 from monet.core.config import Config
 from monet.core.errors import LOG, UserError
+from monet.core.file_names import PAINTED_FORMATS, has_suffix
 from monet.core.files import atomic_write
 from monet.core.pixels import encode_jpeg, pixels_to_float
 from monet.core.progress import progress_bar
+from monet.data.layouts import unread_note
+from monet.data.storage import list_folder
 from monet.submission.names import short_stem, unique_name
 
 MAX_SIDE = 1024  # pixels: a picture whose longer side exceeds this is shrunk to it before it is painted
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-PICTURE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # of the files in PAINTED_FORMATS
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
@@ -37,14 +39,22 @@ def load_picture(path: str) -> np.ndarray:
         UserError: if it cannot be read.
     """
     try:
-        with Image.open(path) as opened:
-            image = convert_to_rgb(ImageOps.exif_transpose(opened))
-    except PICTURE_ERRORS as error:
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UserError(f"{path} cannot be read as a picture ({why}). Give a JPG, PNG, or the like.") from None
-    if max(image.size) > MAX_SIDE:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half as many pixels as it accepts
+            with Image.open(path, formats=PILLOW_FORMATS) as opened:
+                image = convert_to_rgb(ImageOps.exif_transpose(opened))
         original_size = image.size
         image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    except Image.DecompressionBombError:
+        limit = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        raise UserError(f"{path} has more than {limit:.0f} million pixels. Save it with fewer.") from None
+    except Exception as error:  # whatever Pillow raises: it is this picture's fault
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        remedy = f"Copy it again, or save it as one of {', '.join(PILLOW_FORMATS)}."
+        if not os.path.exists(path):
+            remedy = "It is a link to a file that does not exist: restore that file, or delete the link."
+        raise UserError(f"{path} cannot be read as a picture ({why}). {remedy}") from None
+    if image.size != original_size:
         LOG.info("%s is painted at %dx%d pixels instead of %dx%d", path, *image.size, *original_size)
     return np.asarray(image)
 
@@ -55,17 +65,18 @@ def list_pictures(source: str) -> list[str]:
     Raises:
         UserError: if there is no such file or folder, or the folder holds no picture.
     """
-    if os.path.isfile(source):
+    if os.path.lexists(source) and not os.path.isdir(source):
         return [source]
     if not os.path.isdir(source):
         raise UserError(f"{source} does not exist. Give a picture or a folder of pictures.")
-    paths = [os.path.join(source, name) for name in sorted(os.listdir(source))
-             if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")]
-    paths = [path for path in paths if os.path.isfile(path)]
-    if not paths:
+    names = [name for name in list_folder(source) if has_suffix(name, PAINTED_FORMATS)]
+    note = unread_note(source, PAINTED_FORMATS)
+    if not names:
         raise UserError(f"{source} holds no picture. Give a folder of files that end in "
-                        f"{', '.join(PICTURE_SUFFIXES)}.")
-    return paths
+                        f"{', '.join(PAINTED_FORMATS)}. {note}".rstrip())
+    if note:
+        LOG.warning("%s", note)
+    return [os.path.join(source, name) for name in names]
 
 
 def paint_picture(paint, picture: np.ndarray, multiple: int) -> np.ndarray:

@@ -40,8 +40,10 @@ class Meta:
 
 
 def data_identity(data: Data, config: Config) -> dict:
-    """A checkpoint's record of its data. The same data in another folder counts as the same."""
-    return {"monet": data.monet.count, "photo": data.photo.count, "swap_sides": config.swap_sides}
+    """A checkpoint's record of its data: counts, and fingerprints by format. Neither folder nor file names matter."""
+    fingerprints = {f"{side}_{images.kind}_fingerprint": images.fingerprint
+                    for side, images in (("monet", data.monet), ("photo", data.photo)) if images.fingerprint}
+    return {"monet": data.monet.count, "photo": data.photo.count, "swap_sides": config.swap_sides, **fingerprints}
 
 
 def save_checkpoint(folder: str, state: Iterable[tuple[str, np.ndarray]], meta: Meta, keep: int) -> str:
@@ -144,6 +146,9 @@ def check_unchanged(folder: str, config: Config, data: dict) -> None:
         if changed:
             raise UserError(f"The run in {config.out} has a different architecture ({'; '.join(changed)}). {advice}")
         seen = {"swap_sides": False} | meta.data  # the first version did not have the field
-        if seen != data:
-            raise UserError(f"The run in {config.out} used other data ({seen}, now {data}). {advice}")
+        # Earlier versions had no fingerprints, and those of the same pictures in another format differ.
+        changed = [f"{name} was {seen[name]}, now {value}" for name, value in data.items()
+                   if name in seen and seen[name] != value]
+        if changed:
+            raise UserError(f"The run in {config.out} used other data ({'; '.join(changed)}). {advice}")
         return

@@ -96,7 +96,7 @@ def generate_command(config: Config, images: Sequence[str] = (), weights: str = 
         strategy = choose_strategy(config)
         config = settled(config, device_of(strategy))
         generator = trained_generator(config, weights, direction, strategy)
-        paint = make_painter(generator, config.paint_margin, strategy)
+        paint = make_painter(generator, config.paint_margin, strategy, any_size=bool(images))
         forward = direction == DIRECTIONS[0]
         if not images:
             return (hand_in if forward else paint_photos)(paint, open_data(config), config)

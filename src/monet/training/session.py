@@ -50,7 +50,7 @@ def start_logging(out: str = "") -> None:
     logging.raiseExceptions = False  # a full disk ends the run with a message, not with tracebacks from logging
     LOG.addHandler(logging.StreamHandler())
     if out:
-        to_file = logging.FileHandler(open_run(out).log, encoding="utf-8")
+        to_file = logging.FileHandler(open_run(out).log, encoding="utf-8", errors="backslashreplace")
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         LOG.addHandler(to_file)
 

@@ -19,7 +19,7 @@ def jittered(image: tf.Tensor) -> tf.Tensor:
 
 def endless_images(images: ImageSet) -> tf.data.Dataset:
     """Returns endless batches of one image, float32 `[1, 256, 256, 3]` in [-1, 1]."""
-    decoded = read_examples(images).map(lambda example: pixels_to_float(decode_image(example["image"])))
+    decoded = read_examples(images).map(lambda example: pixels_to_float(decode_image(example["image"], exif=False)))
     return decoded.cache().map(jittered).shuffle(1000).batch(1).repeat()
 
 
