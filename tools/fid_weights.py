@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from console import ROOT, run_tool
+
 from kaggle_site.dataset import describe_dataset
 
 from monet.core.errors import UserError

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from console import ROOT, run_tool
+
 from kaggle_site.credentials import find_credentials
 from kaggle_site.download import DOWNLOAD, download
 

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from console import ROOT, run_tool
+
 from kaggle_site.output import fetch_output
 from kaggle_site.push import push
 from kaggle_site.session import Session

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from console import run_tool
+
 from sample.dataset import NUM_MONET, NUM_PHOTO, write_sample
 
 from monet.core.errors import UserError

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from console import ROOT, run_tool
+
 from kaggle_site.dataset import describe_dataset
 
 from monet.core.errors import UserError, say

@@ -14,13 +14,14 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from console import ROOT, TOOLS
+
 import numpy as np
 import PIL
-from console import ROOT, TOOLS
 
 from monet.core.errors import UserError, say
 from monet.core.files import atomic_write
-from monet.scoring.inception_weights import cache_folder
+from monet.core.process import cache_folder
 
 PACKAGE = ROOT / "src" / "monet"
 # Features depend on these files.
