@@ -32,6 +32,11 @@ def run_tool(main: Callable[[], int | None], interrupted: str = "Interrupted.") 
         return 130
 
 
+def home_path(text: str) -> Path:
+    """Returns a path from the command line, with ~ for the user's home folder: a shell leaves a quoted one alone."""
+    return Path(os.path.expanduser(text))
+
+
 def module_command(module: str, *words, python: str = sys.executable) -> list[str]:
     """Returns the command that runs a module from `tools/` in a child process with `module_environment()`."""
     return [python, "-m", module, *map(str, words)]

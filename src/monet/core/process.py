@@ -9,11 +9,20 @@ ENVIRONMENT_VARIABLE = "MONET_TPU_ENVIRONMENT"
 
 
 def cache_folder() -> str:
-    """Returns the kit's folder in the user's cache directory, or without a home folder in the temporary one."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if cache.startswith("~"):  # a container's user without $HOME and without an entry in /etc/passwd
-        return os.path.join(tempfile.gettempdir(), f"monet-{os.getuid()}")
-    return os.path.join(cache, "monet")
+    """Returns the kit's folder in the user's cache directory."""
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "monet")
+
+
+def set_home() -> None:
+    """Gives a user without a home folder one below the temporary folder: in a container, a user may be a bare number.
+
+    Without $HOME and an entry in /etc/passwd, `Path.home()` fails, and `~` becomes a folder of that name. Docker then
+    sets $HOME to /.
+    """
+    home = os.path.expanduser("~")
+    if home == "~" or (home == "/" and not os.access(home, os.W_OK)):
+        os.environ["HOME"] = os.path.join(tempfile.gettempdir(), f"home-{os.getuid()}")
+        os.makedirs(os.environ["HOME"], mode=0o700, exist_ok=True)
 
 
 def set_variables() -> None:

@@ -138,7 +138,7 @@ def find_weights(path: str = "", download: bool = True, published: PublishedFile
     Raises:
         UserError: if there is none, or one that was not named is not the published one.
     """
-    named = path or os.environ.get(WEIGHTS_VARIABLE, "")
+    named = path or os.path.expanduser(os.environ.get(WEIGHTS_VARIABLE, ""))
     if named:
         digest = digest_of(named)
         return WeightsFile(named, digest, "" if digest == published.digest else NOT_COMPARABLE)
