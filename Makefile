@@ -65,6 +65,9 @@ USE_MSG := kernel-submit
 USE_YES := $(ON_KAGGLE)
 USE_DRY_RUN := data scores $(ON_KAGGLE)
 CHECKED := PRESET DATA OUT ARGS EPOCHS ACCELERATOR RESUME SMOKE WATCH MSG YES DRY_RUN
+OTHERS := PYTHON EXTRAS VENV TPU_VENV KAGGLE_VENV
+$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(if $(filter $(CHECKED) $(OTHERS),$(name)),,\
+	$(error There is no variable $(name). Choose from: $(CHECKED) $(OTHERS)))))
 # $(call given,NAME): whether it has a value from the command line.
 given = $(and $(filter command,$(origin $(1))),$($(1)))
 $(foreach name,$(if $(MAKECMDGOALS),$(CHECKED)),$(if $(call given,$(name)),\

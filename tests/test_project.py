@@ -175,8 +175,15 @@ def test_make_knows_which_targets_use_a_variable():
     checked = set(re.search(r"^CHECKED := (.*)$", makefile, re.M)[1].split())
     head = makefile.split("\n\n")[0]
     assert checked == set(re.findall(r"\b([A-Z_]+)=", head)) - {"PYTHON", "EXTRAS"}
-    users = set(re.findall(r"[a-z-]+", " ".join(re.findall(r"^(?:USE_\w+|BUNDLING|ON_KAGGLE) := (.*)$", makefile, re.M))))
-    assert users <= set(make_targets())
+    users = " ".join(re.findall(r"^(?:USE_\w+|BUNDLING|ON_KAGGLE) := (.*)$", makefile, re.M))
+    assert set(re.findall(r"[a-z-]+", users)) <= set(make_targets())
+
+
+@pytest.mark.parametrize("word", ["preset=paper", "PRESTE=paper"])
+def test_make_refuses_a_mistyped_variable(word):
+    made = make("local-train", word)
+    assert made.returncode == 2
+    assert word.split("=")[0] in made.stderr and "PRESET" in made.stderr
 
 
 def install_python(venv, script):

@@ -8,7 +8,7 @@ import sys
 import pytest
 from support.settings import ROOT, TOOLS
 
-from monet.core.endings import quiet_interrupt, run_quietly
+from monet.core.endings import hangup_terminates, quiet_interrupt, run_quietly
 
 PATH = os.pathsep.join([str(ROOT / "src"), str(TOOLS)])
 PROGRAMS = {path.stem: [str(path)] for path in sorted(TOOLS.glob("*.py")) if path.stem != "console"}
@@ -90,13 +90,26 @@ def test_errors_without_ctrl_c_are_left_alone(interruptible):
         run_quietly(lambda: 1 / 0)
 
 
-def test_where_ctrl_c_is_ignored_it_stays_ignored():
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize(("number", "context"), [(signal.SIGINT, quiet_interrupt), (signal.SIGHUP, hangup_terminates)])
+def test_where_a_signal_is_ignored_it_stays_ignored(number, context):
+    handler = signal.signal(number, signal.SIG_IGN)
     try:
-        with quiet_interrupt():
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        with context():
+            assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.signal(number, handler)
+
+
+def test_a_closed_terminal_terminates_once():
+    noted = []
+    handler = signal.signal(signal.SIGTERM, lambda number, _: noted.append(number))
+    try:
+        with hangup_terminates():
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)  # from the shell, which also tells its jobs
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert noted == [signal.SIGTERM]
 
 
 @pytest.mark.parametrize("name", sorted({*PROGRAMS} - {"tpu_check"}))

@@ -1,4 +1,4 @@
-"""How a command ends early: by Ctrl-C while it loads, or because nobody reads its output. Standard library only."""
+"""How a command ends early: Ctrl-C, a closed terminal, or nobody who reads its output. Standard library only."""
 
 import contextlib
 import os
@@ -32,6 +32,23 @@ def quiet_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def hangup_terminates() -> Iterator[None]:
+    """Makes SIGHUP, which a process gets when its terminal is closed, act as SIGTERM; under nohup it stays ignored."""
+    handler = signal.getsignal(signal.SIGHUP)
+
+    def terminate(*_) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the shell and the system both send it
+        signal.raise_signal(signal.SIGTERM)
+
+    if handler is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, handler)
+
+
+@contextlib.contextmanager
 def kept_interrupt() -> Iterator[None]:
     """Raises KeyboardInterrupt if Ctrl-C was pressed in the block, although a library made another error of it."""
     handler, pressed = signal.getsignal(signal.SIGINT), []
@@ -61,10 +78,10 @@ def reader_has_left() -> bool:
 
 def drop_unread() -> None:
     """Prints what is still buffered; drops it if nobody reads it, so that Python does not complain when it exits."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream, loss in ((sys.stdout, BrokenPipeError), (sys.stderr, OSError)):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except loss:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
