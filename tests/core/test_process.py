@@ -83,6 +83,15 @@ def test_the_root_folder_is_no_home_unless_it_can_be_written(homeless, monkeypat
     assert Path.home().is_relative_to(homeless)
 
 
+@pytest.mark.parametrize("given", ["", "cache", "~/cache"])
+def test_the_cache_never_lies_in_the_current_folder(monkeypatch, tmp_path, given):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", given)
+    assert cache_folder() == f"{tmp_path}/.cache/monet"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert cache_folder() == "/elsewhere/monet"
+
+
 def test_a_home_is_left_alone(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "not there yet"))
     set_home()

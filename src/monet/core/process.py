@@ -9,8 +9,9 @@ ENVIRONMENT_VARIABLE = "MONET_TPU_ENVIRONMENT"
 
 
 def cache_folder() -> str:
-    """Returns the kit's folder in the user's cache directory."""
-    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "monet")
+    """Returns the kit's folder in the user's cache directory: $XDG_CACHE_HOME if that is absolute, else ~/.cache."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return os.path.join(given if os.path.isabs(given) else os.path.expanduser("~/.cache"), "monet")
 
 
 def set_home() -> None:
