@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from monet.core.config import FIELDS, VERSION, Config, check_field_name
-from monet.core.endings import run_quietly
+from monet.core.endings import hangup_terminates, run_quietly
 from monet.core.errors import LOG, UserError
 from monet.core.options import parse_field
 from monet.core.presets import resolve_config
@@ -40,9 +40,10 @@ class Command:
 
 
 def in_session(command: Callable[[Config, Session], int]) -> Callable[[argparse.Namespace, Config, float], int]:
-    """Adapts a command that trains in a session to `Command.execute`."""
+    """Adapts a command that trains in a session to `Command.execute`; a closed terminal counts as SIGTERM."""
     def execute(arguments: argparse.Namespace, config: Config, started: float) -> int:
-        with session_of(started, open_cluster(config)) as session, explain_cluster_errors():
+        with (hangup_terminates(), session_of(started, open_cluster(config)) as session,
+              explain_cluster_errors()):
             return command(config, session)
 
     return execute
