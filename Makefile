@@ -5,10 +5,10 @@
 #   PRESET=tutorial     the configuration to train (default: cpu)
 #   DATA=FOLDER         images to train on: a folder, gs:// or tfds:NAME (default: what tools/find_data.py finds)
 #   OUT=FOLDER          where a run writes (default: submission)
-#   ARGS="--epochs 5"   any other settings, passed to python -m monet
+#   EPOCHS=60           epochs to train
+#   ARGS="--mirror false"   any other settings, passed to python -m monet
 # For the kernel on Kaggle:
 #   ACCELERATOR=gpu     tpu, gpu (two T4s) or none (default: from kernel-metadata.json); also selects the default PRESET
-#   EPOCHS=60           epochs to train
 #   RESUME=1            continue from the kernel's last output
 #   SMOKE=1             kernel-push: only try everything, in five minutes
 #   WATCH=1             kernel-status, kernel-log: until the kernel finishes
@@ -29,8 +29,8 @@ OUT ?= submission
 DATA ?=
 ARGS ?=
 PRESET ?=
-# A --config in ARGS replaces the preset.
-PRESET_OPTION = $(if $(findstring --config,$(ARGS)),,--preset $(or $(PRESET),cpu))
+# A --config in ARGS replaces the default preset; beside PRESET it is refused.
+PRESET_OPTION = $(if $(PRESET)$(if $(findstring --config,$(ARGS)),,cpu),--preset $(or $(PRESET),cpu))
 
 ACCELERATOR ?=
 EPOCHS ?=
@@ -42,11 +42,37 @@ YES ?=
 DRY_RUN ?=
 # $(call flag,--name,value): --name, unless the value is empty, 0, no or false.
 flag = $(if $(filter-out 0 no false,$(2)),$(1))
+EPOCHS_OPTION = $(if $(EPOCHS),--epochs $(EPOCHS))
 BUNDLE = "$(BIN)/python" tools/bundle.py $(if $(ACCELERATOR),--accelerator $(ACCELERATOR)) \
 	$(call flag,--resume-last,$(RESUME)) $(call flag,--smoke,$(SMOKE)) $(if $(PRESET),--preset $(PRESET)) \
-	$(if $(EPOCHS),--epochs $(EPOCHS)) $(ARGS)
+	$(EPOCHS_OPTION) $(if $(DATA),--data "$(DATA)") $(ARGS)
 KERNEL = "$(BIN)/python" tools/kaggle_kernel.py
 ASKING = $(call flag,--dry-run,$(DRY_RUN)) $(call flag,--yes,$(YES))
+
+# Which targets use a variable. One that none of the given targets uses is refused: it would be ignored in silence.
+BUNDLING := kernel kernel-push
+ON_KAGGLE := kernel-push kernel-status kernel-log kernel-output kernel-submit
+USE_PRESET := local-train describe tpu-check $(BUNDLING)
+USE_DATA := local-train describe mifid bench compare $(BUNDLING)
+USE_OUT := local-train describe check mifid kernel-output
+USE_ARGS := local-train describe mifid test test-all bench compare tpu-check kernel-status $(BUNDLING)
+USE_EPOCHS := local-train describe $(BUNDLING)
+USE_ACCELERATOR := $(BUNDLING)
+USE_RESUME := $(BUNDLING)
+USE_SMOKE := $(BUNDLING)
+USE_WATCH := kernel-status kernel-log
+USE_MSG := kernel-submit
+USE_YES := $(ON_KAGGLE)
+USE_DRY_RUN := data scores $(ON_KAGGLE)
+CHECKED := PRESET DATA OUT ARGS EPOCHS ACCELERATOR RESUME SMOKE WATCH MSG YES DRY_RUN
+OTHERS := PYTHON EXTRAS VENV TPU_VENV KAGGLE_VENV
+$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(if $(filter $(CHECKED) $(OTHERS),$(name)),,\
+	$(error There is no variable $(name). Choose from: $(CHECKED) $(OTHERS)))))
+# $(call given,NAME): whether it has a value from the command line.
+given = $(and $(filter command,$(origin $(1))),$($(1)))
+$(foreach name,$(if $(MAKECMDGOALS),$(CHECKED)),$(if $(call given,$(name)),\
+	$(if $(filter $(USE_$(name)),$(MAKECMDGOALS)),,$(error make $(MAKECMDGOALS) does not use $(name). Leave it out, \
+	or give the setting in ARGS. These use it: $(USE_$(name))))))
 
 .PHONY: help setup local-train test test-all lint bench compare data check mifid describe lock clean tpu-env tpu-check
 .PHONY: kernel kernel-push kernel-status kernel-log kernel-output kernel-submit scores tpu-wheels fid-weights peers kaggle-env
@@ -62,11 +88,11 @@ $(STAMP): requirements.txt
 
 local-train: setup  ## train here; writes submission/images.zip and submission/preview.jpg
 	@data=$$("$(BIN)/python" tools/find_data.py "$(DATA)") && \
-	"$(BIN)/python" -m monet run $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(ARGS)
+	"$(BIN)/python" -m monet run $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(EPOCHS_OPTION) $(ARGS)
 
 describe: setup  ## show the settings, network sizes, device and data
 	@data=$$("$(BIN)/python" tools/find_data.py "$(DATA)") && \
-	"$(BIN)/python" -m monet describe $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(ARGS)
+	"$(BIN)/python" -m monet describe $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(EPOCHS_OPTION) $(ARGS)
 
 check: setup  ## check that Kaggle would accept submission/images.zip
 	$(BIN)/python -m monet check "$(OUT)"

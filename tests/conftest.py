@@ -1,5 +1,7 @@
 """Shared fixtures: a small set of real images, and a config that trains on it in seconds."""
 
+import monet  # noqa: F401  # isort: skip  # before TensorFlow: sets what Keras reads when it is imported
+
 import os
 import shutil
 

@@ -183,6 +183,23 @@ def test_a_run_can_be_repeated_from_its_config_json(run_folder, tmp_path):
     assert {name for name in settings[0] if settings[0][name] != settings[1][name]} == {"out"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_config_json_may_come_out_of_any_editor(encoding, tmp_path):
+    (tmp_path / "config.json").write_text('{"epochs": 3, "jitter_size": 300}', encoding=encoding)
+    _, config = cli.parse_command_line(["run", "--config", str(tmp_path / "config.json")])
+    assert (config.epochs, config.jitter) == (3, 300)
+
+
+def test_a_quoted_tilde_is_the_home_folder_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "config.json").write_text('{"epochs": 3, "data": "~/monets"}')
+    arguments, config = cli.parse_command_line([
+        "generate", "--config", "~/config.json", "--out=~/out", "--images", "~/mine", "--weights", "~/w.npz"])
+    paths = (config.data, config.out, arguments.images, arguments.weights)
+    assert paths == tuple(str(tmp_path / name) for name in ("monets", "out", "mine", "w.npz"))
+    assert cli.parse_command_line(["check", "~/images.zip"])[0].path == str(tmp_path / "images.zip")
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["run", "--epoch", "3"], "'epoch'. Did you mean epochs?"),
     (["run", "--epochs"], "expected one argument"),

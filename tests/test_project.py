@@ -139,6 +139,12 @@ def test_pages_name_only_what_exists(page):
      "tools/mifid.py runs/first --reference somewhere --json"),
     (["mifid"], "tools/mifid.py submission"),
     (["describe", "PRESET=paper", "DATA=."], "-m monet describe --preset paper --data"),
+    (["kernel", "DATA=gs://bucket/mine"], "bundle.py --data gs://bucket/mine"),
+    (["local-train", "EPOCHS=5", "PRESET="], "-m monet run --preset cpu --data tools/find_data.py --out submission "
+     "--epochs 5"),
+    (["describe", "PRESET=paper", "ARGS=--config config.json"],  # which python -m monet refuses
+     "-m monet describe --preset paper --data tools/find_data.py --out submission --config config.json"),
+    (["kernel-push", "kernel-status", "WATCH=1", "PRESET=gpu"], "bundle.py --preset gpu"),  # one of them uses it
     (["describe", "DATA=.", "ARGS=--config config.json"],  # a config file replaces the preset
      "-m monet describe --data tools/find_data.py . --out submission --config config.json"),
 ])
@@ -147,6 +153,37 @@ def test_make_passes_its_variables_on(tmp_path, words, command):
     install_python(tmp_path, 'echo "$@"')
     made = make(f"VENV={tmp_path}", *words)
     assert command in " ".join(made.stdout.split()), made.stderr
+
+
+@pytest.mark.parametrize(("words", "users"), [
+    (["kernel", "OUT=runs/first"], ["local-train", "kernel-output"]),
+    (["local-train", "ACCELERATOR=gpu"], ["kernel-push"]),
+    (["describe", "RESUME=0"], ["kernel-push"]),
+    (["kernel-output", "DATA=mine"], ["local-train", "mifid"]),
+    (["check", "lint", "MSG=the first"], ["kernel-submit"]),
+])
+def test_make_refuses_a_variable_that_no_target_uses(tmp_path, words, users):
+    install_python(tmp_path, 'echo "$@"')
+    made = make(f"VENV={tmp_path}", *words)
+    assert (made.returncode, made.stdout) == (2, "")
+    assert all(text in made.stderr for text in (words[0], words[-1].split("=")[0], *users))
+
+
+def test_make_knows_which_targets_use_a_variable():
+    """Every variable of the Makefile's head, but for those that choose the Python; and no target that is gone."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    checked = set(re.search(r"^CHECKED := (.*)$", makefile, re.M)[1].split())
+    head = makefile.split("\n\n")[0]
+    assert checked == set(re.findall(r"\b([A-Z_]+)=", head)) - {"PYTHON", "EXTRAS"}
+    users = " ".join(re.findall(r"^(?:USE_\w+|BUNDLING|ON_KAGGLE) := (.*)$", makefile, re.M))
+    assert set(re.findall(r"[a-z-]+", users)) <= set(make_targets())
+
+
+@pytest.mark.parametrize("word", ["preset=paper", "PRESTE=paper"])
+def test_make_refuses_a_mistyped_variable(word):
+    made = make("local-train", word)
+    assert made.returncode == 2
+    assert word.split("=")[0] in made.stderr and "PRESET" in made.stderr
 
 
 def install_python(venv, script):

@@ -12,6 +12,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from console import run_tool
+
 from benchmark.features import FEATURE_ROWS
 from benchmark.images import IMAGE_ROWS
 from benchmark.local_train import LOCAL_TRAIN_ROWS
@@ -19,7 +21,6 @@ from benchmark.rows import Row
 from benchmark.scaling import SCALING_ROWS
 from benchmark.score import SCORE_ROWS
 from benchmark.step import STEP_ROWS
-from console import run_tool
 from find_data import default_data
 
 from monet.core.errors import UserError, suggest_names
@@ -62,14 +63,24 @@ def measure(names: list[str], data: str) -> None:
         RESULTS.write_text(json.dumps([asdict(row) for row in measured], indent=2) + "\n", encoding="utf-8")
 
 
-def main() -> int:
-    """Runs the command line; returns the exit status."""
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of {', '.join(ROWS)} (default: all)")
-    parser.add_argument("--data", default="", help="images, as DATA=… of make local-train (default: the same)")
-    options = parser.parse_args()
-    return run_tool(lambda: measure(options.rows, options.data), "Interrupted. The rows above are also in bench.json.")
+    parser.add_argument("--data", type=os.path.expanduser, default="", help="images, as DATA of make local-train "
+                        "(default: the same)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures what the command line `argv` (default: the process's) names.
+
+    Raises:
+        UserError: as `measure`.
+    """
+    options = parse_arguments(argv)
+    measure(options.rows, options.data)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(main, "Interrupted. The rows above are also in bench.json."))

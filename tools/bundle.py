@@ -16,12 +16,13 @@ import sys
 import textwrap
 from pathlib import Path
 
+from console import ROOT, run_tool
+
 from bundling.output import RESULTS, Cell, Section, as_notebook, as_script
 from bundling.reach import CONFIG, leave_out, reachable
 from bundling.settings import resolve_settings, settings_source, settled_for_kaggle, without_help
 from bundling.sources import PACKAGE, WIDTH, Module, body_text, check_names, import_lines, read_modules
 from bundling.story import OPEN_CELLS, PREPARATION, RUN, SETTINGS, TPU_PREPARATION, in_reading_order, machine_modules
-from console import ROOT, run_tool
 from kaggle_site.metadata import (
     FILE_NAME,
     MACHINE_SHAPES,

@@ -18,10 +18,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from console import module_command, module_environment, run_tool
+
 from comparison.job import MAX_BATCH, MAX_WIDTH, Job, job_config
 from comparison.report import report
 from comparison.sheet import write_maps, write_pictures
-from console import module_command, module_environment, run_tool
 from find_data import default_data
 from tqdm import tqdm
 
@@ -41,8 +42,10 @@ def make_parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"any of {', '.join(PRESETS)} (default: all)")
-    parser.add_argument("--data", default="", help="folder or gs:// address (default: as for make local-train)")
-    parser.add_argument("--out", default="runs/compare", metavar="FOLDER", help="where to write (default: %(default)s)")
+    parser.add_argument("--data", type=os.path.expanduser, default="", help="folder or gs:// address (default: as for "
+                        "make local-train)")
+    parser.add_argument("--out", type=os.path.expanduser, default="runs/compare", metavar="FOLDER",
+                        help="where to write (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=SECONDS,
                         help="training time of each preset (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: 0)")
@@ -162,8 +165,8 @@ def compare(options: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's); returns the exit status."""
-    options = make_parser().parse_args(argv)
-    return run_tool(lambda: compare(options), "Interrupted. Tables and pictures show the presets that were done.")
+    return run_tool(lambda: compare(make_parser().parse_args(argv)),
+                    "Interrupted. Tables and pictures show the presets that were done.")
 
 
 if __name__ == "__main__":

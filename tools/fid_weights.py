@@ -11,7 +11,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from console import ROOT, run_tool
+from console import ROOT, home_path, run_tool
+
 from kaggle_site.dataset import describe_dataset
 
 from monet.core.errors import UserError
@@ -38,7 +39,7 @@ def gather(folder: Path, published: PublishedFile = INCEPTION_WEIGHTS) -> None:
 def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "kernel" / "fid-weights",
+    parser.add_argument("folder", nargs="?", type=home_path, default=ROOT / "kernel" / "fid-weights",
                         help="folder for the file (default kernel/fid-weights)")
     gather(parser.parse_args().folder)
 

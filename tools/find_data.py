@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from console import ROOT, run_tool
+
 from kaggle_site.credentials import find_credentials
 from kaggle_site.download import DOWNLOAD, download
 
@@ -30,7 +31,7 @@ def given_data(data: str) -> str:
     Raises:
         UserError: if it is on this machine and does not exist.
     """
-    if not data.startswith(("gs://", "tfds:")) and not os.path.exists(os.path.expanduser(data)):
+    if not data.startswith(("gs://", "tfds:")) and not os.path.exists(data):
         raise UserError(f"DATA={data} is not a folder. Give a folder of images or TFRecords, a gs:// address or "
                         "tfds:NAME, or leave DATA out to use the built-in sample.")
     say(f"Data: {data}, as given.")
@@ -106,15 +107,16 @@ def main(argv: list[str] | None = None, folder: Path = FOLDER) -> None:
     Raises:
         UserError: if there is no such data, or `folder` cannot be written.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parser = argparse.ArgumentParser(description="Print where the training data is; get it if it is missing.")
-    parser.add_argument("data", nargs="?", default="", help="a folder, gs:// address or tfds:NAME to use instead")
+    parser.add_argument("data", type=os.path.expanduser, nargs="?", default="",
+                        help="a folder, gs:// address or tfds:NAME to use instead")
     parser.add_argument("--download", action="store_true", help="download the competition's data or fail; no sample")
     parser.add_argument("--dry-run", action="store_true", help="with --download: show the command, send nothing")
     options = parser.parse_args(argv)
-    sys.stdout.reconfigure(errors="surrogateescape")  # the shell that takes the path may have given any bytes
     try:
-        print(required_download(folder, options.dry_run) if options.download else default_data(options.data, folder))
+        data = required_download(folder, options.dry_run) if options.download else default_data(options.data, folder)
+        sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")  # make reads the name
+        print(data)
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}. The data belongs in {folder}: make it writable, or give "
                         "DATA=FOLDER.") from error

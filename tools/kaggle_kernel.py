@@ -14,7 +14,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from console import ROOT, run_tool
+from console import ROOT, home_path, run_tool
+
 from kaggle_site.output import fetch_output
 from kaggle_site.push import push
 from kaggle_site.session import Session
@@ -40,7 +41,7 @@ def parse_options(argv: list[str] | None) -> argparse.Namespace:
     status.add_argument("--every", type=float, default=POLL_SECONDS, help="seconds between polls (default %(default)s)")
     commands.add_parser("log", parents=[shared, watching], help="show what the kernel printed")
     output = commands.add_parser("output", parents=[shared], help="fetch images.zip and the files beside it")
-    output.add_argument("--out", type=Path, default=Path("submission"), help="folder for the files (%(default)s)")
+    output.add_argument("--out", type=home_path, default=Path("submission"), help="folder for the files (%(default)s)")
     submission = commands.add_parser("submit", parents=[shared], help="submit images.zip of the last pushed version")
     submission.add_argument("--message", default="", help="description of the submission")
     commands.add_parser("scores", parents=[shared], help="list the submissions and their scores")

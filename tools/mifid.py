@@ -24,8 +24,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import numpy as np
 from console import ROOT, run_tool
+
+import numpy as np
 from find_data import default_data
 from scoring.cache import cached_problems
 from scoring.features import THREADS, ImageFeatures, find_features, load_extractor, log_to_terminal
@@ -221,30 +222,30 @@ def write_files(options: argparse.Namespace, score: Score) -> None:
 
 
 def print_result(result: dict, as_json: bool) -> None:
-    """Prints the score on stdout, and ignores a reader that went away, such as `head`."""
-    try:
-        print(json.dumps(result, indent=2, allow_nan=False) if as_json else score_text(result), flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout again when it exits
+    """Prints the score on stdout."""
+    print(json.dumps(result, indent=2, allow_nan=False) if as_json else score_text(result), flush=True)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
-    parser.add_argument("submission", nargs="?", default="submission", help="what to score (default: submission)")
-    parser.add_argument("--reference", default="", metavar="PATH", help="real images, or training data, whose "
-                        "paintings are used (default: the data of make local-train)")
-    parser.add_argument("--weights", default="", metavar="FILE", help="weights of the FID Inception (default: "
-                        "$MONET_INCEPTION_WEIGHTS, the cache, or a download)")
+    parser.add_argument("submission", type=os.path.expanduser, nargs="?", default="submission",
+                        help="what to score (default: submission)")
+    parser.add_argument("--reference", type=os.path.expanduser, default="", metavar="PATH", help="real images, or "
+                        "training data, whose paintings are used (default: the data of make local-train)")
+    parser.add_argument("--weights", type=os.path.expanduser, default="", metavar="FILE", help="weights of the FID "
+                        "Inception (default: $MONET_INCEPTION_WEIGHTS, the cache, or a download)")
     parser.add_argument("--epsilon", type=float, default=MIFID_EPSILON, help="memorization distance below which FID is "
                         "penalized (default: %(default)g)")
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="score only N images, drawn at random; the "
                         "intervals are still for all of them (reliable from about 1,000 on)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--report", default="", metavar="FILE.html", help="write a page that explains the score")
-    parser.add_argument("--save-features", default="", metavar="FILE.npz", help="write the submission's features")
+    parser.add_argument("--report", type=os.path.expanduser, default="", metavar="FILE.html", help="write a page that "
+                        "explains the score")
+    parser.add_argument("--save-features", type=os.path.expanduser, default="", metavar="FILE.npz", help="write the "
+                        "submission's features")
     parser.add_argument("--no-check", action="store_true", help="do not check for what Kaggle would reject")
     parser.add_argument("--skip-unreadable", action="store_true", help="leave out images that cannot be read")
     return parser
@@ -284,14 +285,15 @@ def run(options: argparse.Namespace) -> None:
     """
     check_options(options)
     score = compute_score(options)
-    print_result(score.result, options.json)  # before files are written: their failure must not lose it
-    write_files(options, score)
+    try:
+        print_result(score.result, options.json)  # before files are written: their failure must not lose it
+    finally:
+        write_files(options, score)  # although nobody may read the score
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's); returns the exit status."""
-    options = make_parser().parse_args(argv)
-    return run_tool(lambda: run(options))
+    return run_tool(lambda: run(make_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

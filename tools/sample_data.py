@@ -8,9 +8,9 @@ For people without data and without a Kaggle account. No photo or painting was u
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from console import run_tool
+from console import home_path, run_tool
+
 from sample.dataset import NUM_MONET, NUM_PHOTO, write_sample
 
 from monet.core.errors import UserError
@@ -29,7 +29,7 @@ def whole_number(minimum: int) -> Callable[[str], int]:
 def main(argv: list[str] | None = None) -> None:
     """Draws the sample into the folder given on the command line."""
     parser = argparse.ArgumentParser(description="Draw the built-in sample; it needs no data and no account.")
-    parser.add_argument("folder", type=Path, help="where to write it: a new or empty folder")
+    parser.add_argument("folder", type=home_path, help="where to write it: a new or empty folder")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="the same seed draws the same pictures")
     parser.add_argument("--monet", type=whole_number(1), default=NUM_MONET, help="paintings (default %(default)s)")
     parser.add_argument("--photo", type=whole_number(1), default=NUM_PHOTO, help="photos (default %(default)s)")

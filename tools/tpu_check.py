@@ -19,6 +19,7 @@ import sys
 import time
 
 from console import module_command, module_environment, run_tool
+
 from tpu_compiler.report import CompiledProgram, comparison_lines, report, report_lines
 from tpu_compiler.v5e import CORES
 
@@ -166,8 +167,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's); returns the exit status."""
-    arguments = parse_arguments(argv)
-    return run_tool(lambda: check(arguments), "Interrupted. What was compiled before is printed.")
+    return run_tool(lambda: check(parse_arguments(argv)), "Interrupted. What was compiled before is printed.")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from console import ROOT, run_tool
+from console import ROOT, home_path, run_tool
+
 from kaggle_site.dataset import describe_dataset
 
 from monet.core.errors import UserError, say
@@ -40,7 +41,7 @@ def download_wheels(folder: Path, packages: tuple[str, ...], *options: str) -> N
 def main() -> None:
     """Downloads the wheels, and says how to upload them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "kernel" / "tpu-wheels",
+    parser.add_argument("folder", nargs="?", type=home_path, default=ROOT / "kernel" / "tpu-wheels",
                         help="folder for the wheels (default kernel/tpu-wheels)")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)

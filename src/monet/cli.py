@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from monet.core.config import FIELDS, VERSION, Config, check_field_name
+from monet.core.endings import hangup_terminates, run_quietly
 from monet.core.errors import LOG, UserError
 from monet.core.options import parse_field
 from monet.core.presets import resolve_config
@@ -39,9 +40,10 @@ class Command:
 
 
 def in_session(command: Callable[[Config, Session], int]) -> Callable[[argparse.Namespace, Config, float], int]:
-    """Adapts a command that trains in a session to `Command.execute`."""
+    """Adapts a command that trains in a session to `Command.execute`; a closed terminal counts as SIGTERM."""
     def execute(arguments: argparse.Namespace, config: Config, started: float) -> int:
-        with session_of(started, open_cluster(config)) as session, explain_cluster_errors():
+        with (hangup_terminates(), session_of(started, open_cluster(config)) as session,
+              explain_cluster_errors()):
             return command(config, session)
 
     return execute
@@ -87,13 +89,15 @@ def make_parser() -> argparse.ArgumentParser:
     for name, command in COMMANDS.items():
         sub = commands.add_parser(name, help=command.help, description=command.help, allow_abbrev=False)
         if name == "check":
-            sub.add_argument("path", help="images.zip, or a folder that contains it or the images")
+            sub.add_argument("path", type=os.path.expanduser,
+                             help="images.zip, or a folder that contains it or the images")
             continue
-        sub.add_argument("--config", default="", metavar="FILE", help="config.json of a run to take the settings from")
+        sub.add_argument("--config", default="", metavar="FILE", type=os.path.expanduser,
+                         help="config.json of a run to take the settings from")
         if name == "generate":
             sub.add_argument("--images", default=[], nargs="+", action="extend", metavar="PATH",
-                             help="pictures, and folders of pictures, to paint")
-            sub.add_argument("--weights", default="", metavar="FILE",
+                             type=os.path.expanduser, help="pictures, and folders of pictures, to paint")
+            sub.add_argument("--weights", default="", metavar="FILE", type=os.path.expanduser,
                              help="generator that paints: photo_to_monet.npz, best.npz or a file in checkpoints/")
             sub.add_argument("--direction", default=DIRECTIONS[0], choices=DIRECTIONS,
                              help="generator that paints (default: %(default)s); monet_to_photo writes photos.zip")
@@ -147,4 +151,4 @@ def main(argv: list[str] | None = None, started: float | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     started = time.monotonic() if started is None else started
-    return exit_status(lambda: execute_command(*parse_command_line(argv), started))
+    return exit_status(lambda: run_quietly(lambda: execute_command(*parse_command_line(argv), started)))

@@ -428,7 +428,7 @@ def run_in(environment: Path, *words: str, **variables: str) -> subprocess.Compl
     set_tpu_variables(8)
     inherited = {name: os.environ[name] for name in ("PATH", *NAMES) if name in os.environ}
     return subprocess.run([str(environment / "bin/python"), "-I", *words], capture_output=True, text=True, timeout=600,
-                          env={**inherited, "TF_USE_LEGACY_KERAS": "1", **variables})
+                          env={**inherited, "MONET_TPU_ENVIRONMENT": str(environment), **variables})
 
 
 SLOW = pytest.mark.skipif("MONET_SLOW" not in os.environ or sys.version_info[:2] != (3, 12),

@@ -5,11 +5,12 @@ import sys
 import threading
 import time
 
+from console import module_command, module_environment
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from benchmark.inception_state import CONVOLUTIONS, random_state, write_state_dict
-from console import module_command, module_environment
 from PIL import Image
 
 from monet.core.errors import UserError

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-import pytest
 from console import run_tool
+
+import pytest
 
 
 def run_main(main: Callable[[], int | None], environment: dict[str, str], folder: Path,

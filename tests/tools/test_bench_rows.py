@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+from console import module_environment
+
 import pytest
 from benchmark import accelerator
 from benchmark.local_train import local_train_rows
@@ -11,7 +13,6 @@ from benchmark.measure import peak_memory_gib
 from benchmark.process import Worker
 from benchmark.rows import PAIRS, Row, paired_row
 from benchmark.scaling import fit_line, line_rows, step_rows
-from console import module_environment
 from support.settings import TINY
 
 from monet.core.config import Config

@@ -3,12 +3,13 @@
 import json
 import subprocess
 
+from console import module_command, module_environment
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from benchmark.equal import STEPS, differences
 from benchmark.peers.plain_tensorflow import PlainCycleGan
-from console import module_command, module_environment
 
 from monet.core.config import make_config
 from monet.core.presets import resolve_config

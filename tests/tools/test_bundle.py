@@ -221,7 +221,8 @@ def test_standard_library_comes_before_the_machine_is_prepared(checkout):
     imports = [node for node in ast.parse(before + "    pass").body if isinstance(node, (ast.Import, ast.ImportFrom))]
     outside = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name) for node in imports}
     assert {name.split(".")[0] for name in outside} <= set(sys.stdlib_module_names)
-    assert modules_in(before) == ["__init__", "core.errors", "machine.kaggle_machine", "machine.tpu_environment"]
+    assert modules_in(before) == ["core.process", "__init__", "core.errors", "machine.kaggle_machine",
+                                  "machine.tpu_environment"]
     assert after.count("\nimport tensorflow as tf\n") == 1
 
 
@@ -314,6 +315,36 @@ def test_config_of_an_earlier_run_is_used_without_its_folders(checkout, tmp_path
     assert settings_of(text)["epochs"] == 3
     assert "/home/me" not in text and str(tmp_path) not in text
     assert "--config config.json" in text
+
+
+def config_file(folder: Path, **settings) -> str:
+    """The path of a run's config.json."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(settings))
+    return str(path)
+
+
+@pytest.mark.parametrize(("settings", "says"), [({"num_images": 12}, "--num-images 0"),
+                                                ({"max_minutes": 600.0}, "--max-minutes 0")])
+def test_what_kaggle_would_refuse_for_hours_later_is_not_taken_from_another_run(checkout, tmp_path, settings, says):
+    with pytest.raises(UserError, match=says):
+        bundled(checkout, "--accelerator", "gpu", "--config", config_file(tmp_path, **settings))
+    assert not (checkout / "kernel").exists()
+
+
+@pytest.mark.parametrize("word", ["--num-images=12", "--max-minutes=600"])
+def test_the_same_is_said_and_done_if_it_is_asked_for(checkout, tmp_path, capsys, word):
+    config = config_file(tmp_path, num_images=12, max_minutes=600.0)
+    text = bundled(checkout, "--accelerator", "gpu", "--config", config, "--num-images=0", "--max-minutes=0", word)
+    name, _, value = word[2:].partition("=")
+    assert settings_of(text)[name.replace("-", "_")] == float(value)
+    assert value in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("minutes", "is_said"), [(14.0, True), (0.0, False), (285.0, False)])
+def test_a_run_that_would_end_early_is_announced(checkout, tmp_path, capsys, minutes, is_said):
+    bundled(checkout, "--accelerator", "gpu", "--config", config_file(tmp_path, max_minutes=minutes))
+    assert ("--max-minutes 0" in capsys.readouterr().err) is is_said
 
 
 @pytest.mark.parametrize(("words", "says"), [

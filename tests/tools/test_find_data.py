@@ -318,3 +318,20 @@ def test_order_of_credentials(tmp_path, monkeypatch):
     monkeypatch.delenv("KAGGLE_CONFIG_DIR", raising=False)
     assert list(find_credentials()) == ["KAGGLE_API_TOKEN", f"{tmp_path}/.kaggle/access_token", "KAGGLE_KEY"]
     assert ["token in a file"] in find_credentials().values()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_folders_name_reaches_make_as_it_is(tmp_path, encoding):
+    """Whatever the output's encoding, and if the name has none."""
+    folder = os.fsencode(tmp_path) + b"/Bl\xc3\xa4tter-\xff"
+    os.mkdir(folder)
+    found = subprocess.run([sys.executable, TOOLS / "find_data.py", folder], capture_output=True, timeout=60, env={
+        **os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": encoding})
+    assert (found.returncode, found.stdout) == (0, folder + b"\n"), found.stderr
+
+
+def test_a_quoted_tilde_is_the_home_folder(tmp_path, capsys):
+    (tmp_path / "pictures").mkdir()
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    status, out, _ = run_main(lambda: find_data.main(["~/pictures"]), environment, tmp_path, capsys)
+    assert (status, out) == (0, f"{tmp_path}/pictures\n")

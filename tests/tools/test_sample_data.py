@@ -9,10 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+from console import run_tool
+
 import numpy as np
 import pytest
 import sample_data
-from console import run_tool
 from PIL import Image
 from sample.brush import paint
 from sample.canvas import SIZE, Scene

@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 
+from console import module_environment
+
 import numpy as np
 import pytest
 import tpu_check
-from console import module_environment
 from support.settings import ROOT
 from tpu_compiler.report import GIB, CompiledProgram, comparison_lines, largest_batch, report, report_lines
 from tpu_compiler.v5e import CORES

@@ -7,12 +7,13 @@ InceptionV3, a different network with nearly the same arithmetic. All weights ar
 import tempfile
 from pathlib import Path
 
+from console import module_command
+
 import numpy as np
 from benchmark.inception_state import random_state, write_state_dict
 from benchmark.peers.python import MISSING_PEERS, peer_python
 from benchmark.process import Worker
 from benchmark.rows import PAIRS, Row, paired_row
-from console import module_command
 
 IMAGES = 192  # per measurement: six batches
 MANY_IMAGES = 10_000  # whose features must fit into memory

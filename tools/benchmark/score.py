@@ -14,12 +14,13 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from console import TOOLS, module_environment
+
 import numpy as np
 from benchmark.fid import GENERATED, made_features
 from benchmark.measure import seconds_of
 from benchmark.process import output_of
 from benchmark.rows import PAIRS, Row, paired_row
-from console import TOOLS, module_environment
 from PIL import Image
 
 IMAGES = GENERATED  # of the submission that is scored twice

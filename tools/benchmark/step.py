@@ -8,11 +8,12 @@ import statistics
 import sys
 import tempfile
 
+from console import module_command
+
 from benchmark.measure import seconds_of
 from benchmark.peers.python import MISSING_PEERS, peer_python
 from benchmark.process import Worker, output_of
 from benchmark.rows import PAIRS, Row, paired_row
-from console import module_command
 
 from monet.core.config import make_config
 

@@ -8,10 +8,11 @@ import textwrap
 from bundling.sources import WIDTH, Module, parsed
 
 from monet.cli import parse_command_line
-from monet.core.config import FIELDS, Config
-from monet.core.errors import UserError
+from monet.core.config import FIELDS, MIN_IMAGES, Config
+from monet.core.errors import UserError, say
 from monet.kaggle_run import KERNEL_DECIDES
 from monet.machine.devices import Device
+from monet.machine.kaggle_machine import OTHER_MINUTES, TPU_MINUTES
 from monet.training.settled import settled
 
 # By ACCELERATOR: the device that trains, which is also the name of the preset made for it.
@@ -62,7 +63,40 @@ def resolve_settings(accelerator: str, words: list[str]) -> Config:
     if config.accelerator not in ("auto", device):
         raise UserError(f"--accelerator {config.accelerator} with ACCELERATOR={accelerator}: the kernel's machine has "
                         "none. Give only ACCELERATOR.")
+    check_images(config, given)
+    check_minutes(config, given, TPU_MINUTES if accelerator == "tpu" else OTHER_MINUTES)
     return config
+
+
+def check_images(config: Config, given: set[str]) -> None:
+    """Says that a small `num_images` makes a trial; the names of the options `given` tell if it is wanted.
+
+    Raises:
+        UserError: if it comes from the --config of a trial: Kaggle would refuse the zip, after hours.
+    """
+    if not 0 < config.num_images < MIN_IMAGES:
+        return
+    if "num_images" not in given:
+        raise UserError(f"The run of --config painted {config.num_images} images, for a trial, and Kaggle refuses "
+                        f"fewer than {MIN_IMAGES:,}. Add --num-images 0 for one per photo, or --num-images "
+                        f"{config.num_images} if you want a trial on Kaggle.")
+    say(f"A trial: images.zip will have {config.num_images} images, and Kaggle refuses fewer than {MIN_IMAGES:,}.")
+
+
+def check_minutes(config: Config, given: set[str], limit: float) -> None:
+    """Says if `max_minutes` does not fit Kaggle's `limit`; the names of the options `given` tell if it is wanted.
+
+    Raises:
+        UserError: if it comes from a --config and exceeds the limit: Kaggle would end the run without a zip.
+    """
+    takes_all = f"--max-minutes 0 takes the {limit:g} minutes that Kaggle leaves a run"
+    if config.max_minutes > limit:
+        problem = f"--max-minutes {config.max_minutes:g}: Kaggle may end the run before there is a zip; {takes_all}."
+        if "max_minutes" not in given:
+            raise UserError(problem)
+        say(problem)
+    elif 0 < config.max_minutes < limit and "config" in given and "max_minutes" not in given:
+        say(f"The run will end after {config.max_minutes:g} minutes, as --config says; {takes_all}.")
 
 
 def literal(value) -> str:

@@ -7,13 +7,14 @@ import json
 import os
 import sys
 
+from console import run_tool
+
 import numpy as np
 import tensorflow as tf
 from benchmark.measure import peak_memory_gib
 from comparison.job import Job, job_config
 from comparison.judge import judge
 from comparison.training import Training
-from console import run_tool
 
 from monet.core.files import atomic_write
 from monet.data.validation import find_data

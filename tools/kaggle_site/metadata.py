@@ -38,7 +38,7 @@ def read_metadata(path: Path) -> dict:
         UserError: if it is missing or not JSON, or Kaggle would refuse or misread it.
     """
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata = json.loads(path.read_bytes())  # of bytes: an editor may add a byte order mark
     except OSError as error:
         raise UserError(f"{path.name} cannot be read: {error.strerror}. `git checkout {FILE_NAME}` restores "
                         "it.") from None

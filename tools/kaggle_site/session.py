@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console import ROOT
+
 from kaggle_site.client import RULES, TIMEOUT, client_output, find_user
 from kaggle_site.credentials import read_json, stored_user
 from kaggle_site.metadata import FILE_NAME, PLACEHOLDER, read_metadata, with_user

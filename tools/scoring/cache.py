@@ -13,13 +13,14 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from console import ROOT, TOOLS
+
 import numpy as np
 import PIL
-from console import ROOT, TOOLS
 
 from monet.core.errors import UserError, say
 from monet.core.files import atomic_write
-from monet.scoring.inception_weights import cache_folder
+from monet.core.process import cache_folder
 from monet.training.arrays import UNREADABLE, read_arrays
 
 PACKAGE = ROOT / "src" / "monet"

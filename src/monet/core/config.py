@@ -1,6 +1,7 @@
 """All settings of a run in one frozen dataclass, their validation, and their command-line and JSON forms."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 
 from monet.core.errors import UserError, suggest_names
@@ -176,6 +177,7 @@ class Config:
         return self.epochs * self.steps_per_epoch
 
 
+PATH_FIELDS = ("data", "out")  # a ~ in them is the user's home folder, also where no shell has replaced it
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 FORMER_NAMES = {"jitter_size": "jitter"}  # of fields, in config.json and checkpoints of earlier versions
 CHANGES = "changes"  # in config.json beside the fields: which of them changed during the run, and at which step
@@ -227,14 +229,15 @@ def check_field_value(name: str, value) -> None:
 
 
 def make_config(**values) -> Config:
-    """Returns a validated Config with the given field values and defaults for the rest.
+    """Returns a validated Config with the given field values, ~ replaced in paths, and defaults for the rest.
 
     Raises:
         UserError: for an unknown name, a wrong type, a value out of range, or conflicting values.
     """
     for name, value in values.items():
         check_field_value(name, value)
-    config = Config(**{name: FIELDS[name].type(value) for name, value in values.items()})
+    paths = {name: os.path.expanduser(values[name]) for name in PATH_FIELDS if name in values}
+    config = Config(**{name: FIELDS[name].type(value) for name, value in {**values, **paths}.items()})
     check_combinations(config)
     return config
 

@@ -1,5 +1,6 @@
 """Errors and messages for the user, usable before TensorFlow is imported. Standard library only."""
 
+import contextlib
 import difflib
 import logging
 import sys
@@ -23,5 +24,9 @@ def suggest_names(name: str, names: Iterable[str]) -> str:
 
 
 def say(line: str) -> None:
-    """Prints a line on standard error and flushes it; standard output is reserved for results."""
-    print(line, file=sys.stderr, flush=True)
+    """Prints a line on standard error and flushes it; standard output is reserved for results.
+
+    Work goes on if the line cannot be printed: the terminal or its reader is gone, or the disk is full.
+    """
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)

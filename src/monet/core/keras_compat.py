@@ -5,6 +5,8 @@ import warnings
 import tensorflow as tf
 from tensorflow import keras
 
+from monet.core.errors import UserError
+
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it announces its end of life, and that TensorFlow 2.15 is newer than it knows
@@ -21,6 +23,22 @@ def addons_instance_norm(**options) -> keras.layers.Layer:
 def keras_instance_norm(**options) -> keras.layers.Layer:
     """Instance normalization as group normalization with one channel a group, which computes the same numbers."""
     return keras.layers.GroupNormalization(groups=-1, **options)
+
+
+def reset_keras() -> None:
+    """Undoes what other cells of a notebook changed in Keras, before networks are built.
+
+    `set_variables` in core/process.py keeps out what is set elsewhere, if Keras is imported after it.
+
+    Raises:
+        UserError: if Keras does not compute with TensorFlow, which cannot be changed after its import.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(f"Keras was imported with the backend {keras.backend.backend()} before this code ran. Restart "
+                        "the session and run these cells before any that imports Keras.")
+    keras.backend.set_image_data_format("channels_last")
+    keras.backend.set_floatx("float32")
+    keras.backend.set_epsilon(1e-7)
 
 
 instance_norm = keras_instance_norm if tfa is None else addons_instance_norm

@@ -34,8 +34,8 @@ def read_config_values(path: str) -> dict:
         UserError: if the file cannot be read or is not a JSON object.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
+        with open(path, "rb") as file:
+            values = json.loads(file.read())  # of bytes: it then recognizes UTF-16 and a byte order mark
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Give --config the config.json of a run.") from None
     except ValueError as error:

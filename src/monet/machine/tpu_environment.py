@@ -16,6 +16,7 @@ import tempfile
 import time
 
 from monet.core.errors import UserError, say
+from monet.core.process import ENVIRONMENT_VARIABLE
 from monet.machine.kaggle_machine import has_tpu, input_folders, tpu_devices
 
 # The only published TensorFlow with TPU support and driver that are compatible with each other.
@@ -29,9 +30,7 @@ LAST_PYTHON = (3, 12)  # the last version that TPU_PACKAGES have wheels for
 SETUP_SECONDS = 600  # limit from the start of the kernel to a working TPU or an error
 PROBE_SECONDS = 180  # limit for the TPU to answer
 LOG_LINES = 40  # last lines of a failed command that are shown
-# Environment variables that survive the restart.
-START_VARIABLE = "MONET_STARTED"  # time.monotonic() at the start of the kernel
-ENVIRONMENT_VARIABLE = "MONET_TPU_ENVIRONMENT"  # folder of the environment that the kernel was restarted in
+START_VARIABLE = "MONET_STARTED"  # time.monotonic() at the start of the kernel; survives the restart
 ACCELERATOR_TYPES = {1: "v5litepod-1", 4: "v5litepod-4", 8: "v5litepod-8"}  # of a v5e machine, by number of chips
 GPU_ADVICE = "To train on GPUs instead: make kernel-push ACCELERATOR=gpu."
 RESTART_ADVICE = "Start the kernel again."

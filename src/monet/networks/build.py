@@ -6,6 +6,7 @@ from tensorflow import keras
 
 from monet.core.config import SUBMISSION_SIZE, Config, look_up
 from monet.core.errors import UserError
+from monet.core.keras_compat import reset_keras
 from monet.networks.discriminators import patch_discriminator, strided_discriminator, two_objective_discriminator
 from monet.networks.generators import residual_unet_generator, resnet_generator, size_multiple, unet_generator
 from monet.networks.layers import DOUBLINGS, NORMS
@@ -54,6 +55,7 @@ def build_generator(config: Config, name: str) -> keras.Model:
         UserError: as `check_networks`.
     """
     check_networks(config)
+    reset_keras()
     return GENERATORS[config.generator](config, name)
 
 
@@ -63,4 +65,5 @@ def build_discriminator(config: Config, name: str, kind: str) -> keras.Model:
     Raises:
         UserError: for an unknown kind.
     """
+    reset_keras()
     return look_up(DISCRIMINATORS, kind, "discriminator")(config, name)

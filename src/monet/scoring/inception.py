@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.errors import UserError
+from monet.core.keras_compat import reset_keras
 from monet.core.pixels import pad_batch
 from monet.core.progress import progress_bar
 from monet.machine.devices import over_replicas
@@ -148,6 +149,7 @@ def build_inception(state: dict[str, np.ndarray]) -> keras.Model:
     Raises:
         UserError: if the weights are another network's.
     """
+    reset_keras()
     layers, image = InceptionLayers(state), keras.Input([INPUT_SIDE, INPUT_SIDE, 3], dtype="float32")
     x = layers.conv(image, "Conv2d_1a_3x3", 2, "valid")
     x = layers.conv(x, "Conv2d_2a_3x3", 1, "valid")

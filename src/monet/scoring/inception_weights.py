@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from monet.core.errors import LOG, UserError
 from monet.core.files import out_of_space
+from monet.core.process import cache_folder
 from monet.machine.kaggle_machine import input_folders
 
 WEIGHTS_VARIABLE = "MONET_INCEPTION_WEIGHTS"  # environment variable that names a weights file to use
@@ -39,11 +40,6 @@ class WeightsFile(NamedTuple):
 INCEPTION_WEIGHTS = PublishedFile(
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
     95_628_359, "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2")
-
-
-def cache_folder() -> str:
-    """The kit's folder in the user's cache directory."""
-    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "monet")
 
 
 def cached_path(published: PublishedFile) -> str:
@@ -142,7 +138,7 @@ def find_weights(path: str = "", download: bool = True, published: PublishedFile
     Raises:
         UserError: if there is none, or one that was not named is not the published one.
     """
-    named = path or os.environ.get(WEIGHTS_VARIABLE, "")
+    named = path or os.path.expanduser(os.environ.get(WEIGHTS_VARIABLE, ""))
     if named:
         digest = digest_of(named)
         return WeightsFile(named, digest, "" if digest == published.digest else NOT_COMPARABLE)

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import logging
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,7 +11,7 @@ import tensorflow as tf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from monet.core.config import Config
-from monet.core.errors import LOG, UserError
+from monet.core.errors import LOG, UserError, say
 from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.training.deadline import Interrupted, noted_signal
 from monet.training.run_files import open_run
@@ -67,7 +66,7 @@ def ended(message: str, status: int) -> int:
     if LOG.handlers:
         LOG.error("%s", message)
     else:
-        print(message, file=sys.stderr)
+        say(message)
     return status
 
 
