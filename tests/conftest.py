@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from benchmark.peers.python import MISSING_PEERS, peer_python
 from sample.dataset import write_sample
-from support.settings import NUM_MONET, NUM_PHOTO, REAL_DATA, TINY
+from support.settings import NUM_MONET, NUM_PHOTO, REAL_DATA, ROOT, TINY
 
 from monet.core.config import make_config
 from monet.data.records import read_examples
@@ -60,6 +60,15 @@ def peers():
     python = peer_python()
     if python is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING_PEERS)
+    return python
+
+
+@pytest.fixture(scope="session")
+def tpu_python():
+    """The Python of `make tpu-env`, with a TPU's compiler and Kaggle's JAX; without it as for `peers`."""
+    python = ROOT / ".venv-tpu-check" / "bin" / "python"
+    if not python.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("the TPU's compiler is not installed: make tpu-env")
     return python
 
 

@@ -44,7 +44,7 @@ if __name__ == "__main__":  # not when another program imports this file
     os.environ[START_VARIABLE] = repr(time.monotonic())'''
 PREPARE_TPU = '''\
 if __name__ == "__main__":  # not when another program imports this file
-    prepare_machine(SETTINGS["accelerator"], globals().get("__file__"))  # a notebook has no file'''
+    prepare_machine(SETTINGS["accelerator"], SETTINGS["engine"], globals().get("__file__"))  # a notebook has no file'''
 START = '''\
 if __name__ == "__main__":
     status = run_on_kaggle(SETTINGS, RESUME_FROM)

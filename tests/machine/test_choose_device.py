@@ -148,5 +148,5 @@ def test_a_run_on_several_devices_trains_and_paints(small_root, tmp_path):
         """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
-    assert "with 2 device(s) in float32: from step 0 to 3" in run.stderr
+    assert "with 2 CPU device(s) by tensorflow in float32: from step 0 to 3" in run.stderr
     assert "images.zip with 20 images" in run.stderr

@@ -114,7 +114,7 @@ def program(tmp_path) -> Path:
         print("started with", sys.argv[1:], flush=True)
         from monet.machine.tpu_environment import prepare_machine
         if __name__ == "__main__":
-            prepare_machine("tpu", globals().get("__file__"))
+            prepare_machine("tpu", "tensorflow", globals().get("__file__"))
         import tensorflow
         print("variables", os.environ.get("TF_PLUGGABLE_DEVICE_LIBRARY_PATH"))
         print("inside", sys.prefix, tensorflow.__file__, os.environ["TF_USE_LEGACY_KERAS"])
@@ -176,7 +176,7 @@ def test_notebook_continues_in_the_environment_without_a_restart(kaggle_python, 
     """When its cells are run a second time, the time limit starts anew."""
     environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "ISTPUVM": "1",
                    "MONET_KAGGLE_INPUT": str(wheels.parents[2])}
-    again = "first = float(os.environ['MONET_STARTED'])\nprepare_machine('tpu', None)\n"
+    again = "first = float(os.environ['MONET_STARTED'])\nprepare_machine('tpu', 'tensorflow', None)\n"
     later = "print('time starts anew:', float(os.environ['MONET_STARTED']) > first)\n"
     run = subprocess.run([kaggle_python, "-I", "-c", program.read_text() + again + later], env=environment,
                          capture_output=True, text=True, timeout=170)
@@ -199,7 +199,7 @@ def test_environment_without_tpu_support_is_not_built_again(monkeypatch, capsys)
     monkeypatch.setenv("ISTPUVM", "1")
     monkeypatch.setenv("MONET_TPU_ENVIRONMENT", "/somewhere")
     with pytest.raises(SystemExit) as end:
-        prepare_machine("tpu", __file__)
+        prepare_machine("tpu", "tensorflow", __file__)
     assert end.value.code == 2
     assert "even in the environment" in capsys.readouterr().err
 
@@ -280,23 +280,23 @@ def test_notebook_of_a_python_without_wheels_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("accelerator", ["gpu", "cpu", "auto"])
 def test_a_run_without_a_tpu_needs_no_preparation(accelerator):
-    assert prepare_machine(accelerator, __file__) is None
+    assert prepare_machine(accelerator, "tensorflow", __file__) is None
     assert float(os.environ["MONET_STARTED"]) <= time.monotonic()
 
 
 def test_missing_tpu_is_an_error_at_once(capsys):
     with pytest.raises(SystemExit):
-        prepare_machine("tpu", __file__)
+        prepare_machine("tpu", "tensorflow", __file__)
     assert "This machine has no TPU" in capsys.readouterr().err
 
 
 def test_time_counts_from_before_the_restart(monkeypatch):
     monkeypatch.setenv("MONET_STARTED", "12.5")
-    prepare_machine("cpu", __file__)
+    prepare_machine("cpu", "tensorflow", __file__)
     assert os.environ["MONET_STARTED"] != "12.5"  # a notebook's cells were run again
     monkeypatch.setenv("MONET_STARTED", "12.5")
     monkeypatch.setenv("MONET_TPU_ENVIRONMENT", "/somewhere")
-    prepare_machine("cpu", __file__)
+    prepare_machine("cpu", "tensorflow", __file__)
     assert os.environ["MONET_STARTED"] == "12.5"
 
 
@@ -334,7 +334,7 @@ def test_image_with_tpu_support_is_used_as_it_is(monkeypatch, tmp_path):
     install(tmp_path, "tensorflow-tpu==2.19.1", "libtpu==0.0.10")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *(path for path in sys.path if "site-packages" not in path)])
     monkeypatch.setenv("TPU_ACCELERATOR_TYPE", "v5litepod-8")
-    assert prepare_machine("auto", __file__) is None
+    assert prepare_machine("auto", "tensorflow", __file__) is None
     assert "MONET_TPU_ENVIRONMENT" not in os.environ
 
 
@@ -371,7 +371,7 @@ def test_notebook_that_already_imported_numpy_is_rejected(monkeypatch, tmp_path,
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     with pytest.raises(SystemExit):
-        prepare_machine("tpu", None)
+        prepare_machine("tpu", "tensorflow", None)
     assert "Restart the session" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 

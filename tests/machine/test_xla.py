@@ -34,18 +34,14 @@ def one_step(config, compiled):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_presets_step_compiles_and_gives_the_same(preset):
-    """On noise, to which untrained networks respond chaotically: only losses are compared, the rest is finite.
-
-    XLA draws other random numbers from the same seeds, so steps with any but dropout's must only be finite.
-    """
+    """On noise, to which untrained networks respond chaotically: only losses are compared, the rest is finite."""
     blocks = {"residual_blocks": 2} if PRESETS[preset].get("generator") else {}
-    config = resolve_config({"preset": preset, "dropout": 0.0, **SMALL, **blocks})
+    config = resolve_config({"preset": preset, **SMALL, **blocks})
     compiled, found = one_step(config, compiled=True)
     assert np.isfinite(list(compiled.values())).all()
     assert all(np.isfinite(value).all() for value in found.values())
-    if not config.diffaugment and config.system != "cut":
-        losses, _ = one_step(config, compiled=False)
-        assert compiled == pytest.approx(losses, rel=1e-3, abs=1e-4)
+    losses, _ = one_step(config, compiled=False)
+    assert compiled == pytest.approx(losses, rel=1e-3, abs=1e-4)
 
 
 def test_a_run_compiles_on_request(tiny, small_data):

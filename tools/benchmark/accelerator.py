@@ -11,8 +11,8 @@ from benchmark.rows import PAIRS, Row, paired_row
 
 from monet.core.config import Config, make_config
 from monet.core.presets import resolve_config
-from monet.machine.devices import choose_strategy, device_of
-from monet.training.engine import TensorFlowEngine
+from monet.machine.devices import device_of
+from monet.training.engines import choose_devices, make_engine
 from monet.training.settled import settled
 
 PRESET = "tutorial"
@@ -23,7 +23,7 @@ STEPS_PER_CALL = 25
 
 def has_accelerator() -> bool:
     """Returns whether training would use a TPU or GPU on this machine."""
-    return device_of(choose_strategy(make_config())).kind != "CPU"
+    return device_of(choose_devices(make_config())).kind != "CPU"
 
 
 class TimedTraining:
@@ -35,9 +35,9 @@ class TimedTraining:
 
     def __init__(self, config: Config, data):
         """Builds the networks and makes the first call, which compiles."""
-        strategy = choose_strategy(config)
-        self.config, self.step = settled(config, device_of(strategy), data), 0
-        self.engine = TensorFlowEngine(self.config, data, strategy)
+        devices = choose_devices(config)
+        self.config, self.step = settled(config, device_of(devices), data), 0
+        self.engine = make_engine(self.config, data, devices)
         self.seconds_per_step()
 
     def seconds_per_step(self) -> float:
@@ -82,7 +82,7 @@ def batch_rows(data, common: dict, batches: tuple[int, ...], replicas: int) -> l
 def accelerator_rows(data, steps_per_call: int = STEPS_PER_CALL, batch: int = BATCH,
                      batches: tuple[int, ...] = BATCHES, **settings) -> list[Row]:
     """Returns all rows; `settings` are config fields, for networks other than the tutorial's."""
-    replicas = device_of(choose_strategy(make_config())).count
+    replicas = device_of(choose_devices(make_config())).count
     common = {"batch_size": batch * replicas, "steps_per_call": steps_per_call, **settings}
     return [setting_row(data, "precision", "the device's own number format against float32", {"precision": "auto"},
                         {"precision": "float32"}, common),

@@ -18,7 +18,8 @@ from comparison.training import Training
 
 from monet.core.files import atomic_write
 from monet.data.validation import find_data
-from monet.machine.devices import choose_strategy, devices_found
+from monet.machine.devices import devices_found
+from monet.training.engines import choose_devices
 
 
 def peak_memory() -> dict:
@@ -35,10 +36,10 @@ def run(job: Job) -> None:
         UserError: if the data or the settings cannot be used, or a loss is not finite.
     """
     config, _ = job_config(job, accelerated=True)
-    strategy = choose_strategy(config)
+    devices = choose_devices(config)
     accelerated = any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
     config, reduced = job_config(job, accelerated)
-    training = Training(config, find_data(config.data, config.swap_sides), strategy)
+    training = Training(config, find_data(config.data, config.swap_sides), devices)
     result = {"preset": job.preset, "system": config.system, "device": devices_found(), "reduced": reduced,
               "batch_size": config.batch_size, **training.train(job.seconds), **peak_memory()}
     judgement, arrays = judge(training, job)

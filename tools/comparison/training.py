@@ -14,7 +14,7 @@ from monet.core.progress import Interval
 from monet.data.records import Data
 from monet.machine.cluster import ONE_MACHINE
 from monet.machine.devices import check_reach, device_of
-from monet.training.engine import TensorFlowEngine
+from monet.training.engines import make_engine
 from monet.training.history import History, kept_rows
 from monet.training.readings import Broken, Readings, epoch_of
 from monet.training.run_files import prepare_out
@@ -45,17 +45,17 @@ class Training:
         step: steps done.
     """
 
-    def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy):
+    def __init__(self, config: Config, data: Data, devices):
         """Builds the networks, and writes config.json.
 
         Raises:
             UserError: if the settings do not fit together, or the folder cannot be written.
         """
         check_reach(data.root)
-        self.config, self.data, self.step = settled(config, device_of(strategy), data), data, 0
+        self.config, self.data, self.step = settled(config, device_of(devices), data), data, 0
         files = prepare_out(config, data, ONE_MACHINE)
         write_config(config, files.config)
-        self.engine = TensorFlowEngine(self.config, data, strategy)
+        self.engine = make_engine(self.config, data, devices)
         self.history = History(files, 0, config.tensorboard)
         self.readings = Readings(self.config, self.engine.loss_names, 0)
 

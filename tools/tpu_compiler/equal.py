@@ -6,13 +6,15 @@ import jax
 import numpy as np
 import tensorflow as tf
 from jax.sharding import Mesh
-from tpu_compiler.program import TPU, summed_gradients, to_jax_gradients
+from tpu_compiler.program import TPU
 from tpu_compiler.v5e import CORES
 
 from monet.core.config import Config
-from monet.core.keras_compat import tf_variable
 from monet.gan.systems import build_system
 from monet.machine.devices import Device
+from monet.machine.jax_devices import AXIS, JaxDevices
+from monet.training.engine import seed_and_progress
+from monet.training.jax_engine import all_variables, translated_step
 from monet.training.settled import settled
 
 SIZE = 64  # pixels; enough for five downsamplings and a residual block
@@ -56,18 +58,23 @@ def differences(config: Config, filters: int) -> dict[str, float]:
     plain, system = build_system(settled(config, Device("CPU"))), build_system(tpu_config)
     for name, network in plain.networks.items():
         system.networks[name].set_weights(network.get_weights())
-    function = to_jax_gradients(system, tpu_config, 1)
-    step = jax.jit(summed_gradients(function, Mesh(np.array(jax.devices("cpu")), ("cores",))))
-    values = {id(tf_variable(variable).handle): tf_variable(variable).numpy() for network in system.networks.values()
-              for variable in network.variables}
-    variables = [values[id(handle)] for handle in function.variables]
+    compute, _ = translated_step(system, tpu_config, CORES)
+    variables = all_variables(system)
+    values = {name: variables[name].numpy() for name in compute.reads}
+    devices = JaxDevices(Device("CPU", CORES, engine="jax"), Mesh(np.array(jax.devices("cpu")), (AXIS,)))
+    number = config.total_steps // 2  # of the step; half of what changes over the run has changed
 
-    def of_batch(number: int) -> list[float]:
-        photo, monet = (smooth_images(CORES, 2 * number + side) for side in (1, 2))
-        seed, progress = tf.constant([3, 4]), tf.constant(0.5)
-        losses, gradients = plain.losses_and_gradients(photo, monet, seed, progress)
+    def of_device(values, photo, monet):
+        step, device = np.int32(number), jax.lax.axis_index(AXIS).astype(np.int32)
+        return jax.lax.psum(compute(values, photo, monet, step, step, device)[0], AXIS)
+
+    program = devices.compile(of_device, (None, AXIS, AXIS), None)
+
+    def of_batch(place: int) -> list[float]:
+        photo, monet = (smooth_images(CORES, 2 * place + side) for side in (1, 2))
+        losses, gradients = plain.losses_and_gradients(photo, monet, *seed_and_progress(config, number, number, 0))
         expected = [[losses[name]] for name in plain.loss_names] + [gradients[name] for name in plain.networks]
-        results = iter(step(variables, photo.numpy(), monet.numpy(), seed.numpy(), np.float32(0.5)))
+        results = iter(program(values, photo.numpy(), monet.numpy()))
         actual = [[next(results) for _ in arrays] for arrays in expected]
         return list(map(relative_distance, actual, expected))
 

@@ -43,6 +43,9 @@ class Config:
 
     # Device
     accelerator: str = setting("auto", "device to train on", choices=("auto", "tpu", "gpu", "cpu"))
+    engine: str = setting(
+        "auto", choices=("auto", "tensorflow", "jax"),
+        help="what runs the training steps; auto: TensorFlow, or JAX where only JAX sees the TPU or GPU")
     precision: str = setting(
         "auto", choices=("auto", "float32", "bfloat16", "float16"),
         help="compute precision; auto: bfloat16 on TPUs and on GPUs that support it, float16 with loss scaling on a "

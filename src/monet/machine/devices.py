@@ -28,11 +28,13 @@ class Device(NamedTuple):
         kind: 'TPU', 'GPU' or 'CPU'.
         count: devices that share each batch, over all machines.
         capability: the lowest CUDA compute capability of the GPUs; (0, 0) if unknown, or without GPUs.
+        engine: what runs the steps on it: 'tensorflow' or 'jax'.
     """
 
     kind: str
     count: int = 1
     capability: tuple[int, int] = (0, 0)
+    engine: str = "tensorflow"
 
 
 def devices_found() -> str:
@@ -145,7 +147,9 @@ def gpu_capability() -> tuple[int, int]:
 
 
 def device_of(strategy: tf.distribute.Strategy) -> Device:
-    """The device that the strategy computes on."""
+    """The device that the strategy, or `monet.machine.jax_devices.JaxDevices`, computes on."""
+    if not isinstance(strategy, tf.distribute.Strategy):
+        return strategy.device
     return Device(device_kind(strategy), strategy.num_replicas_in_sync, gpu_capability())
 
 
@@ -162,8 +166,12 @@ def precision_for(asked: str, device: Device) -> str:
     Raises:
         UserError: for a format that the device does not have. (A CPU emulates all of them, slowly.)
     """
+    scales = device.engine == "tensorflow"  # losses, which float16 needs
+    if asked == "float16" and not scales:
+        raise UserError("--precision float16 needs loss scaling, which --engine jax does not have. Give auto, float32 "
+                        "or bfloat16, or --engine tensorflow.")
     on_gpu = ("bfloat16" if device.capability >= BFLOAT16_SINCE
-              else "float16" if device.capability >= FLOAT16_SINCE else "float32")
+              else "float16" if device.capability >= FLOAT16_SINCE and scales else "float32")
     best = {"TPU": "bfloat16", "GPU": on_gpu, "CPU": "float32"}[device.kind]
     if ((device.kind == "TPU" and asked == "float16")
             or (device.kind == "GPU" and asked == "bfloat16" and on_gpu != "bfloat16")):

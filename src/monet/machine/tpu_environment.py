@@ -301,13 +301,14 @@ def enter_environment(script: str | None) -> None:
     sys.path.insert(0, site_packages(folder))
 
 
-def prepare_machine(accelerator: str, script: str | None) -> None:
+def prepare_machine(accelerator: str, engine: str, script: str | None) -> None:
     """Prepares the machine for `accelerator`; must run before TensorFlow is imported.
 
     On a machine with a TPU but without TPU support in TensorFlow, restarts `script` in an environment that has it.
 
     Args:
         accelerator: the config's: auto, tpu, gpu or cpu.
+        engine: the config's. With auto, JAX is left to try the TPU if there can be no such environment; jax needs none.
         script: file of the running program; None in a notebook.
 
     Raises:
@@ -322,12 +323,18 @@ def prepare_machine(accelerator: str, script: str | None) -> None:
         if accelerator not in ("tpu", "auto") or not has_tpu():
             return
         set_tpu_variables(len(tpu_devices()))
-        if can_use_tpu():
+        if engine == "jax" or can_use_tpu():
             return
         if os.environ.get(ENVIRONMENT_VARIABLE):
             raise UserError("TensorFlow cannot use the TPU even in the environment that was built for it. "
                             f"{GPU_ADVICE}")
-        enter_environment(script)
+        try:
+            enter_environment(script)
+        except UserError as error:
+            if engine != "auto" or distribution_folder("jax") is None:
+                raise
+            os.environ.pop("TF_USE_LEGACY_KERAS", None)
+            say(f"{error} Going on with this machine's own packages: JAX may see the TPU.")
     except UserError as error:
         say(f"error: {error}")
         raise SystemExit(2) from None

@@ -10,9 +10,9 @@ from monet.training.deadline import has_schedules
 START_FIELDS = ("gamma_mean", "gamma_stddev")  # of the initial weights
 # Settings that do not change what the networks learn: where, how fast and how long, what is kept, how it is painted.
 FREE_FIELDS = (
-    "preset", "data", "out", "resume", "accelerator", "xla", "steps_per_call", "space_to_depth", "max_minutes",
-    "checkpoint_minutes", "checkpoint_epochs", "keep_checkpoints", "select_by", "select_photos", "preview_minutes",
-    "tensorboard", "num_images", "paint_margin", "image_names", "jpeg_quality", "jpeg_subsampling")
+    "preset", "data", "out", "resume", "accelerator", "engine", "xla", "steps_per_call", "space_to_depth",
+    "max_minutes", "checkpoint_minutes", "checkpoint_epochs", "keep_checkpoints", "select_by", "select_photos",
+    "preview_minutes", "tensorboard", "num_images", "paint_margin", "image_names", "jpeg_quality", "jpeg_subsampling")
 LEARNING_FIELDS = tuple(name for name in FIELDS if name not in (*ARCHITECTURE_FIELDS, *START_FIELDS, *FREE_FIELDS))
 
 

@@ -8,7 +8,9 @@ from tensorflow import keras
 from monet.core.config import FIELDS, Config
 from monet.core.errors import UserError
 from monet.gan.systems import build_system
-from monet.machine.devices import choose_strategy, device_of, devices_found, set_precision
+from monet.machine.devices import device_of, devices_found, set_precision
+from monet.machine.jax_devices import probe_jax
+from monet.training.engines import choose_devices
 from monet.training.run import open_data
 from monet.training.settled import settled
 
@@ -19,11 +21,12 @@ def describe_command(config: Config) -> int:
         mark = " " if value == FIELDS[name].default else "*"
         print(f"{mark} {name:22} {value!s:12} {FIELDS[name].metadata['help']}")
     print("(* not the tutorial's value)\n")
-    device = device_of(choose_strategy(config))
+    device = device_of(choose_devices(config))
     run = settled(config, device)
     set_precision(run.precision)
     for name, network in build_system(run).networks.items():
         print(f"{name:22} {parameter_count(network):>12,} parameters")
+    print(f"engines                TensorFlow sees {devices_found()}; {probe_jax()[1]}")
     print(f"device                 {device.count} of {devices_found()}, {run.precision}")
     try:
         print(f"data                   {open_data(config).describe()}")

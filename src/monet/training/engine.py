@@ -67,11 +67,15 @@ class TensorFlowEngine:
             self.system = build_system(config)
         self.loss_names = self.system.loss_names
         self.position, self.batches = 0, None
-        self.step_function = make_steps(strategy, self.system, config)
         self.painter = self.build_painter()
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Makes the functions that step and paint."""
+        self.step_function = make_steps(self.strategy, self.system, self.config)
         # In a cluster each machine paints by itself.
-        own_strategy = strategy if cluster.is_single else None
-        self.paint = make_painter(self.painter, config.paint_margin, own_strategy)
+        own_strategy = self.strategy if self.cluster.is_single else None
+        self.paint = make_painter(self.painter, self.config.paint_margin, own_strategy)
 
     def build_painter(self) -> keras.Model:
         """The network that paints: the generator itself, or a separate one that can hold other weights than the latest.
@@ -145,6 +149,9 @@ class TensorFlowEngine:
         if self.painter is not generator:
             copy_averaged(generator, self.system.optimizers[generator.name], self.painter)
 
+    def painter_changed(self) -> None:
+        """Says that somebody else gave the painter other weights."""
+
     def paint_function(self, name: str) -> Callable | None:
         """A function that paints like `paint`, with the current weights of the generator `name`; None if the system
         has no such generator."""
@@ -164,6 +171,13 @@ def open_batches(strategy: tf.distribute.Strategy, data: Data, config: Config, p
     """
     return iter(strategy.distribute_datasets_from_function(
         lambda context: training_pairs(data, config, position, context)))
+
+
+def seed_and_progress(config: Config, position: tf.Tensor, step: tf.Tensor, replica: tf.Tensor) -> tuple:
+    """What a step depends on besides its images: the seed of its random numbers, int32 `[2]`, and the fraction of the
+    run completed. The arguments are int32 scalars: batches consumed before, steps done before, and the device."""
+    seed = fold_in(fold_in([config.seed, SEED_OF_STEPS], position), replica)
+    return seed, tf.cast(step, tf.float32) / config.total_steps
 
 
 def make_steps(strategy: tf.distribute.Strategy, system, config: Config) -> Callable:
@@ -187,8 +201,7 @@ def make_steps(strategy: tf.distribute.Strategy, system, config: Config) -> Call
 
     def replica_step(photo, monet, position, step):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        seed = fold_in(fold_in([config.seed, SEED_OF_STEPS], position), replica)
-        progress = tf.cast(step, tf.float32) / config.total_steps
+        seed, progress = seed_and_progress(config, position, step, replica)
         return train_step(system, gradients_of_batch, photo, monet, seed, progress, devices)
 
     def one_step(batches, position, step):

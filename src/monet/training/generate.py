@@ -6,21 +6,20 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.config import MAX_IMAGES, Config
 from monet.core.errors import LOG, UserError
 from monet.core.keras_compat import weight_names
 from monet.data.records import Data
-from monet.machine.devices import choose_strategy, device_of, set_precision
+from monet.machine.devices import device_of, set_precision
 from monet.networks.build import build_generator
 from monet.networks.generators import size_multiple
 from monet.submission.images_zip import generate_submission
-from monet.submission.painter import make_painter
 from monet.submission.pictures import paint_files
 from monet.training.arrays import UNREADABLE, assign_arrays, read_arrays
 from monet.training.checkpoint import META_NAME, list_checkpoints, load_newest
+from monet.training.engines import choose_devices, make_device_painter, own_strategy
 from monet.training.run import hand_in, open_data
 from monet.training.run_files import RunFiles
 from monet.training.run_lock import only_writer
@@ -31,7 +30,7 @@ from monet.training.state import AVERAGE
 DIRECTIONS = ("photo_to_monet", "monet_to_photo")
 
 
-def trained_generator(config: Config, weights: str, direction: str, strategy: tf.distribute.Strategy) -> keras.Model:
+def trained_generator(config: Config, weights: str, direction: str, devices) -> keras.Model:
     """The trained generator `direction`, from the first of these that exists:
 
     the file `weights`, if one is named, here or in the run's folder; the best generator that the run in `config.out`
@@ -43,7 +42,7 @@ def trained_generator(config: Config, weights: str, direction: str, strategy: tf
     forward = direction == DIRECTIONS[0]
     check_direction(config, weights, direction)
     set_precision(config.precision)
-    with strategy.scope():
+    with own_strategy(devices).scope():
         generator = build_generator(config, direction)
     files, inside = RunFiles(config.out), os.path.join(config.out, weights)
     if not os.path.exists(weights) and os.path.isfile(inside):
@@ -93,10 +92,10 @@ def generate_command(config: Config, images: Sequence[str] = (), weights: str = 
         direction: one of `DIRECTIONS`; monet_to_photo writes photos.zip.
     """
     with contextlib.nullcontext() if images else only_writer(config.out):
-        strategy = choose_strategy(config)
-        config = settled(config, device_of(strategy))
-        generator = trained_generator(config, weights, direction, strategy)
-        paint = make_painter(generator, config.paint_margin, strategy, any_size=bool(images))
+        devices = choose_devices(config)
+        config = settled(config, device_of(devices))
+        generator = trained_generator(config, weights, direction, devices)
+        paint = make_device_painter(generator, config, devices, any_size=bool(images))
         forward = direction == DIRECTIONS[0]
         if not images:
             return (hand_in if forward else paint_photos)(paint, open_data(config), config)

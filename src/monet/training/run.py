@@ -6,10 +6,10 @@ from monet.core.config import MIN_IMAGES, Config
 from monet.core.errors import LOG, UserError
 from monet.data.records import Data
 from monet.data.validation import find_data
-from monet.machine.devices import choose_strategy
 from monet.machine.kaggle_machine import find_kaggle_mount
 from monet.submission.check import check_zip
 from monet.submission.images_zip import generate_submission
+from monet.training.engines import choose_devices
 from monet.training.run_files import RunFiles
 from monet.training.run_lock import only_writer
 from monet.training.session import Session
@@ -54,8 +54,8 @@ def trained(config: Config, session: Session, hands_in: bool) -> Trainer:
         session: this start of the program.
         hands_in: the submission follows, and `max_minutes` must leave time for it.
     """
-    strategy = choose_strategy(config, session.cluster)
-    trainer = Trainer(config, open_data(config), strategy, session.deadline(config), hands_in, session.terminated,
+    devices = choose_devices(config, session.cluster)
+    trainer = Trainer(config, open_data(config), devices, session.deadline(config), hands_in, session.terminated,
                       cluster=session.cluster)
     trainer.fit()
     return trainer

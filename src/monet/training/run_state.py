@@ -4,6 +4,7 @@ import dataclasses
 
 from monet.core.config import Config
 from monet.core.errors import LOG
+from monet.machine.devices import Device
 
 
 @dataclasses.dataclass
@@ -27,8 +28,8 @@ class RunState:
     broke_at: int = 0
 
 
-def log_start(config: Config, devices: int, step: int) -> None:
+def log_start(config: Config, device: Device, step: int) -> None:
     """Logs what is trained from `step` on, if anything is; `config` is settled."""
     if step < config.total_steps:
-        LOG.info("Training %s with %d device(s) in %s: from step %d to %d, into %s", config.preset, devices,
-                 config.precision, step, config.total_steps, config.out)
+        LOG.info("Training %s with %d %s device(s) by %s in %s: from step %d to %d, into %s", config.preset,
+                 device.count, device.kind, device.engine, config.precision, step, config.total_steps, config.out)

@@ -58,4 +58,4 @@ def check_batch(config: Config, device: Device) -> None:
 
 def compiles_at_first_call(config: Config, device: Device) -> bool:
     """Whether the first training step takes minutes because it is compiled; `config` is settled."""
-    return config.xla == "on" or device.kind == "TPU"
+    return config.xla == "on" or device.kind == "TPU" or device.engine == "jax"

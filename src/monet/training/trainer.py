@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from monet.core.config import SUBMISSION_SIZE, Config, look_up
 from monet.core.errors import LOG, UserError
@@ -24,7 +23,7 @@ from monet.training.arrays import NotFiniteError, export_network
 from monet.training.changes import resumed_settings
 from monet.training.checkpoint import Meta, data_identity, list_checkpoints, load_newest, save_checkpoint
 from monet.training.deadline import Clock, Interrupted, first_call_guess, log_stop, noted_signal, warn_of_pace
-from monet.training.engine import TensorFlowEngine
+from monet.training.engines import make_engine
 from monet.training.first_call import first_call
 from monet.training.history import History, write_preview
 from monet.training.readings import Broken, Readings, epoch_of
@@ -53,15 +52,15 @@ class Trainer:
         first_step_at: `clock.now()` at the end of the first call; None before.
     """
 
-    def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy, deadline: float | None = None,
-                 hands_in: bool = False, terminated: Sequence = (), now: Callable[[], float] = time.monotonic,
+    def __init__(self, config: Config, data: Data, devices, deadline: float | None = None, hands_in: bool = False,
+                 terminated: Sequence = (), now: Callable[[], float] = time.monotonic,
                  cluster: OneMachine = ONE_MACHINE):
-        """Builds the system on the strategy's devices and restores the newest checkpoint.
+        """Builds the system on the devices and restores the newest checkpoint.
 
         Args:
             config: the run, as asked.
             data: the two sets.
-            strategy: from `monet.machine.devices.choose_strategy`.
+            devices: from `monet.training.engines.choose_devices`.
             deadline: `now()` by which everything must be over; None for no limit.
             hands_in: the submission is painted after training, and must be over by the deadline, too.
             terminated: training ends as soon as this is no longer empty.
@@ -73,14 +72,14 @@ class Trainer:
         """
         check_config(config)
         check_reach(data.root)
-        self.asked, self.config, self.data = config, settled(config, device_of(strategy), data), data
+        self.asked, self.config, self.data = config, settled(config, device_of(devices), data), data
         self.hands_in, self.terminated = hands_in, terminated
         self.clock, self.first_step_at = Clock(deadline, 60 * config.max_minutes, now), None
         self.files = prepare_out(config, data, cluster)
         cluster.barrier("the chief has set an earlier run aside")
         newest = load_newest(self.files.checkpoints)
         self.asked, self.config, self.changes = resumed_settings(newest[0] if newest else None, config, self.config)
-        self.engine, self.state = TensorFlowEngine(self.config, data, strategy, cluster), RunState()
+        self.engine, self.state = make_engine(self.config, data, devices, cluster), RunState()
         self.restore(newest)
         self.state.seconds, self.started = newest[0].seconds if newest else 0.0, now()
         del newest  # a copy of all weights
@@ -88,11 +87,12 @@ class Trainer:
         write_config(self.asked, self.files.config, self.changes)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
         self.selection_method = look_up(SELECTIONS, config.select_by, "select_by")
-        self.selection = (self.selection_method.open(self.config, data, self.files, strategy, self.state.step)
+        self.selection = (self.selection_method.open(self.config, data, self.files, self.engine.strategy,
+                                                     self.state.step)
                           if self.selection_method and cluster.writes else None)
         self.history = History(self.files, self.state.step, config.tensorboard)
         self.readings = Readings(self.config, self.engine.loss_names, self.state.step, now)
-        log_start(self.config, self.engine.device.count, self.state.step)
+        log_start(self.config, self.engine.device, self.state.step)
 
     # The run as a whole.
 
@@ -326,6 +326,7 @@ class Trainer:
             self.engine.update_painter()
             if finished and self.engine.cluster.writes and self.selection_method:
                 self.selection_method.choose(self.engine.painter, self.files)
+                self.engine.painter_changed()
             if "paint" not in self.clock.seconds:
                 with self.clock.measured("first paint"):  # makes the graph
                     np.asarray(self.engine.paint(self.photos))
