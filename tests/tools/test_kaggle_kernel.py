@@ -167,7 +167,7 @@ def test_smoke_run_has_a_kernel_of_its_own_and_cannot_be_submitted(site, checkou
     sent = site.requests_to(SAVE)[0].json()
     assert (sent["slug"], sent["newTitle"]) == (f"{KERNEL}-smoke", "Monet CycleGAN smoke")
     assert sent["sessionTimeoutSeconds"] < 3600 and sent["machineShape"] == "NvidiaTeslaT4"
-    assert "\nSMOKE = True\n" in sent["text"]
+    assert "try_on_kaggle(SETTINGS)" in sent["text"]
     site.serve_status("COMPLETE")
     status, _, err = kernel("submit", "--message", "a", "--yes")
     assert status == 2 and "smoke run" in err and not site.requests_to(SUBMIT)
