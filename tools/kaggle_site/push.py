@@ -28,6 +28,7 @@ from monet.core.errors import UserError, say
 
 SMOKE_CALL = "try_on_kaggle"  # the function that a smoke run's bundle calls
 
+
 def find_bundle(folder: Path) -> tuple[dict, Path]:
     """Returns the metadata in `folder` and the path of its bundle.
 
