@@ -167,7 +167,7 @@ def test_smoke_run_has_a_kernel_of_its_own_and_cannot_be_submitted(site, checkou
     sent = site.requests_to(SAVE)[0].json()
     assert (sent["slug"], sent["newTitle"]) == (f"{KERNEL}-smoke", "Monet CycleGAN smoke")
     assert sent["sessionTimeoutSeconds"] < 3600 and sent["machineShape"] == "NvidiaTeslaT4"
-    assert "\nSMOKE = True\n" in sent["text"]
+    assert "try_on_kaggle(SETTINGS)" in sent["text"]
     site.serve_status("COMPLETE")
     status, _, err = kernel("submit", "--message", "a", "--yes")
     assert status == 2 and "smoke run" in err and not site.requests_to(SUBMIT)
@@ -645,6 +645,14 @@ def test_scores_are_those_of_kaggle_and_of_all_submissions(site, pushed, kernel)
     assert status == 2 and "61.5" in out  # what is known is shown all the same
 
 
+def test_damaged_list_of_submissions_is_told_before_anything_is_sent(site, pushed, kernel):
+    site.serve_status("COMPLETE")
+    (pushed / "submission").mkdir()
+    (pushed / "submission/submissions.csv").write_bytes(b"ref\n\xff\n")
+    status, _, err = kernel("submit", "--message", "a", "--yes")
+    assert status == 2 and "submissions.csv cannot be read" in err and not site.requests_to(SUBMIT)
+
+
 def test_scores_before_any_submission(site, kernel):
     site.respond(SUBMISSIONS, Response(body={"submissions": []}))
     status, out, err = kernel("scores")
@@ -672,6 +680,7 @@ def test_submission_needs_an_answer_a_message_a_push_and_a_complete_run(site, pu
     (Response(400, {"code": 400, "message": ""}), ["(400)", URL, "Submit"]),
     (Response(404, {"code": 404, "message": "Not found"}), ["(404)", "still runs", "once more", URL, "Submit"]),
     (Response(404, b"Not Found"), ["(404)", "still runs", URL]),
+    (Response(200, b'{"message": "Successfully"}', JSON, cut_at=9), ["did not arrive", "make scores"]),
 ])
 def test_refused_submission_is_an_error_with_the_way_out(site, pushed, kernel, response, parts):
     site.serve_status("COMPLETE")

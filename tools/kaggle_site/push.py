@@ -26,6 +26,8 @@ from kaggle_site.watch import FINAL_STATES
 
 from monet.core.errors import UserError, say
 
+SMOKE_CALL = "try_on_kaggle"  # the function that a smoke run's bundle calls
+
 
 def find_bundle(folder: Path) -> tuple[dict, Path]:
     """Returns the metadata in `folder` and the path of its bundle.
@@ -75,15 +77,16 @@ def read_bundle(code: Path) -> Bundle:
             text = "\n".join(cell["source"] for cell in cells)
         else:
             source = text
-        constants = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(source).body
-                     if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("SETTINGS", "SMOKE")}
-        settings = dict(constants["SETTINGS"])
+        tree = ast.parse(source)
+        [settings] = [dict(ast.literal_eval(node.value)) for node in tree.body
+                      if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "SETTINGS"]
     except (SyntaxError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{code} is not a bundle with its settings on top ({error}). `make kernel` writes "
                         "one.") from None
     command = re.search(r"python tools/bundle\.py.*", text)
     commit = re.search(r"of the kit, (?:git commit )?(.*?)\. SHA-256", text)
-    return Bundle(settings, bool(constants.get("SMOKE")), command[0] if command else "edited by hand",
+    calls = {getattr(node.func, "id", "") for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return Bundle(settings, SMOKE_CALL in calls, command[0] if command else "edited by hand",
                   commit[1] if commit else "unknown")
 
 

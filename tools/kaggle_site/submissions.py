@@ -34,16 +34,27 @@ def submit_errors(kernel_id: str, version: int) -> tuple:
         (r"400 Client Error|^\s*(Bad Request)?\s*$",
          "Kaggle refuses the submission and does not say why (400). Usual reasons: today's submissions are used up, "
          f"the kernel's internet was on, or it ran for too long. {by_hand} The site gives the reason."),
+        (r"Connection aborted|RemoteDisconnected|Connection broken|IncompleteRead|Connection reset|ReadTimeout",
+         "Kaggle's answer did not arrive. `make scores` shows whether the submission did; if not, run `{retry}` "
+         "again."),
         (r"failed to score", f"Kaggle could not score the submission ({{line}}). {SCORES_PAGE} may say more."),
     )
 
 
 def read_rows(session: Session) -> list[dict[str, str]]:
-    """Returns the rows of submissions.csv, oldest first."""
+    """Returns the rows of submissions.csv, oldest first.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
     if not session.submissions.exists():
         return []
-    with session.submissions.open(newline="", encoding="utf-8") as file:
-        return [{name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)]
+    try:
+        with session.submissions.open(newline="", encoding="utf-8") as file:
+            return [{name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{session.submissions} cannot be read ({error}). Mend it or move it away: `make scores` "
+                        "writes a new one.") from None
 
 
 def update_row(session: Session, ref: str, **values: object) -> None:
@@ -79,6 +90,7 @@ def submit(session: Session, description: str) -> None:
     if pushed.get("smoke"):
         raise UserError("The last push was a smoke run, which has no images.zip to submit. Run `make kernel-push` "
                         "without SMOKE=1 first.")
+    read_rows(session)  # a list that cannot be read is told before anything is sent
     kernel_id, version = pushed["id"], pushed["version"]
     status, _ = session.kernel_status(kernel_id)
     if status != COMPLETE and not session.dry_run:
