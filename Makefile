@@ -5,6 +5,7 @@
 #   PRESET=tutorial     the configuration to train (default: cpu)
 #   DATA=FOLDER         images to train on: a folder, gs:// or tfds:NAME (default: what tools/find_data.py finds)
 #   OUT=FOLDER          where a run writes (default: submission)
+#   OPEN=1              local-train: show the run's page in a browser at the end
 #   ARGS="--epochs 5"   any other settings, passed to python -m monet
 # For the kernel on Kaggle:
 #   ACCELERATOR=gpu     tpu, gpu (two T4s) or none (default: from kernel-metadata.json); also selects the default PRESET
@@ -29,6 +30,7 @@ OUT ?= submission
 DATA ?=
 ARGS ?=
 PRESET ?=
+OPEN ?=
 # A --config in ARGS replaces the preset.
 PRESET_OPTION = $(if $(findstring --config,$(ARGS)),,--preset $(or $(PRESET),cpu))
 
@@ -60,9 +62,9 @@ $(STAMP): requirements.txt
 	@PYTHON="$(PYTHON)" bash tools/environments/setup.sh "$(VENV)" "$(EXTRAS)"
 	@touch "$@"
 
-local-train: setup  ## train here; writes submission/images.zip and submission/preview.jpg
+local-train: setup  ## train here; writes submission/images.zip and submission/report.html (OPEN=1 shows it)
 	@data=$$("$(BIN)/python" tools/find_data.py "$(DATA)") && \
-	"$(BIN)/python" -m monet run $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(ARGS)
+	"$(BIN)/python" -m monet run $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(call flag,--open,$(OPEN)) $(ARGS)
 
 describe: setup  ## show the settings, network sizes, device and data
 	@data=$$("$(BIN)/python" tools/find_data.py "$(DATA)") && \

@@ -25,8 +25,10 @@ from monet.training.checkpoint import Meta, data_identity, list_checkpoints, loa
 from monet.training.deadline import Clock, Interrupted, first_call_guess, log_stop, noted_signal, warn_of_pace
 from monet.training.engine import TensorFlowEngine
 from monet.training.first_call import first_call
-from monet.training.history import History, write_preview
+from monet.training.history import History
+from monet.training.previews import write_previews
 from monet.training.readings import Broken, Readings, epoch_of
+from monet.training.report import update_report, write_facts
 from monet.training.run_files import prepare_out
 from monet.training.run_state import RunState
 from monet.training.selection import BY_MIFID
@@ -81,6 +83,7 @@ class Trainer:
         self.state.seconds, self.started = meta.seconds if meta else 0.0, now()
         self.engine.seek(self.state.step + self.state.skipped)
         write_config(config, self.files.config)
+        write_facts(self.files, self.config, data, self.engine.device)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
         self.selection_method = look_up(SELECTIONS, config.select_by, "select_by")
         self.selection = (self.selection_method.open(self.config, data, self.files, strategy, self.state.step)
@@ -113,6 +116,7 @@ class Trainer:
                         self.go_back(broken)
             self.preview(finished=True)
             export_network(self.engine.painter, self.files.generator)
+            update_report(self.files)
         if interrupted:
             raise Interrupted
 
@@ -137,6 +141,7 @@ class Trainer:
             save, preview, stop = self.decide(checkpoint_due, preview_due, interrupted)
             if save and state.step != state.saved_at:
                 self.read_losses()
+                update_report(self.files)
                 self.save()
             if preview:
                 self.preview()
@@ -157,8 +162,6 @@ class Trainer:
         return self.engine.cluster.any(
             (writes and checkpoint_due.due()) or bool(every and self.state.step % every == 0),
             writes and preview_due.due(), bool(interrupted) or self.must_stop())
-
-    # Steps.
 
     @property
     def steps_between_checkpoints(self) -> int:
@@ -214,9 +217,8 @@ class Trainer:
             return True
         if "step" in self.clock.seconds:
             return self.clock.left() < self.next_count() * self.clock.seconds["step"]
-        compiled = compiles_at_first_call(self.config, self.engine.device)
-        return self.clock.left() < first_call_guess(self.config, self.clock, len(self.photos), self.next_count(),
-                                                    compiled)
+        compiled, count = compiles_at_first_call(self.config, self.engine.device), self.next_count()
+        return self.clock.left() < first_call_guess(self.config, self.clock, len(self.photos), count, compiled)
 
     def rehearse(self) -> None:
         """Measures how long handing in will take, if it has a deadline to meet."""
@@ -329,7 +331,7 @@ class Trainer:
                     np.asarray(self.engine.paint(self.photos))
             with self.clock.measured("paint"):
                 painted = np.asarray(self.engine.paint(self.photos))
-            self.history.add_picture(self.state.step, write_preview(self.photos, painted, self.files.preview))
+            self.history.add_picture(self.state.step, write_previews(self.photos, painted, self.files, self.state.step))
         self.readings.pause()
 
     def score_what_was_saved(self) -> None:
