@@ -5,6 +5,7 @@
 #   PRESET=tutorial     the configuration to train (default: cpu)
 #   DATA=FOLDER         images to train on: a folder, gs:// or tfds:NAME (default: what tools/find_data.py finds)
 #   OUT=FOLDER          where a run writes (default: submission)
+#   OPEN=1              local-train: show the run's page in a browser at the end
 #   EPOCHS=60           epochs to train
 #   ARGS="--mirror false"   any other settings, passed to python -m monet
 # For the kernel on Kaggle:
@@ -31,6 +32,7 @@ ARGS ?=
 PRESET ?=
 # A --config in ARGS replaces the default preset; beside PRESET it is refused.
 PRESET_OPTION = $(if $(PRESET)$(if $(findstring --config,$(ARGS)),,cpu),--preset $(or $(PRESET),cpu))
+OPEN ?=
 
 ACCELERATOR ?=
 EPOCHS ?=
@@ -55,6 +57,7 @@ ON_KAGGLE := kernel-push kernel-status kernel-log kernel-output kernel-submit
 USE_PRESET := local-train describe tpu-check $(BUNDLING)
 USE_DATA := local-train describe mifid bench compare $(BUNDLING)
 USE_OUT := local-train describe check mifid kernel-output
+USE_OPEN := local-train
 USE_ARGS := local-train describe mifid test test-all bench compare tpu-check kernel-status $(BUNDLING)
 USE_EPOCHS := local-train describe $(BUNDLING)
 USE_ACCELERATOR := $(BUNDLING)
@@ -64,7 +67,7 @@ USE_WATCH := kernel-status kernel-log
 USE_MSG := kernel-submit
 USE_YES := $(ON_KAGGLE)
 USE_DRY_RUN := data scores $(ON_KAGGLE)
-CHECKED := PRESET DATA OUT ARGS EPOCHS ACCELERATOR RESUME SMOKE WATCH MSG YES DRY_RUN
+CHECKED := PRESET DATA OUT OPEN ARGS EPOCHS ACCELERATOR RESUME SMOKE WATCH MSG YES DRY_RUN
 OTHERS := PYTHON EXTRAS VENV TPU_VENV KAGGLE_VENV
 $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(if $(filter $(CHECKED) $(OTHERS),$(name)),,\
 	$(error There is no variable $(name). Choose from: $(CHECKED) $(OTHERS)))))
@@ -86,9 +89,10 @@ $(STAMP): requirements.txt
 	@PYTHON="$(PYTHON)" bash tools/environments/setup.sh "$(VENV)" "$(EXTRAS)"
 	@touch "$@"
 
-local-train: setup  ## train here; writes submission/images.zip and submission/preview.jpg
+local-train: setup  ## train here; writes submission/images.zip and submission/report.html (OPEN=1 shows it)
 	@data=$$("$(BIN)/python" tools/find_data.py "$(DATA)") && \
-	"$(BIN)/python" -m monet run $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(EPOCHS_OPTION) $(ARGS)
+	"$(BIN)/python" -m monet run $(PRESET_OPTION) --data "$$data" --out "$(OUT)" $(EPOCHS_OPTION) \
+		$(call flag,--open,$(OPEN)) $(ARGS)
 
 describe: setup  ## show the settings, network sizes, device and data
 	@data=$$("$(BIN)/python" tools/find_data.py "$(DATA)") && \

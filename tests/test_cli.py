@@ -38,7 +38,7 @@ def run_folder(small_root, tmp_path_factory):
 
 def test_run_trains_generates_and_checks(run_folder):
     expected = {"checkpoints", "config.json", "history.csv", "images.zip", "photo_to_monet.npz", "preview.jpg",
-                "run.log"}
+                "previews", "report.html", "report.json", "run.log"}
     assert {path.name for path in run_folder.iterdir()} == expected
     with zipfile.ZipFile(run_folder / "images.zip") as archive:
         assert archive.namelist() == [f"{number:04d}.jpg" for number in range(1, 41)]

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.lengthy
 
 SETTINGS = {**{name: value for name, value in TINY.items() if name not in KERNEL_DECIDES}, "accelerator": "cpu",
             "num_images": 20, "checkpoint_epochs": 1}
-LEFT = ["config.json", "history.csv", "images.zip", "photo_to_monet.npz", "preview.jpg", "run.log"]
+LEFT = ["config.json", "history.csv", "images.zip", "photo_to_monet.npz", "preview.jpg", "previews/step-00000000.jpg",
+        "previews/step-00000006.jpg", "report.html", "report.json", "run.log"]
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +61,9 @@ def test_run_leaves_its_results_and_the_next_resumes_from_them(kaggle, capsys):
     capsys.readouterr()
     assert run_on_kaggle({**SETTINGS, "epochs": 3}, "monet-cyclegan") == 0
     assert "from step 6 to 9" in capsys.readouterr().err
-    assert files_in(kaggle / "working") == ["checkpoints/step-00000009.npz", *LEFT]
+    # The previews of both sessions are there, for the page.
+    assert files_in(kaggle / "working") == sorted(["checkpoints/step-00000009.npz", *LEFT,
+                                                   "previews/step-00000009.jpg"])
     assert (kaggle / "working/history.csv").read_text().startswith(history)
     # The cells are run again in the same session: it resumes from its own checkpoint, and nothing is left to do.
     assert run_on_kaggle({**SETTINGS, "epochs": 3}, "monet-cyclegan") == 0
@@ -87,7 +90,7 @@ def test_failed_run_leaves_only_its_newest_checkpoint(kaggle, monkeypatch, capsy
     (kaggle / "working/images.zip.part").mkdir()
     assert run_on_kaggle(SETTINGS, "") == 2
     assert "images.zip" in capsys.readouterr().err
-    assert [path for path in files_in(kaggle / "working") if "step-" in path] == ["checkpoints/step-00000006.npz"]
+    assert files_in(kaggle / "working/checkpoints") == ["step-00000006.npz"]
 
 
 def test_smoke_run_leaves_a_table_and_nothing_else(kaggle, monkeypatch, capsys):

@@ -78,7 +78,7 @@ def test_no_two_modules_define_the_same_name():
 def make(*words):
     """Runs make as from a fresh shell. `make test` would pass its own variables on."""
     inherited = {"PYTHON", "VENV", "EXTRAS", "PRESET", "DATA", "OUT", "ARGS", "ACCELERATOR", "EPOCHS", "RESUME",
-                 "SMOKE", "WATCH", "MSG", "YES", "DRY_RUN", "MFLAGS"}
+                 "SMOKE", "WATCH", "MSG", "YES", "DRY_RUN", "OPEN", "MFLAGS"}
     environment = {name: value for name, value in os.environ.items()
                    if name not in inherited and not name.startswith(("MAKE", "KAGGLE"))}
     return subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, capture_output=True, text=True,
@@ -135,6 +135,7 @@ def test_pages_name_only_what_exists(page):
     (["fid-weights"], "tools/fid_weights.py"),
     (["data", "DRY_RUN=1"], "find_data.py --download --dry-run"),
     (["local-train", "DATA=."], "-m monet run --preset cpu --data"),
+    (["local-train", "DATA=.", "OPEN=1", "ARGS=--epochs 2"], "--out submission --open --epochs 2"),
     (["mifid", "OUT=runs/first", "DATA=somewhere", "ARGS=--json"],
      "tools/mifid.py runs/first --reference somewhere --json"),
     (["mifid"], "tools/mifid.py submission"),

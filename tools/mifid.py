@@ -221,6 +221,18 @@ def write_files(options: argparse.Namespace, score: Score) -> None:
         say(f"Report: {options.report}")
 
 
+def keep_score(source: Source, result: dict) -> None:
+    """Leaves the score of a run's images.zip beside it, for the run's page; warns if that is not possible."""
+    folder = os.path.dirname(source.path)
+    if source.form != "zip" or not os.path.exists(os.path.join(folder, "config.json")):
+        return
+    try:
+        with atomic_write(os.path.join(folder, "mifid.json")) as temporary, open(temporary, "w") as file:
+            json.dump(result, file, indent=2)
+    except UserError as error:
+        say(f"warning: {error}")
+
+
 def print_result(result: dict, as_json: bool) -> None:
     """Prints the score on stdout."""
     print(json.dumps(result, indent=2, allow_nan=False) if as_json else score_text(result), flush=True)
@@ -287,8 +299,9 @@ def run(options: argparse.Namespace) -> None:
     score = compute_score(options)
     try:
         print_result(score.result, options.json)  # before files are written: their failure must not lose it
-    finally:
-        write_files(options, score)  # although nobody may read the score
+    finally:  # although nobody may read the score
+        keep_score(score.submission[0], score.result)
+        write_files(options, score)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The command line: `python -m monet run|train|generate|check|describe`."""
+"""The command line: `python -m monet run|train|generate|check|report|describe`."""
 
 import argparse
 import os
@@ -19,6 +19,7 @@ from monet.machine.cluster import explain_cluster_errors, open_cluster
 from monet.submission.check import check
 from monet.training.describe import describe_command
 from monet.training.generate import DIRECTIONS, generate_command
+from monet.training.report_command import open_report, report_command
 from monet.training.run import run_command, train_command
 from monet.training.run_files import RunFiles
 from monet.training.session import Session, exit_status, session_of, start_logging
@@ -67,9 +68,13 @@ COMMANDS = {
                         generate_command(config, arguments.images, arguments.weights, arguments.direction)),
     "check": Command("show what Kaggle would reject about a zip or a folder",
                      lambda arguments, config, started: check_command(arguments.path), writes=False),
+    "report": Command("write the page of a run anew, report.html",
+                      lambda arguments, config, started: report_command(arguments.path), writes=False),
     "describe": Command("show the settings, the sizes of the networks, the device and the data",
                         lambda arguments, config, started: describe_command(config), writes=False),
 }
+# Commands that take a path and no settings: what it is.
+PATHS = {"check": "images.zip, or a folder that contains it or the images", "report": "the folder that the run wrote"}
 
 
 class CommandLineParser(argparse.ArgumentParser):
@@ -81,16 +86,17 @@ class CommandLineParser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Builds the parser; every field of Config is an option of every command except `check`."""
+    """Builds the parser; every field of Config is an option of every command that takes no path."""
     parser = CommandLineParser(prog="python -m monet", allow_abbrev=False, description="Turns photos into Monet "
                                "paintings with a CycleGAN and writes a submission for Kaggle's gan-getting-started.")
     parser.add_argument("--version", action="version", version=f"monet {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=CommandLineParser)
     for name, command in COMMANDS.items():
         sub = commands.add_parser(name, help=command.help, description=command.help, allow_abbrev=False)
-        if name == "check":
-            sub.add_argument("path", type=os.path.expanduser,
-                             help="images.zip, or a folder that contains it or the images")
+        if name in ("run", "report"):
+            sub.add_argument("--open", action="store_true", help="show the run's page in a browser at the end")
+        if name in PATHS:
+            sub.add_argument("path", type=os.path.expanduser, help=PATHS[name])
             continue
         sub.add_argument("--config", default="", metavar="FILE", type=os.path.expanduser,
                          help="config.json of a run to take the settings from")
@@ -117,7 +123,7 @@ def parse_command_line(argv: list[str]) -> tuple[argparse.Namespace, Config]:
     """
     arguments, unknown = make_parser().parse_known_args(argv)
     for option in unknown:
-        if option.startswith("--") and arguments.command != "check":
+        if option.startswith("--") and arguments.command not in PATHS:
             check_field_name(option[2:].split("=")[0].replace("-", "_"))
         raise UserError(f"Unknown argument {option}. See python -m monet {arguments.command} --help.")
     overrides = {name: parse_field(name, text) for name, text in vars(arguments).items() if name in FIELDS}
@@ -135,7 +141,10 @@ def execute_command(arguments: argparse.Namespace, config: Config, started: floa
     command = COMMANDS[arguments.command]
     start_logging(config.out if command.writes and open_cluster(config).writes else "")
     with logging_redirect_tqdm([LOG]):
-        return command.execute(arguments, config, started)
+        status = command.execute(arguments, config, started)
+    if getattr(arguments, "open", False):
+        open_report(RunFiles(getattr(arguments, "path", config.out)))
+    return status
 
 
 def main(argv: list[str] | None = None, started: float | None = None) -> int:

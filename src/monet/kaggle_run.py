@@ -13,6 +13,7 @@ from monet.gan.systems import check_config
 from monet.machine.kaggle_machine import SMOKE_REPORT, find_kaggle_data, input_folders, kaggle_working, time_limit
 from monet.machine.tpu_environment import START_VARIABLE
 from monet.training.checkpoint import list_checkpoints
+from monet.training.previews import list_frames
 from monet.training.run import run_command
 from monet.training.run_files import RunFiles
 from monet.training.session import exit_status, session_of, start_logging
@@ -51,11 +52,13 @@ def find_attached_run(slug: str) -> str | None:
 
 
 def copy_run(source: RunFiles, target: RunFiles) -> None:
-    """Copies what a run needs to continue from `source`: newest checkpoint, history, scores and best generator."""
+    """Copies what a run needs to continue from `source`: newest checkpoint, history, previews, scores, best generator.
+    """
     newest = list_checkpoints(source.checkpoints)[0]
     pairs = [(newest, os.path.join(target.checkpoints, os.path.basename(newest)))]
     pairs += [pair for pair in ((source.history, target.history), (source.scores, target.scores),
                                 (source.best, target.best)) if os.path.exists(pair[0])]
+    pairs += [(path, os.path.join(target.previews, os.path.basename(path))) for _, path in list_frames(source.previews)]
     for path, copy in pairs:
         with atomic_write(copy) as temporary:
             shutil.copyfile(path, temporary)

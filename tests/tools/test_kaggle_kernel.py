@@ -521,7 +521,10 @@ def good_zip() -> bytes:
 
 def test_output_is_fetched_and_checked(site, checkout, kernel, good_zip):
     wanted = {"images.zip": good_zip, "history.csv": b"step\n", "preview.jpg": b"x", "photo_to_monet.npz": b"x",
-              "config.json": b"{}", "run.log": b"log"}
+              "config.json": b"{}", "report.html": b"page", "report.json": b"{}", "run.log": b"log",
+              "previews/step-00000000.jpg": b"x"}
+    (checkout / "submission/previews").mkdir(parents=True)
+    (checkout / "submission/previews/step-00000025.jpg").write_bytes(b"of the run before")
     others = {"checkpoints/step-1.npz": b"large", "../images.zip": b"out"}
     site.serve_output({name: Response(200, content) for name, content in {**wanted, **others}.items()}, log="[]")
     status, _, err = kernel("output", "--out", "submission")
@@ -529,7 +532,7 @@ def test_output_is_fetched_and_checked(site, checkout, kernel, good_zip):
     assert {request.host for request in site.requests} == {API_HOST, FILE_HOST}
     assert not any(site.requests_to(f"/output/{name}") for name in others)
     out = checkout / "submission"
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == wanted
+    assert {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()} == wanted
     assert "tools/mifid.py submission/" in err and "make kernel-submit MSG" in err
 
 

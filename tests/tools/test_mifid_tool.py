@@ -39,6 +39,7 @@ from support.settings import ROOT
 from monet.core.errors import LOG
 from monet.data import layouts
 from monet.scoring.inception_weights import PublishedFile, WeightsFile, find_weights
+from monet.training.run_files import RunFiles
 
 KEYS = {"fid", "mifid", "memorization_distance", "kid", "kid_std", "fid_low", "fid_high", "num_images",
         "num_reference", "epsilon", "weights", "seconds"}
@@ -432,6 +433,44 @@ def test_saved_features_can_be_scored(scored, weights, tmp_path):
         np.testing.assert_allclose(saved["sigma"], np.cov(features.astype(np.float64), rowvar=False))
         np.testing.assert_allclose(saved["mu"], features.astype(np.float64).mean(axis=0))
     assert scores_of(scored, tmp_path / "new" / "saved.npz")["fid"] == first["fid"]
+
+
+@pytest.mark.parametrize(("name", "shape"), [
+    ("features", (IMAGES, 40, 1, 1)), ("arr_0", (IMAGES, 40)), ("arr_0", (IMAGES, 1, 1, 40))])
+def test_features_as_a_network_leaves_them_are_taken(scored, tmp_path, name, shape):
+    """With the sides of 1 of its last pooling, or saved without a name."""
+    features = features_of(IMAGES, 2)
+    plain = scores_of(scored, save(tmp_path / "plain.npz", features=features))
+    other = scores_of(scored, save(tmp_path / "other.npz", **{name: features.reshape(shape)}))
+    assert (other["mifid"], other["num_images"]) == (plain["mifid"], IMAGES)
+
+
+def test_the_score_of_a_run_is_left_for_its_page(scored, weights, tmp_path, capsys):
+    """Beside the images.zip of a run, and of nothing else."""
+    path = Path(write_known("submission", tmp_path, some_images(IMAGES), features_of(IMAGES, 2), weights))
+    files = RunFiles(str(path))
+    result = scores_of(scored, path, "--no-check")
+    assert not os.path.exists(files.score)
+    (path / "config.json").write_text("{}")
+    result = scores_of(scored, path, "--no-check")
+    assert json.loads(Path(files.score).read_text()) == result
+    Path(files.score).unlink()
+    Path(files.score).mkdir()
+    (Path(files.score) / "in the way").touch()
+    status, out, err = scored(path, "--no-check")
+    assert status == 0 and "MiFID" in out and "mifid.json" in err
+
+
+def test_copies_are_not_taken_for_known_images(weights, tmp_path, capsys):
+    """Of 5 images that have never been seen, 2 have the same bytes."""
+    images = some_images(4)
+    source = open_source(write_zip(tmp_path / "some.zip", {**images, "copy.jpg": images["0000.jpg"]}))
+    for known in (False, True):
+        found = find_features(source, list(range(5)), WeightsFile(weights, "00" * 32, ""),
+                              lambda: lambda batch: features_of(len(batch)))
+        assert len(found.features) == 5 and (found.features[0] == found.features[4]).all()
+        said = capsys.readouterr().err
+        assert "known" not in said and ("1 of 5" in said) == (not known)
 
 
 def test_the_score_is_printed_before_files_are_written(scored, weights, tmp_path):

@@ -3,6 +3,10 @@
 import re
 from xml.etree import ElementTree
 
+import numpy as np
+import pytest
+
+from monet.core.line_plot import ACROSS_X, ACROSS_Y, MAX_POINTS, curve, ticks
 from monet.training.curves import loss_curves
 
 HISTORY = """step,epoch,seconds_per_step,cycle,photo_to_monet
@@ -17,15 +21,22 @@ def write(tmp_path, text):
     return str(tmp_path / "history.csv")
 
 
+def lines_of(picture):
+    """The points of each line, `[n, 2]`."""
+    return [np.array([point.split(",") for point in text.split()], float)
+            for text in re.findall(r'points="([^"]*)"', picture)]
+
+
 def test_each_loss_has_a_curve_from_its_first_to_its_last_step(tmp_path):
     picture = loss_curves(write(tmp_path, HISTORY))
-    root = ElementTree.fromstring(picture)
-    lines = [element.get("points").split() for element in root.iter("{http://www.w3.org/2000/svg}polyline")]
-    assert len(lines) == 2
-    [(x, y), (_, middle), (right, bottom)] = [tuple(map(float, point.split(","))) for point in lines[0]]
-    assert (x, y) == (0, 0) and right > 0 and bottom > 0 and abs(middle - bottom / 2) < 0.1
-    assert "cycle 1<" in picture and "photo_to_monet 0.5<" in picture and "step 100" in picture
-    assert not re.search("nan|inf", picture)  # the second loss never changes
+    ElementTree.fromstring(picture.replace("<br>", "<br/>"))  # well-formed
+    lines = lines_of(picture)
+    assert len(lines) == 2 * 2  # each value, and the running mean
+    (x, y), (_, middle), (right, bottom) = lines[0]
+    assert (x, y) == (ACROSS_X[0], ACROSS_Y[1]) and (right, bottom) == (ACROSS_X[1], ACROSS_Y[0])
+    assert middle == pytest.approx((y + bottom) / 2, abs=0.1)
+    assert "cycle</b> 1<" in picture and "photo_to_monet</b> 0.5<" in picture and ">100<" in picture
+    assert not re.search("nan|inf", "".join(re.findall(r'points="[^"]*"', picture)))  # the second loss never changes
 
 
 def test_a_history_without_losses_gives_a_sentence(tmp_path):
@@ -34,4 +45,28 @@ def test_a_history_without_losses_gives_a_sentence(tmp_path):
 
 
 def test_a_history_of_one_row_is_drawn(tmp_path):
-    assert loss_curves(write(tmp_path, "\n".join(HISTORY.splitlines()[:2]))).startswith("<svg")
+    assert "<svg" in loss_curves(write(tmp_path, "\n".join(HISTORY.splitlines()[:2])))
+
+
+def test_values_that_are_no_numbers_are_left_out(tmp_path):
+    picture = loss_curves(write(tmp_path, HISTORY.replace("2.0", "nan").replace("3.0", "oops") + "125,2,0.1\n"))
+    assert len(lines_of(picture)[0]) == 1
+    assert curve("loss", [1], [float("nan")]) == ""
+
+
+def test_a_long_history_is_thinned_and_an_outlier_does_not_flatten_it():
+    values = np.linspace(1, 0, 10_000)
+    values[5000] = 1e6
+    line, mean = lines_of(curve("loss", range(10_000), values))
+    assert len(line) == len(mean) == MAX_POINTS
+    for y in (line[:, 1], mean[:, 1]):
+        assert np.ptp(y) > 0.9 * abs(np.subtract(*ACROSS_Y))
+        assert y.min() >= ACROSS_Y[1] and y.max() <= ACROSS_Y[0]
+
+
+def test_a_name_is_escaped():
+    assert "<script" not in curve('<script>"', [1], [2.0])
+
+
+def test_ticks_are_round_numbers():
+    assert ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])

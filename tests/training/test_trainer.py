@@ -44,7 +44,8 @@ def trained(config, data):
 def test_a_run_leaves_the_right_files(tiny, small_data, tmp_path):
     trainer = trained(tiny(steps_per_epoch=READ_EVERY, tensorboard=True), small_data)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "checkpoints", "config.json", "history.csv", "photo_to_monet.npz", "preview.jpg", "run.log", "tensorboard"}
+        "checkpoints", "config.json", "history.csv", "photo_to_monet.npz", "preview.jpg", "previews", "report.html",
+        "report.json", "run.log", "tensorboard"}
     rows = rows_of(trainer)
     assert [row["step"] for row in rows] == [str(READ_EVERY), str(2 * READ_EVERY)]
     assert [row["epoch"] for row in rows] == ["1", "2"]

@@ -53,6 +53,7 @@ CHOSEN: dict[str, Keys] = {
     "DISCRIMINATORS": networks_of,
     "FORMATS": formats_of,
     "OTHER_LAYOUTS": lambda config: ["folder"] if len(formats_of(config)) > 1 else [],
+    "PRESETS": lambda config: [config.preset],  # the run's page compares the settings with their preset's
 }
 
 
@@ -106,7 +107,10 @@ def without_entries(module: Module, entries: ast.Dict, chosen: set) -> Module:
     for key, value in reversed(list(zip(entries.keys, entries.values, strict=True))):  # so that earlier places stay
         if key.value not in chosen and not isinstance(value, ast.Constant):  # None leaves nothing out
             first, last = value.lineno - 1, value.end_lineno - 1
-            lines[first:last + 1] = [lines[first][:value.col_offset] + b"LEFT_OUT" + lines[last][value.end_col_offset:]]
+            begin = first
+            while lines[begin - 1].lstrip().startswith(b"#"):  # its comment
+                begin -= 1
+            lines[begin:last + 1] = [lines[first][:value.col_offset] + b"LEFT_OUT" + lines[last][value.end_col_offset:]]
     text = b"\n".join(lines).decode()
     if text == module.text:
         return module

@@ -16,7 +16,9 @@ FETCH_TIMEOUT = 3600  # seconds for a kernel's whole output; the client shows no
 # Files come from another host than answers, by addresses that expire.
 FILE_ERRORS = ((r"40[34] Client Error[^\n]*for url: (?!\S*/api/v1/)",
                 "Kaggle's address of a file is no longer valid ({line}). Run `{retry}` again."),)
-FILES = (SMOKE_REPORT, "images.zip", "history.csv", "preview.jpg", "photo_to_monet.npz", "config.json", "run.log")
+FILES = (SMOKE_REPORT, "images.zip", "history.csv", "preview.jpg", "photo_to_monet.npz", "config.json", "report.html",
+         "report.json", "run.log")
+PREVIEWS = "previews"  # folder
 
 
 def fetch_output(session: Session, out: Path) -> None:
@@ -28,7 +30,7 @@ def fetch_output(session: Session, out: Path) -> None:
         UserError: if Kaggle refuses, or images.zip is missing or invalid. `out` is unchanged then.
     """
     kernel_id = session.kernel_id()
-    pattern = f"^({'|'.join(re.escape(name) for name in FILES)})$"
+    pattern = f"^({'|'.join(re.escape(name) for name in FILES)}|{PREVIEWS}/step-[0-9]+[.]jpg)$"
     with tempfile.TemporaryDirectory(prefix="monet-output-") as folder:
         if not session.dry_run:
             say("Fetching a few hundred MB from Kaggle. The client shows no progress.")
@@ -36,13 +38,14 @@ def fetch_output(session: Session, out: Path) -> None:
                     FILE_ERRORS)
         if session.dry_run:
             return
-        names = [name for name in FILES if os.path.exists(os.path.join(folder, name))]
+        names = [name for name in (*FILES, PREVIEWS) if os.path.exists(os.path.join(folder, name))]
         if SMOKE_REPORT in names:
             show_smoke_report(Path(folder) / SMOKE_REPORT)
             return
         check_images_zip(Path(folder), kernel_id, out)
         set_local_run_aside(out)
         out.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(out / PREVIEWS, ignore_errors=True)  # of the run that was fetched before
         for name in names:
             shutil.move(os.path.join(folder, name), out / name)
     say(f"Fetched into {out}: {', '.join(names)}. images.zip passes every check known here.\n"

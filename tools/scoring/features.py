@@ -192,8 +192,10 @@ def find_features(source: Source, positions: list[int], weights: WeightsFile | N
     new_positions = {digests[position]: position for position in new if position not in faults}
     if new_positions:
         log_to_terminal()
-        if len(new_positions) < len(positions) - len(faults):
+        if len(new) < len(positions):
             say(f"{len(positions) - len(new):,} of {len(positions):,} images are known from an earlier run.")
+        if copies := len(new) - len(faults) - len(new_positions):
+            say(f"{copies:,} of {len(positions):,} images are copies of others, whose features they share.")
         notes = {digest: examined[position][0] for digest, position in new_positions.items()}
         known.update(compute_features(source, new_positions, notes, extractor(), cache, label))
     readable = [position for position in positions if position not in faults]

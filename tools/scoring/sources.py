@@ -21,6 +21,7 @@ from monet.core.errors import UserError, say
 from monet.core.file_names import JPEG_AND_PNG, has_suffix, printable, unread_pictures
 
 NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+FEATURE_MEMBERS = ("features.npy", "arr_0.npy")  # of an .npz; np.savez calls an array without a name arr_0
 PAINTINGS = ("monet.npy", "monet_tfrec", "monet_jpg", "trainA")  # in training data, in the order of monet.data.layouts
 RECORD_SUFFIXES = (".tfrec", ".tfrecord", ".tfrecords")
 MAX_IMAGES = 100_000
@@ -208,21 +209,26 @@ def array_source(path: str) -> Source:
                   lambda data: (np.frombuffer(data, np.uint8, offset=4).reshape(shape), ""))
 
 
-def read_features(archive: zipfile.ZipFile) -> np.ndarray:
-    """Reads the array `features` of an .npz, unless its header announces more than `MAX_FEATURES`.
+def read_features(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Reads the array in the member `name` of an .npz, unless its header announces more than `MAX_FEATURES`.
+
+    Returns:
+        The array, without the sides of 1 that a network's last pooling leaves: `[n, width]` of `[n, width, 1, 1]`.
 
     Raises:
         READ_ERRORS: any of these.
     """
-    with archive.open("features.npy") as file:
+    with archive.open(name) as file:
         read_header = NPY_HEADERS.get(np.lib.format.read_magic(file))
         if not read_header:
             raise ValueError("an unexpected version of .npy")
         shape, _, dtype = read_header(file)
     if max(8, dtype.itemsize) * math.prod(shape) > MAX_FEATURES:
         raise ValueError(f"{dtype} {list(shape)} is over {MAX_FEATURES >> 30} GB")
-    with archive.open("features.npy") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+    with archive.open(name) as file:
+        features = np.lib.format.read_array(file, allow_pickle=False)
+    wide = [side for side in shape[1:] if side != 1]
+    return features.reshape(-1, *wide) if len(wide) == 1 else features
 
 
 def feature_source(path: str) -> Source:
@@ -233,7 +239,8 @@ def feature_source(path: str) -> Source:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            features = read_features(archive) if "features.npy" in archive.namelist() else None
+            name = next((name for name in FEATURE_MEMBERS if name in archive.namelist()), None)
+            features = read_features(archive, name) if name else None
     except READ_ERRORS as error:
         raise UserError(f"{path} is not a readable .npz file ({error}). Write it with --save-features.") from None
     if features is None or features.ndim != 2:

@@ -1,11 +1,13 @@
 """The losses of training steps: read at intervals and checked."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from monet.core.config import Config
+from monet.training.arrays import NotFiniteError
 from monet.training.train_step import broken_loss
 
 READ_EVERY = 25  # steps between readings, which make the host wait for the device
@@ -13,6 +15,18 @@ READ_EVERY = 25  # steps between readings, which make the host wait for the devi
 
 class Broken(Exception):
     """A loss or a weight is no longer finite, or a loss has diverged; the message says which."""
+
+
+@contextlib.contextmanager
+def broken_if_not_finite(step: int, alone: bool) -> Iterator[None]:
+    """Turns the error about an array that is not finite, after `step` steps, into `Broken`; except in a cluster (not
+    `alone`), whose other machines are still reading and cannot go back now."""
+    try:
+        yield
+    except NotFiniteError as error:
+        if not alone:
+            raise
+        raise Broken(f"{error.name} became NaN or infinite before step {step}") from None
 
 
 class Readings:

@@ -10,6 +10,7 @@ from monet.machine.kaggle_machine import find_kaggle_mount
 from monet.submission.check import check_zip
 from monet.submission.images_zip import generate_submission
 from monet.training.engines import choose_devices
+from monet.training.report import update_report
 from monet.training.run_files import RunFiles
 from monet.training.run_lock import only_writer
 from monet.training.session import Session
@@ -43,6 +44,8 @@ def hand_in(paint, data: Data, config: Config) -> int:
     if count < MIN_IMAGES:
         LOG.warning("%s has only %d images, for a trial: Kaggle refuses fewer than %d", path, count, MIN_IMAGES)
     LOG.info("Wrote %s with %d images, %.0f MB", path, count, os.path.getsize(path) / 1e6)
+    if os.path.exists(RunFiles(config.out).facts):  # of a run that was trained here
+        update_report(RunFiles(config.out), problems)
     return 2 if problems else 0
 
 
@@ -69,7 +72,7 @@ def run_command(config: Config, session: Session) -> int:
             LOG.info("Done: the chief of the cluster paints")
             return 0
         status = hand_in(trainer.engine.paint, trainer.data, config)
-    LOG.info("Photos beside their paintings: %s", trainer.files.preview)
+    LOG.info("Photos beside their paintings, curves and more, on one page: %s", trainer.files.report)
     return status
 
 
@@ -77,5 +80,6 @@ def train_command(config: Config, session: Session) -> int:
     """`train`: checkpoints, history, preview and the exported generator, no submission."""
     with only_writer(config.out, session.cluster.writes):
         trainer = trained(config, session, hands_in=False)
-    LOG.info("Wrote %s and %s", trainer.files.generator, trainer.files.preview)
+    LOG.info("Wrote %s and %s, and a page of the run: %s", trainer.files.generator, trainer.files.preview,
+             trainer.files.report)
     return 0

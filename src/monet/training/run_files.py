@@ -23,6 +23,10 @@ class RunFiles:
         self.best = os.path.join(out, "best.npz")  # of --select-by: the best generator so far, and its score
         self.scores = os.path.join(out, "scores.csv")  # of --select-by
         self.preview = os.path.join(out, "preview.jpg")  # the newest
+        self.previews = os.path.join(out, "previews")  # folder: small ones, over the run
+        self.report = os.path.join(out, "report.html")
+        self.facts = os.path.join(out, "report.json")  # what the report needs besides the other files
+        self.score = os.path.join(out, "mifid.json")  # what tools/mifid.py found for images.zip
         self.zip = os.path.join(out, "images.zip")
         self.photos = os.path.join(out, "photos.zip")  # of `generate --direction monet_to_photo`
         self.log = os.path.join(out, "run.log")
@@ -51,7 +55,8 @@ def set_aside(files: RunFiles) -> None:
     The log stays, because it covers all runs.
     """
     paths = [files.checkpoints, files.history, files.config, files.generator, files.preview, files.zip,
-             files.photos, files.tensorboard, files.best, files.scores]
+             files.photos, files.tensorboard, files.best, files.scores, files.previews, files.report, files.facts,
+             files.score]
     paths = [path for path in paths if os.path.exists(path)]
     if not paths:
         return

@@ -1,10 +1,9 @@
 """The training loop's policy: when to save, preview, score, stop, and go back after a setback."""
 
-import contextlib
 import dataclasses
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,14 +18,16 @@ from monet.gan.systems import check_config
 from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.machine.devices import check_reach, device_of
 from monet.submission.images_zip import rehearse_submission
-from monet.training.arrays import NotFiniteError, export_network
+from monet.training.arrays import export_network
 from monet.training.changes import resumed_settings
 from monet.training.checkpoint import Meta, data_identity, list_checkpoints, load_newest, save_checkpoint
 from monet.training.deadline import Clock, Interrupted, first_call_guess, log_stop, noted_signal, warn_of_pace
 from monet.training.engines import make_engine
 from monet.training.first_call import first_call
-from monet.training.history import History, write_preview
-from monet.training.readings import Broken, Readings, epoch_of
+from monet.training.history import History
+from monet.training.previews import write_previews
+from monet.training.readings import Broken, Readings, broken_if_not_finite, epoch_of
+from monet.training.report import update_report, write_facts
 from monet.training.run_files import prepare_out
 from monet.training.run_state import RunState, log_start
 from monet.training.selection import BY_MIFID
@@ -85,6 +86,7 @@ class Trainer:
         del newest  # a copy of all weights
         self.engine.seek(self.state.step + self.state.skipped)
         write_config(self.asked, self.files.config, self.changes)
+        write_facts(self.files, self.config, data, self.engine.device)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
         self.selection_method = look_up(SELECTIONS, config.select_by, "select_by")
         self.selection = (self.selection_method.open(self.config, data, self.files, self.engine.strategy,
@@ -117,6 +119,7 @@ class Trainer:
                         self.go_back(broken)
             self.preview(finished=True)
             export_network(self.engine.painter, self.files.generator)
+            update_report(self.files)
         if interrupted:
             raise Interrupted
 
@@ -141,6 +144,7 @@ class Trainer:
             save, preview, stop = self.decide(checkpoint_due, preview_due, interrupted)
             if save and state.step != state.saved_at:
                 self.read_losses()
+                update_report(self.files)
                 self.save()
             if preview:
                 self.preview()
@@ -161,8 +165,6 @@ class Trainer:
         return self.engine.cluster.any(
             (writes and checkpoint_due.due()) or bool(every and self.state.step % every == 0),
             writes and preview_due.due(), bool(interrupted) or self.must_stop())
-
-    # Steps.
 
     @property
     def steps_between_checkpoints(self) -> int:
@@ -218,9 +220,8 @@ class Trainer:
             return True
         if "step" in self.clock.seconds:
             return self.clock.left() < self.next_count() * self.clock.seconds["step"]
-        compiled = compiles_at_first_call(self.config, self.engine.device)
-        return self.clock.left() < first_call_guess(self.config, self.clock, len(self.photos), self.next_count(),
-                                                    compiled)
+        compiled, count = compiles_at_first_call(self.config, self.engine.device), self.next_count()
+        return self.clock.left() < first_call_guess(self.config, self.clock, len(self.photos), count, compiled)
 
     def rehearse(self) -> None:
         """Measures how long handing in will take, if it has a deadline to meet."""
@@ -271,7 +272,7 @@ class Trainer:
         state = self.state
         meta = Meta(state.step, dataclasses.asdict(self.asked), data_identity(self.data, self.config), state.skipped,
                     state.seconds + self.clock.now() - self.started, self.changes)
-        with self.clock.measured("save"), self.setback_if_not_finite():
+        with self.clock.measured("save"), broken_if_not_finite(state.step, self.engine.cluster.is_single):
             if self.engine.cluster.writes:
                 save_checkpoint(self.files.checkpoints, self.engine.state(), meta, self.config.keep_checkpoints)
             else:
@@ -283,17 +284,6 @@ class Trainer:
         self.readings.pause()
         if state.step > state.broke_at:
             state.setbacks = 0
-
-    @contextlib.contextmanager
-    def setback_if_not_finite(self) -> Iterator[None]:
-        """Turns the error about an array that is not finite into `Broken`, except in a cluster: its other machines are
-        still reading and cannot go back now."""
-        try:
-            yield
-        except NotFiniteError as error:
-            if not self.engine.cluster.is_single:
-                raise
-            raise Broken(f"{error.name} became NaN or infinite before step {self.state.step}") from None
 
     def go_back(self, broken: Broken) -> None:
         """Returns to the last checkpoint and continues from there with the data that would have come next.
@@ -332,7 +322,7 @@ class Trainer:
                     np.asarray(self.engine.paint(self.photos))
             with self.clock.measured("paint"):
                 painted = np.asarray(self.engine.paint(self.photos))
-            self.history.add_picture(self.state.step, write_preview(self.photos, painted, self.files.preview))
+            self.history.add_picture(self.state.step, write_previews(self.photos, painted, self.files, self.state.step))
         self.readings.pause()
 
     def score_what_was_saved(self) -> None:
