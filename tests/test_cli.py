@@ -195,7 +195,7 @@ def test_a_quoted_tilde_is_the_home_folder_in_every_path(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text('{"epochs": 3, "data": "~/monets"}')
     arguments, config = cli.parse_command_line([
         "generate", "--config", "~/config.json", "--out=~/out", "--images", "~/mine", "--weights", "~/w.npz"])
-    paths = (config.data, config.out, arguments.images, arguments.weights)
+    paths = (config.data, config.out, *arguments.images, arguments.weights)
     assert paths == tuple(str(tmp_path / name) for name in ("monets", "out", "mine", "w.npz"))
     assert cli.parse_command_line(["check", "~/images.zip"])[0].path == str(tmp_path / "images.zip")
 

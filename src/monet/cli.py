@@ -20,8 +20,9 @@ from monet.submission.check import check
 from monet.training.describe import describe_command
 from monet.training.generate import DIRECTIONS, generate_command
 from monet.training.report_command import open_report, report_command
-from monet.training.run import run_command, train_command
+from monet.training.run import train_command
 from monet.training.run_files import RunFiles
+from monet.training.salvage import run_or_salvage
 from monet.training.session import Session, exit_status, session_of, start_logging
 
 
@@ -61,7 +62,7 @@ def check_command(path: str) -> int:
 
 
 COMMANDS = {
-    "run": Command("train, paint the submission and check it", in_session(run_command)),
+    "run": Command("train, paint the submission and check it", in_session(run_or_salvage)),
     "train": Command("train only: write checkpoints, history, preview and the exported generator",
                      in_session(train_command)),
     "generate": Command("paint the submission of a trained run, or any pictures", lambda arguments, config, started:

@@ -14,8 +14,8 @@ from monet.machine.kaggle_machine import SMOKE_REPORT, find_kaggle_data, input_f
 from monet.machine.tpu_environment import START_VARIABLE
 from monet.training.checkpoint import list_checkpoints
 from monet.training.previews import list_frames
-from monet.training.run import run_command
 from monet.training.run_files import RunFiles
+from monet.training.salvage import run_or_salvage
 from monet.training.session import exit_status, session_of, start_logging
 from monet.training.smoke import smoke_command
 from monet.training.trainer import SELECTIONS
@@ -121,7 +121,7 @@ def train_and_paint(settings: dict, resume_from: str) -> int:
     start_logging(files.out)
     try:
         with session_of(kernel_start()) as session:
-            return run_command(config, session)
+            return run_or_salvage(config, session)
     finally:
         remove_old_checkpoints(files)
 

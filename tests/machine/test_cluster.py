@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from benchmark.inception_state import random_state, write_state_dict
 
+from monet.core.array_files import read_arrays
 from monet.core.config import make_config
 from monet.core.errors import UserError
 from monet.machine.cluster import cluster_task, open_cluster
 from monet.scoring.inception_weights import WEIGHTS_VARIABLE
-from monet.training.arrays import read_arrays
 from monet.training.checkpoint import list_checkpoints
 
 pytestmark = pytest.mark.lengthy

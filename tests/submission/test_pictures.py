@@ -217,7 +217,7 @@ def test_only_the_documented_formats_are_opened(tmp_path, caplog):
     (tmp_path / "in" / "a.jpg").write_bytes(EMF)
     with pytest.raises(ZeroDivisionError):
         Image.open(tmp_path / "in" / "a.jpg")
-    paths = paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+    paths = paint_files(inverted, [source], str(tmp_path / "out"), BEST_QUALITY, 8)
     assert [os.path.basename(path) for path in paths] == ["b.jpg"]
     assert "a.jpg cannot be read" in caplog.text
 
@@ -230,7 +230,7 @@ def test_whatever_pillow_raises_is_one_pictures_failure(tmp_path, caplog, monkey
     source = write_pictures(tmp_path / "in", "b.jpg")
     Image.new("RGB", (8, 8)).save(tmp_path / "in" / "a.gif")
     monkeypatch.setattr(GifImagePlugin.GifImageFile, "load_prepare", load)
-    paths = paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+    paths = paint_files(inverted, [source], str(tmp_path / "out"), BEST_QUALITY, 8)
     assert [os.path.basename(path) for path in paths] == ["b.jpg"]
     assert f"a.gif cannot be read as a picture ({error.__name__})" in caplog.text
 
@@ -238,11 +238,11 @@ def test_whatever_pillow_raises_is_one_pictures_failure(tmp_path, caplog, monkey
 def test_pictures_of_very_many_pixels(tmp_path, monkeypatch, recwarn):
     source = write_pictures(tmp_path / "in", "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # of the 64 that it has: Pillow warns, and refuses twice as many
-    assert len(paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)) == 1
+    assert len(paint_files(inverted, [source], str(tmp_path / "out"), BEST_QUALITY, 8)) == 1
     assert not [warning for warning in recwarn if warning.category is Image.DecompressionBombWarning]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
     with pytest.raises(UserError, match="pixels.*fewer"):
-        paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+        paint_files(inverted, [source], str(tmp_path / "out"), BEST_QUALITY, 8)
 
 
 def test_what_a_folder_holds_besides_is_named(tmp_path, caplog):
@@ -250,7 +250,7 @@ def test_what_a_folder_holds_besides_is_named(tmp_path, caplog):
     (tmp_path / "in" / "lost.jpg").symlink_to("nowhere.jpg")
     write_pictures(tmp_path / "in" / "2019", "deep.jpg")
     (tmp_path / "in" / "z.HEIC").touch()
-    assert len(paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)) == 2
+    assert len(paint_files(inverted, [source], str(tmp_path / "out"), BEST_QUALITY, 8)) == 2
     for words in ("1 in 2019/", "1 .heic (z.HEIC)", "lost.jpg cannot be read", "link to a file that does not exist"):
         assert words in caplog.text
 
@@ -259,7 +259,7 @@ def test_pictures_one_folder_deeper_name_the_subfolder(tmp_path):
     source = write_pictures(tmp_path / "in")
     write_pictures(tmp_path / "in" / "2019", "deep.jpg")
     with pytest.raises(UserError, match="no picture.* 1 in 2019/"):
-        paint_files(inverted, source, str(tmp_path / "out"), BEST_QUALITY, 8)
+        paint_files(inverted, [source], str(tmp_path / "out"), BEST_QUALITY, 8)
 
 
 @pytest.mark.parametrize("strategy", [None, tf.distribute.get_strategy()])

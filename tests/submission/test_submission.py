@@ -262,6 +262,21 @@ def test_a_path_that_cannot_be_written(tmp_path):
         generate_submission(unchanged, scenes(tmp_path, 1), str(tmp_path / "file" / "images.zip"), Config(num_images=1))
 
 
+@pytest.mark.parametrize("batches", [1, 3])
+def test_when_time_runs_out_the_zip_has_what_was_painted(tmp_path, batches):
+    calls = []
+
+    def paint(images):
+        calls.append(1)
+        return images
+
+    photos = scenes(tmp_path, 2)
+    count = generate_submission(paint, photos, str(tmp_path / "images.zip"), Config(num_images=200),
+                                is_late=lambda: len(calls) >= batches or batches == 1)
+    assert count == PAINT_BATCH * batches == PAINT_BATCH * len(calls)
+    assert len(check(str(tmp_path / "images.zip"), fewest=count)) == 0
+
+
 def test_paintings_that_are_not_finite_are_refused(tmp_path, earlier):
     with pytest.raises(UserError, match="NaN"):
         generate_submission(lambda x: x * np.nan, scenes(tmp_path, 1), str(earlier), Config(num_images=3))

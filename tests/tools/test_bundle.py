@@ -221,8 +221,8 @@ def test_standard_library_comes_before_the_machine_is_prepared(checkout):
     imports = [node for node in ast.parse(before + "    pass").body if isinstance(node, (ast.Import, ast.ImportFrom))]
     outside = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name) for node in imports}
     assert {name.split(".")[0] for name in outside} <= set(sys.stdlib_module_names)
-    assert modules_in(before) == ["core.process", "__init__", "core.errors", "machine.kaggle_machine",
-                                  "machine.tpu_environment"]
+    assert modules_in(before) == ["core.process", "__init__", "core.errors", "machine.commands",
+                                  "machine.kaggle_machine", "machine.restarts", "machine.tpu_environment"]
     assert after.count("\nimport tensorflow as tf\n") == 1
 
 

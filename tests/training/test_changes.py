@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from monet.core.array_files import read_arrays
 from monet.core.config import FIELDS, make_config
 from monet.core.errors import UserError
 from monet.core.presets import resolve_config
-from monet.training.arrays import read_arrays
 from monet.training.changes import FREE_FIELDS, resumed_settings
 from monet.training.checkpoint import Meta, list_checkpoints, read_meta
 from monet.training.trainer import Trainer

@@ -16,21 +16,23 @@ import tensorflow as tf
 from support.damage import damaged
 from support.settings import FIXTURES
 
+from monet.core.array_files import read_arrays, write_arrays
 from monet.core.config import make_config
 from monet.core.errors import UserError
 from monet.data.records import Data, ImageSet
 from monet.gan.cyclegan import CycleGan
 from monet.networks.build import build_generator
-from monet.training.arrays import assign_arrays, export_network, read_arrays, value_of, write_arrays
+from monet.training.arrays import assign_arrays, export_network, value_of
 from monet.training.checkpoint import (
     Meta,
     check_unchanged,
     data_identity,
     list_checkpoints,
     load_newest,
+    restore_network,
     save_checkpoint,
 )
-from monet.training.generate import import_network, restore_network
+from monet.training.generate import import_network
 from monet.training.state import load_state, state_of, system_variables
 from monet.training.train_step import make_gradients, train_step
 
@@ -315,7 +317,7 @@ def test_a_full_disk_is_reported_and_harms_nothing(tmp_path):
     process = run_python("""
         import os, resource, signal, sys
         import numpy as np
-        from monet.training.arrays import write_arrays, read_arrays
+        from monet.core.array_files import write_arrays, read_arrays
         from monet.core.errors import UserError
         path = sys.argv[1]
         write_arrays(path, [("a", np.arange(3))])
@@ -339,7 +341,7 @@ def test_a_kill_at_any_moment_leaves_whole_checkpoints(tmp_path, delay):
     process = run_python("""
         import sys
         import numpy as np
-        from monet.training.arrays import write_arrays
+        from monet.core.array_files import write_arrays
         for step in range(100_000):
             write_arrays(f"{sys.argv[1]}/step-{step:08d}.npz", [("a", np.full(3_000_000, step))])
             print(step, flush=True)

@@ -19,7 +19,8 @@ from monet.core.random_numbers import device_generator, fold_in, split_seed, uni
 from monet.machine import jax_devices
 from monet.machine.cluster import open_cluster
 from monet.machine.devices import Device, precision_for
-from monet.machine.jax_devices import check_jax, open_jax_devices, probe_jax
+from monet.machine.jax_devices import JaxDevices, check_jax, open_jax_devices, probe_jax
+from monet.machine.restarts import HUNG_VARIABLE
 from monet.training import engines
 from monet.training.engines import choose_devices
 from monet.training.settled import compiles_at_first_call, settled
@@ -211,3 +212,24 @@ def test_auto_takes_jax_where_it_sees_what_tensorflow_does_not(tmp_path, monkeyp
     devices = choose_devices(dataclasses.replace(make_config()))
     assert devices.device == Device("GPU", 1, (0, 0), "jax")
     assert "Engine: jax" in caplog.text
+
+
+@needs_jax
+def test_after_a_hang_on_a_tpu_the_other_engine_goes_on(monkeypatch, caplog):
+    """Here both see only a CPU."""
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv(HUNG_VARIABLE, "TPU:tensorflow")
+    assert isinstance(choose_devices(make_config(engine="tensorflow")), JaxDevices)
+    assert not caplog.text
+    assert isinstance(choose_devices(make_config(accelerator="tpu")), tf.distribute.Strategy)
+    assert "Going on with the CPU" in caplog.text
+    monkeypatch.setenv(HUNG_VARIABLE, "TPU:jax")
+    assert isinstance(choose_devices(make_config(engine="jax")), tf.distribute.Strategy)
+
+
+@needs_jax
+@pytest.mark.parametrize("asked", ["auto", "tensorflow", "jax"])
+def test_a_hang_elsewhere_does_not_change_what_was_asked(monkeypatch, asked):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv(HUNG_VARIABLE, "CPU:tensorflow")
+    assert isinstance(choose_devices(make_config(engine=asked)), JaxDevices) == (asked == "jax")

@@ -15,7 +15,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from monet.training.arrays import read_arrays
+from monet.core.array_files import read_arrays
 from monet.training.checkpoint import META_NAME, list_checkpoints, read_meta
 
 pytestmark = pytest.mark.lengthy

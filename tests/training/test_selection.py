@@ -28,6 +28,7 @@ from support.kaggle_stand_in import dead_port
 from support.settings import NUM_MONET, NUM_PHOTO, TINY
 
 from monet.cli import main
+from monet.core.array_files import read_arrays, write_arrays
 from monet.core.config import make_config
 from monet.core.errors import LOG, UserError
 from monet.core.keras_compat import weight_names
@@ -35,7 +36,7 @@ from monet.core.pixels import encode_jpeg
 from monet.scoring.inception_weights import WEIGHTS_VARIABLE, PublishedFile, digest_of, find_weights
 from monet.submission.images_zip import PAINT_BATCH
 from monet.training import selection
-from monet.training.arrays import read_arrays, value_of, write_arrays
+from monet.training.arrays import value_of
 from monet.training.run_files import RunFiles
 from monet.training.selection import (
     BEST_META,

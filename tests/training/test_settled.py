@@ -7,6 +7,7 @@ import pytest
 from monet.core.config import make_config
 from monet.core.errors import UserError
 from monet.machine.devices import Device
+from monet.machine.restarts import HUNG_VARIABLE
 from monet.training.settled import compiles_at_first_call, settled
 
 CPU, T4S, A100, TPU = Device("CPU"), Device("GPU", 2, (7, 5)), Device("GPU", 1, (8, 0)), Device("TPU", 8)
@@ -19,6 +20,14 @@ def test_auto_follows_the_device(device, expected):
     config = settled(make_config(), device)
     assert (config.precision, config.xla, config.steps_per_call, config.space_to_depth) == expected
     assert compiles_at_first_call(config, device) == (device is not CPU)
+
+
+@pytest.mark.parametrize("asked", ["auto", "on"])
+def test_a_gpu_that_hung_goes_on_without_xla(monkeypatch, asked):
+    monkeypatch.setenv(HUNG_VARIABLE, "GPU:tensorflow")
+    assert settled(make_config(xla=asked), T4S).xla == "off"
+    monkeypatch.setenv(HUNG_VARIABLE, "TPU:tensorflow")
+    assert settled(make_config(xla=asked), T4S).xla == "on"
 
 
 def test_explicit_values_stay():

@@ -10,12 +10,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from monet.core.array_files import read_arrays
 from monet.core.errors import UserError
 from monet.core.keras_compat import weight_names
 from monet.data.pipeline import training_pairs
 from monet.networks.generators import generator_inputs, generator_model
 from monet.submission.painter import make_painter
-from monet.training.arrays import read_arrays, value_of
+from monet.training.arrays import value_of
 from monet.training.checkpoint import list_checkpoints
 from monet.training.readings import READ_EVERY, Broken
 from monet.training.state import system_variables

@@ -70,8 +70,8 @@ PARTS = (
          ("gan.systems", "training.settled", "training.engines", "training.engine",
           "machine.jax_devices", "machine.jax_functions", "training.jax_engine", "training.first_call",
           "training.trainer", "training.readings", "training.run_state", "training.deadline", "training.checkpoint",
-          "training.changes", "training.state", "training.arrays", "training.history", "training.run_files",
-          "training.run_lock", "training.selection")),
+          "training.changes", "training.state", "core.array_files", "training.arrays", "training.history",
+          "training.run_files", "training.run_lock", "training.selection", "training.watchdog")),
     Part("Painting",
          "The trained generator becomes a function from photos to paintings. All devices share a batch.",
          ("submission.painter",)),
@@ -88,7 +88,7 @@ RUN = Part(
     "The run",
     "Everything above only defines functions; this part runs them. It finds the data among Kaggle's inputs, and the "
     "checkpoint of an earlier run if there is one, then trains, paints, and writes to Kaggle's working folder.",
-    ("training.session", "training.run", "training.smoke", "kaggle_run"))
+    ("training.session", "training.run", "training.salvage", "training.smoke", "kaggle_run"))
 # Modules whose notebook cells are not collapsed: those that tell how the method works.
 OPEN_CELLS = ("data.pipeline", "networks.generators", "networks.discriminators", "gan.losses", "gan.cyclegan",
               "gan.cut", "training.train_step", "submission.painter")

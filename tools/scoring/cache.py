@@ -18,10 +18,10 @@ from console import ROOT, TOOLS
 import numpy as np
 import PIL
 
+from monet.core.array_files import UNREADABLE, read_arrays
 from monet.core.errors import UserError, say
 from monet.core.files import atomic_write
 from monet.core.process import cache_folder
-from monet.training.arrays import UNREADABLE, read_arrays
 
 PACKAGE = ROOT / "src" / "monet"
 # Features depend on these files.

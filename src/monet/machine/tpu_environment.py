@@ -9,15 +9,15 @@ import importlib.metadata
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 
 from monet.core.errors import UserError, say
 from monet.core.process import ENVIRONMENT_VARIABLE
+from monet.machine.commands import run_with_timeout
 from monet.machine.kaggle_machine import has_tpu, input_folders, tpu_devices
+from monet.machine.restarts import past_hangs
 
 # The only published TensorFlow with TPU support and driver that are compatible with each other.
 TPU_PACKAGES = ("tensorflow-tpu==2.19.1", "libtpu==0.0.10", "keras==3.13.2", "numpy==2.1.3", "pillow==12.0.0",
@@ -31,6 +31,10 @@ SETUP_SECONDS = 600  # limit from the start of the kernel to a working TPU or an
 PROBE_SECONDS = 180  # limit for the TPU to answer
 LOG_LINES = 40  # last lines of a failed command that are shown
 START_VARIABLE = "MONET_STARTED"  # time.monotonic() at the start of the kernel; survives the restart
+PYTHON_VARIABLE = "MONET_IMAGE_PYTHON"  # the Python that the kernel was restarted from
+# What is set for TensorFlow in the environment, and means nothing outside.
+INSIDE_VARIABLES = ("TF_USE_LEGACY_KERAS", "NEXT_PLUGGABLE_DEVICE_USE_C_API", "TF_PLUGGABLE_DEVICE_LIBRARY_PATH",
+                    "PJRT_DEVICE")
 ACCELERATOR_TYPES = {1: "v5litepod-1", 4: "v5litepod-4", 8: "v5litepod-8"}  # of a v5e machine, by number of chips
 GPU_ADVICE = "To train on GPUs instead: make kernel-push ACCELERATOR=gpu."
 RESTART_ADVICE = "Start the kernel again."
@@ -130,32 +134,6 @@ def find_wheels() -> str | None:
 def seconds_left() -> float:
     """Returns what remains of `SETUP_SECONDS`, at least one second."""
     return max(1.0, float(os.environ[START_VARIABLE]) + SETUP_SECONDS - time.monotonic())
-
-
-def run_with_timeout(command: list[str], seconds: float, **variables: str) -> tuple[int | None, list[str]]:
-    """Runs a command and kills it, with all its children, after `seconds`.
-
-    Args:
-        command: the command.
-        seconds: its time limit.
-        variables: environment variables to set for it.
-
-    Returns:
-        The exit status, or None after a timeout, and the lines of its output that are not empty.
-    """
-    # pip would take packages on these paths for installed ones, but the environment is run without them.
-    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    with tempfile.TemporaryFile("w+", errors="replace") as output:
-        process = subprocess.Popen(command, env={**inherited, **variables}, stdin=subprocess.DEVNULL, stdout=output,
-                                   stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            status = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            status = None
-        output.seek(0)
-        return status, [line.rstrip() for line in output if line.strip()]
 
 
 def run_setup_step(step: str, command: list[str], advice: str, seconds: float = SETUP_SECONDS,
@@ -274,9 +252,22 @@ def check_notebook() -> None:
 def restart(script: str, folder: str) -> None:
     """Replaces this process with one that runs the file `script` in the environment."""
     python = environment_python(folder)
-    os.environ[ENVIRONMENT_VARIABLE] = folder
+    os.environ.update({ENVIRONMENT_VARIABLE: folder, PYTHON_VARIABLE: sys.executable})
     sys.stderr.flush()
     os.execv(python, [python, "-I", os.path.abspath(script), *sys.argv[1:]])
+
+
+def command_outside() -> list[str]:
+    """Returns the command that starts this program anew, outside the environment: only the image's Python has JAX.
+
+    If the program runs in the environment, this unsets what `restart` and the setup set.
+    """
+    python, words = sys.executable, sys.orig_argv[1:]
+    if os.environ.pop(ENVIRONMENT_VARIABLE, ""):
+        python, words = os.environ.pop(PYTHON_VARIABLE), words[1:]  # without -I
+        for name in INSIDE_VARIABLES:
+            os.environ.pop(name, None)
+    return [python, *words]
 
 
 def enter_environment(script: str | None) -> None:
@@ -323,7 +314,8 @@ def prepare_machine(accelerator: str, engine: str, script: str | None) -> None:
         if accelerator not in ("tpu", "auto") or not has_tpu():
             return
         set_tpu_variables(len(tpu_devices()))
-        if engine == "jax" or can_use_tpu():
+        # After a hang, JAX or the CPU goes on, and neither needs the environment.
+        if engine == "jax" or can_use_tpu() or past_hangs():
             return
         if os.environ.get(ENVIRONMENT_VARIABLE):
             raise UserError("TensorFlow cannot use the TPU even in the environment that was built for it. "

@@ -104,26 +104,34 @@ class SubmissionZip:
         self.archive.writestr(info, jpeg)
 
 
+def never() -> bool:
+    """A run without a time limit is never late."""
+    return False
+
+
 def paint_into_zip(submission: SubmissionZip, paint, photos: ImageSet, config: Config,
-                   show: Callable[[int], None]) -> None:
+                   show: Callable[[int], None], is_late: Callable[[], bool] = never) -> None:
     """The way of a photo: reads batches, paints them, encodes the paintings and adds them until the zip is full.
 
     While the network paints a batch, tf.data decodes the next and a thread pool encodes the one before. Bounded queues
-    limit the memory.
+    limit the memory. Once `is_late()`, no batch but the first is painted.
     """
     batches, pending = iter(photo_batches(photos, config)), collections.deque()
     with ThreadPoolExecutor(CPU_THREADS) as pool:
         while submission.count < submission.wanted:
-            if submission.count + len(pending) < submission.wanted and len(pending) <= MAX_PENDING:
+            begun = submission.count + len(pending)
+            if begun < submission.wanted and len(pending) <= MAX_PENDING and not (begun and is_late()):
                 with explain_read_errors(os.path.dirname(photos.files[0])):
                     names, images = next(batches)
                 painted = np.asarray(paint(images), np.float32)
                 jpegs = [pool.submit(encode_jpeg, image, config) for image in painted]
                 pending.extend(zip(names.numpy(), jpegs, strict=True))
-            else:
+            elif pending:
                 name, jpeg = pending.popleft()
                 submission.add(name.decode("utf-8", "replace"), jpeg.result())
                 show(submission.count)
+            else:
+                break
 
 
 def disk_full_error(path: str, archive: zipfile.ZipFile | None, wanted: int) -> UserError:
@@ -136,7 +144,8 @@ def disk_full_error(path: str, archive: zipfile.ZipFile | None, wanted: int) -> 
                      "then run `generate` again; an earlier file is untouched.")
 
 
-def generate_submission(paint, photos: ImageSet, path: str, config: Config) -> int:
+def generate_submission(paint, photos: ImageSet, path: str, config: Config,
+                        is_late: Callable[[], bool] = never) -> int:
     """Paints the photos and writes the submission to `path`, as a whole or not at all.
 
     If there are fewer photos than images wanted, mirrored photos and then random crops make up the rest.
@@ -146,6 +155,7 @@ def generate_submission(paint, photos: ImageSet, path: str, config: Config) -> i
         photos: the photos; only the first are painted if there are more than wanted.
         path: the zip to write.
         config: gives seed, num_images, image_names, jpeg_quality and jpeg_subsampling.
+        is_late: whether to stop painting, and to write what is painted.
 
     Returns:
         The number of images in the zip.
@@ -161,17 +171,18 @@ def generate_submission(paint, photos: ImageSet, path: str, config: Config) -> i
         with (atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive,
               progress_bar("Painting", wanted) as show):
             submission = SubmissionZip(archive, wanted, config.image_names)
-            paint_into_zip(submission, paint, photos, config, show)
+            paint_into_zip(submission, paint, photos, config, show, is_late)
     except UserError as error:
         if isinstance(error.__cause__, OSError) and out_of_space(error.__cause__):
             raise disk_full_error(path, archive, wanted) from error.__cause__
         raise
     seconds = time.monotonic() - started
-    LOG.info("Painted, encoded and zipped %d images in %.0f s, %.1f per second", wanted, seconds, wanted / seconds)
+    count = submission.count
+    LOG.info("Painted, encoded and zipped %d images in %.0f s, %.1f per second", count, seconds, count / seconds)
     if submission.duplicates:
         LOG.warning("%d paintings equalled others: their photos are equal, or the network paints them alike",
                     submission.duplicates)
-    return wanted
+    return count
 
 
 def rehearse_submission(paint, photos: ImageSet, config: Config) -> float:

@@ -8,12 +8,16 @@ import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from tensorflow import keras
 
+from monet.core.array_files import UNREADABLE, read_arrays, write_arrays
 from monet.core.config import ARCHITECTURE_FIELDS, FIELDS, Config
 from monet.core.errors import LOG, UserError
+from monet.core.keras_compat import weight_names
 from monet.data.records import Data
 from monet.networks.generators import block_count
-from monet.training.arrays import UNREADABLE, read_arrays, write_arrays
+from monet.training.arrays import assign_arrays
+from monet.training.state import AVERAGE
 
 META_NAME = "meta"  # the array that holds step, config and data as JSON
 
@@ -152,3 +156,26 @@ def check_unchanged(folder: str, config: Config, data: dict) -> None:
         if changed:
             raise UserError(f"The run in {config.out} used other data ({'; '.join(changed)}). {advice}")
         return
+
+
+def restore_network(folder: str, network: keras.Model) -> None:
+    """Loads the network of that name from the newest readable checkpoint in `folder`: its moving average, if any.
+
+    Raises:
+        UserError: if there is no readable checkpoint, or it does not fit.
+    """
+    newest = load_newest(folder, f"{network.name}/")
+    if newest is None:
+        raise UserError(f"There is no trained generator: {folder} holds no checkpoint. Train first (python -m monet "
+                        "train), name the run's folder with --out, or give --weights FILE.")
+    meta, arrays = newest
+    assign_arrays(weight_names(network), painting_weights(arrays), folder)
+    LOG.info("Painting with step %d of %s", meta.step, folder)
+
+
+def painting_weights(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of a network's arrays in a checkpoint, by names without the network's, the weights that paint: the moving
+    average, if any."""
+    averaged = {name.removeprefix(AVERAGE): array for name, array in arrays.items() if name.startswith(AVERAGE)}
+    own = {name: array for name, array in arrays.items() if not name.startswith(("adam/", AVERAGE))}
+    return own | averaged

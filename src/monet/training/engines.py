@@ -3,6 +3,7 @@
 In this package, *devices* are a `tf.distribute` strategy, or `monet.machine.jax_devices.JaxDevices`.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,12 +12,13 @@ import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.config import Config, look_up
-from monet.core.errors import LOG
+from monet.core.errors import LOG, UserError
 from monet.data.records import Data
 from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.machine.devices import choose_strategy
 from monet.machine.jax_devices import open_jax_devices, probe_jax
 from monet.machine.kaggle_machine import has_tpu
+from monet.machine.restarts import past_hangs
 from monet.machine.tpu_environment import can_use_tpu
 from monet.submission.painter import make_painter
 from monet.training.engine import TensorFlowEngine
@@ -46,7 +48,7 @@ def choose_devices(config: Config, cluster: OneMachine = ONE_MACHINE):
     """The devices to compute on, for the engine `config.engine`.
 
     `auto` takes TensorFlow, unless the machine has a TPU or GPU that TensorFlow does not see and JAX does. The log says
-    which, and why.
+    which, and why. After a hang, see `devices_after_hang`.
 
     Args:
         config: gives the engine and the accelerator.
@@ -55,6 +57,24 @@ def choose_devices(config: Config, cluster: OneMachine = ONE_MACHINE):
     Raises:
         UserError: if the device does not exist or does not start, or JAX is asked for and cannot be used.
     """
+    if past_hangs():
+        return devices_after_hang(config, past_hangs()[-1])
+    return devices_for(config, cluster)
+
+
+def devices_after_hang(config: Config, hang: str):
+    """The devices to go on with: by JAX if TensorFlow hung on a TPU, by TensorFlow if JAX hung and TensorFlow sees the
+    device, else by the same engine. If that device is lost, the CPU."""
+    engine = "jax" if hang == "TPU:tensorflow" else "auto" if hang.endswith(":jax") else config.engine
+    try:
+        return devices_for(dataclasses.replace(config, engine=engine))
+    except UserError as error:
+        LOG.warning("Going on with the CPU. %s", error)
+        return devices_for(dataclasses.replace(config, engine="tensorflow", accelerator="cpu"))
+
+
+def devices_for(config: Config, cluster: OneMachine = ONE_MACHINE):
+    """`choose_devices`, whatever happened before."""
     jax = look_up(JAX, may_use_jax(config), "engine")
     if config.engine == "jax":
         return jax.open_devices(config, cluster)

@@ -5,9 +5,9 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
-import numpy as np
 from tensorflow import keras
 
+from monet.core.array_files import UNREADABLE, read_arrays
 from monet.core.config import MAX_IMAGES, Config
 from monet.core.errors import LOG, UserError
 from monet.core.keras_compat import weight_names
@@ -17,15 +17,14 @@ from monet.networks.build import build_generator
 from monet.networks.generators import size_multiple
 from monet.submission.images_zip import generate_submission
 from monet.submission.pictures import paint_files
-from monet.training.arrays import UNREADABLE, assign_arrays, read_arrays
-from monet.training.checkpoint import META_NAME, list_checkpoints, load_newest
+from monet.training.arrays import assign_arrays
+from monet.training.checkpoint import META_NAME, list_checkpoints, painting_weights, restore_network
 from monet.training.engines import choose_devices, make_device_painter, own_strategy
 from monet.training.run import hand_in, open_data
 from monet.training.run_files import RunFiles
 from monet.training.run_lock import only_writer
 from monet.training.selection import BEST_META, restore_best
 from monet.training.settled import settled
-from monet.training.state import AVERAGE
 
 DIRECTIONS = ("photo_to_monet", "monet_to_photo")
 
@@ -125,26 +124,3 @@ def import_network(network: keras.Model, path: str) -> None:
                                    if name.startswith(prefix)})
     arrays.pop(BEST_META, None)
     assign_arrays(weight_names(network), arrays, path)
-
-
-def restore_network(folder: str, network: keras.Model) -> None:
-    """Loads the network of that name from the newest readable checkpoint in `folder`: its moving average, if any.
-
-    Raises:
-        UserError: if there is no readable checkpoint, or it does not fit.
-    """
-    newest = load_newest(folder, f"{network.name}/")
-    if newest is None:
-        raise UserError(f"There is no trained generator: {folder} holds no checkpoint. Train first (python -m monet "
-                        "train), name the run's folder with --out, or give --weights FILE.")
-    meta, arrays = newest
-    assign_arrays(weight_names(network), painting_weights(arrays), folder)
-    LOG.info("Painting with step %d of %s", meta.step, folder)
-
-
-def painting_weights(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of a network's arrays in a checkpoint, by names without the network's, the weights that paint: the moving
-    average, if any."""
-    averaged = {name.removeprefix(AVERAGE): array for name, array in arrays.items() if name.startswith(AVERAGE)}
-    own = {name: array for name, array in arrays.items() if not name.startswith(("adam/", AVERAGE))}
-    return own | averaged

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from monet.core.array_files import NotFiniteError
 from monet.core.config import Config
-from monet.training.arrays import NotFiniteError
 from monet.training.train_step import broken_loss
 
 READ_EVERY = 25  # steps between readings, which make the host wait for the device

@@ -7,6 +7,7 @@ from monet.core.config import Config
 from monet.core.errors import LOG, UserError
 from monet.data.records import Data
 from monet.machine.cluster import OneMachine
+from monet.machine.restarts import past_hangs
 from monet.training.checkpoint import check_unchanged, data_identity
 
 
@@ -80,7 +81,7 @@ def prepare_out(config: Config, data: Data, cluster: OneMachine) -> RunFiles:
         UserError: if `out` is a file or cannot be written, or holds a run that this one cannot resume.
     """
     files = open_run(config.out)
-    if config.resume:
+    if config.resume or past_hangs():
         check_unchanged(files.checkpoints, config, data_identity(data, config))
     elif cluster.writes:
         set_aside(files)

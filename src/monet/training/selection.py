@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
+from monet.core.array_files import UNREADABLE, read_arrays, write_arrays
 from monet.core.config import SUBMISSION_SIZE, Config
 from monet.core.errors import LOG, UserError
 from monet.core.files import atomic_write
@@ -26,7 +27,7 @@ from monet.scoring.inception import build_inception, extract_features, make_extr
 from monet.scoring.inception_weights import WeightsFile, find_weights
 from monet.scoring.mifid import apply_penalty, frechet_distance, memorization_distance
 from monet.submission.images_zip import PAINT_BATCH
-from monet.training.arrays import UNREADABLE, assign_arrays, read_arrays, value_of, write_arrays
+from monet.training.arrays import assign_arrays, value_of
 from monet.training.history import resumed_rows
 from monet.training.run_files import RunFiles
 

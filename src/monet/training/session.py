@@ -13,6 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from monet.core.config import Config
 from monet.core.errors import LOG, UserError, say
 from monet.machine.cluster import ONE_MACHINE, OneMachine
+from monet.machine.restarts import first_start
 from monet.training.deadline import Interrupted, noted_signal
 from monet.training.run_files import open_run
 
@@ -24,7 +25,7 @@ class Session:
     """One start of the program on a run.
 
     Attributes:
-        started: `time.monotonic()` that `max_minutes` counts from.
+        started: `time.monotonic()` that `max_minutes` counts from; after a hang, that of the first start.
         terminated: not empty once the program was told to terminate.
         cluster: the machines that train together.
     """
@@ -58,7 +59,7 @@ def start_logging(out: str = "") -> None:
 def session_of(started: float | None = None, cluster: OneMachine = ONE_MACHINE) -> Iterator[Session]:
     """A session for the block, in which SIGTERM is noted and log lines do not break progress bars."""
     with logging_redirect_tqdm([LOG]), noted_signal(signal.SIGTERM, TERMINATED) as terminated:
-        yield Session(time.monotonic() if started is None else started, terminated, cluster)
+        yield Session(first_start(time.monotonic() if started is None else started), terminated, cluster)
 
 
 def ended(message: str, status: int) -> int:

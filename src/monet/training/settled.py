@@ -7,6 +7,7 @@ from monet.core.config import Config
 from monet.core.errors import UserError
 from monet.data.records import Data
 from monet.machine.devices import Device, precision_for
+from monet.machine.restarts import past_hangs
 from monet.networks.generators import block_count
 
 ACCELERATOR_STEPS = 25  # steps per call, so that the host's share of the time is negligible
@@ -29,8 +30,7 @@ def settled(config: Config, device: Device, data: Data | None = None) -> Config:
     on_accelerator = device.kind != "CPU"
     values = {
         "precision": precision_for(config.precision, device),
-        # A TPU compiles everything anyway.
-        "xla": {"auto": "on" if device.kind == "GPU" else "off"}.get(config.xla, config.xla),
+        "xla": xla_for(config.xla, device),
         "steps_per_call": config.steps_per_call or (ACCELERATOR_STEPS if on_accelerator else 1),
         "space_to_depth": {"auto": "on" if device.kind == "TPU" else "off"}.get(
             config.space_to_depth, config.space_to_depth),
@@ -43,6 +43,13 @@ def settled(config: Config, device: Device, data: Data | None = None) -> Config:
         if config.augment_most and data.monet.count > config.augment_most:
             values["diffaugment"] = ""
     return dataclasses.replace(config, **values)
+
+
+def xla_for(asked: str, device: Device) -> str:
+    """Whether XLA compiles the step: 'on' or 'off'. A TPU compiles everything anyway."""
+    if "GPU:tensorflow" in past_hangs():
+        return "off"
+    return ("on" if device.kind == "GPU" else "off") if asked == "auto" else asked
 
 
 def check_batch(config: Config, device: Device) -> None:

@@ -85,7 +85,7 @@ def full_run_of(trainer: Trainer, full: Config, started: float) -> FullRun:
         started: `time.monotonic()` at the kernel's start.
     """
     run = settled(full, trainer.engine.device, trainer.data)
-    painting = rehearse_submission(trainer.engine.paint, trainer.data.photo, run)
+    painting = rehearse_submission(trainer.paint, trainer.data.photo, run)
     return FullRun(run, trainer.first_step_at - started, trainer.clock.seconds["step"], painting)
 
 
@@ -140,7 +140,7 @@ def smoke_command(full: Config, session: Session, out: str, report: str) -> int:
     if trainer.first_step_at is None:
         raise UserError(f"No step was made within the smoke run's {SMOKE_MINUTES:g} minutes. The log says what took so "
                         "long. Push it again, or try another ACCELERATOR.")
-    painted = generate_submission(trainer.engine.paint, trainer.data.photo, trainer.files.zip, config)
+    painted = generate_submission(trainer.paint, trainer.data.photo, trainer.files.zip, config)
     problems = check(trainer.files.zip, fewest=painted)
     full_run = full_run_of(trainer, full, session.started)
     rows = findings(trainer, full_run, ready, painted, problems)

@@ -32,6 +32,7 @@ from monet.training.run_files import prepare_out
 from monet.training.run_state import RunState, log_start
 from monet.training.selection import BY_MIFID
 from monet.training.settled import compiles_at_first_call, settled
+from monet.training.watchdog import Watchdog
 
 PREVIEW_IMAGES = 8
 SELECTIONS = {"last": None, "mifid": BY_MIFID}  # by --select-by
@@ -51,11 +52,12 @@ class Trainer:
         state: how far it has come.
         clock: knows the deadline, and how long each part takes.
         first_step_at: `clock.now()` at the end of the first call; None before.
+        paint: the engine's, watched by the watchdog.
     """
 
     def __init__(self, config: Config, data: Data, devices, deadline: float | None = None, hands_in: bool = False,
                  terminated: Sequence = (), now: Callable[[], float] = time.monotonic,
-                 cluster: OneMachine = ONE_MACHINE):
+                 cluster: OneMachine = ONE_MACHINE, watchdog: Watchdog | None = None):
         """Builds the system on the devices and restores the newest checkpoint.
 
         Args:
@@ -67,6 +69,7 @@ class Trainer:
             terminated: training ends as soon as this is no longer empty.
             now: returns the time in seconds.
             cluster: the machines that train together.
+            watchdog: watches the device; None: nothing does.
 
         Raises:
             UserError: for a folder, batch, checkpoint or setting that cannot be used.
@@ -81,6 +84,8 @@ class Trainer:
         newest = load_newest(self.files.checkpoints)
         self.asked, self.config, self.changes = resumed_settings(newest[0] if newest else None, config, self.config)
         self.engine, self.state = make_engine(self.config, data, devices, cluster), RunState()
+        self.watchdog = watchdog or Watchdog()
+        self.paint = self.watchdog.watched(self.engine.paint)
         self.restore(newest)
         self.state.seconds, self.started = newest[0].seconds if newest else 0.0, now()
         del newest  # a copy of all weights
@@ -151,7 +156,8 @@ class Trainer:
             if stop:
                 log_stop(self.clock, self.config, state.step, bool(interrupted or self.terminated))
                 break
-            self.advance()
+            with self.watchdog.call("steps"):
+                self.advance()
             if self.readings.is_due(state.step):
                 self.read_losses()
             show(state.step, self.readings.text)
@@ -206,7 +212,8 @@ class Trainer:
         if not self.readings.pending:
             return
         step = self.state.step
-        losses, seconds = self.readings.read(step)
+        with self.watchdog.call("losses"):  # the device may still have to make the steps
+            losses, seconds = self.readings.read(step)
         self.clock.seconds["step"] = seconds
         self.history.add(step, epoch_of(step, self.config), seconds, losses)
         if self.readings.count == 2:  # the first is slower
@@ -227,7 +234,7 @@ class Trainer:
         """Measures how long handing in will take, if it has a deadline to meet."""
         trains = self.state.step < self.config.total_steps and not self.terminated
         if self.clock.deadline is not None and trains and self.hands_in and self.engine.cluster.writes:
-            self.clock.seconds["hand in"] = rehearse_submission(self.engine.paint, self.data.photo, self.config)
+            self.clock.seconds["hand in"] = rehearse_submission(self.paint, self.data.photo, self.config)
 
     def check_pace(self, seconds: float) -> None:
         """Warns if the time limit, at `seconds` a step, ends the run before its schedules do."""
@@ -272,7 +279,8 @@ class Trainer:
         state = self.state
         meta = Meta(state.step, dataclasses.asdict(self.asked), data_identity(self.data, self.config), state.skipped,
                     state.seconds + self.clock.now() - self.started, self.changes)
-        with self.clock.measured("save"), broken_if_not_finite(state.step, self.engine.cluster.is_single):
+        with self.clock.measured("save"), self.watchdog.call("saving"), \
+                broken_if_not_finite(state.step, self.engine.cluster.is_single):
             if self.engine.cluster.writes:
                 save_checkpoint(self.files.checkpoints, self.engine.state(), meta, self.config.keep_checkpoints)
             else:
@@ -312,7 +320,7 @@ class Trainer:
         Args:
             finished: training is over; the weights that are handed in paint it, and stay in the painter.
         """
-        with self.clock.measured("preview"):
+        with self.clock.measured("preview"), self.watchdog.call("preview"):
             self.engine.update_painter()
             if finished and self.engine.cluster.writes and self.selection_method:
                 self.selection_method.choose(self.engine.painter, self.files)
@@ -335,7 +343,8 @@ class Trainer:
         """Scores the latest weights, and keeps them if they are the best. In a cluster, only the chief has scores."""
         self.engine.update_painter()
         if self.selection:
-            self.selection.prepare()
-            with self.clock.measured("score"):
-                scores = self.selection.consider(self.state.step, self.engine.paint, self.engine.painter)
+            with self.watchdog.call("features of the paintings"):
+                self.selection.prepare()
+            with self.clock.measured("score"), self.watchdog.call("score"):
+                scores = self.selection.consider(self.state.step, self.paint, self.engine.painter)
             self.history.add_scores(self.state.step, scores)
