@@ -1,5 +1,6 @@
 """monet.machine.tpu_environment: when an environment is needed, how it is built offline, and how setup can fail."""
 
+import contextlib
 import json
 import os
 import re
@@ -373,6 +374,22 @@ def test_notebook_that_already_imported_numpy_is_rejected(monkeypatch, tmp_path,
     with pytest.raises(SystemExit):
         prepare_machine("tpu", "tensorflow", None)
     assert "Restart the session" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("engine", "packages", "goes_on"), [
+    ("auto", ["jax==0.7.2"], True), ("auto", [], False), ("tensorflow", ["jax==0.7.2"], False), ("jax", [], True)])
+def test_without_an_environment_jax_may_try_the_tpu(monkeypatch, tmp_path, capsys, engine, packages, goes_on):
+    """The environment cannot be built here, because this process has imported NumPy; `jax` never needs one."""
+    install(tmp_path / "image", *packages)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "image"),
+                                      *(path for path in sys.path if "site-packages" not in path)])
+    monkeypatch.setenv("ISTPUVM", "1")
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)
+    with contextlib.nullcontext() if goes_on else pytest.raises(SystemExit):
+        prepare_machine("tpu", engine, None)
+    said = capsys.readouterr().err
+    assert ("JAX" in said) == (goes_on and engine == "auto")
+    assert "TF_USE_LEGACY_KERAS" not in os.environ
 
 
 def test_wheels_are_found_wherever_they_are_mounted(monkeypatch, wheels, tmp_path):

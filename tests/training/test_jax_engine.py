@@ -194,11 +194,20 @@ def test_auto_asks_jax_about_a_gpu_that_tensorflow_does_not_see(tmp_path, monkey
     monkeypatch.setattr(engines, "NVIDIA_DRIVER", str(driver))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     assert isinstance(choose_devices(make_config()), tf.distribute.Strategy)
-    assert "sees 1 CPU" in caplog.text
+    assert "TensorFlow sees 1 CPU" in caplog.text and "sees 1 CPU" in caplog.text.split("TensorFlow sees 1 CPU")[1]
     caplog.clear()
     assert isinstance(choose_devices(make_config(engine="tensorflow")), tf.distribute.Strategy)
     assert isinstance(choose_devices(make_config(accelerator="cpu")), tf.distribute.Strategy)
     assert not caplog.text
+
+
+@needs_jax
+@pytest.mark.parametrize("accelerator", ["gpu", "tpu"])
+def test_what_each_engine_saw_is_said_of_an_accelerator_that_is_missing(monkeypatch, caplog, accelerator):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    with pytest.raises(UserError, match=f"--accelerator {accelerator}"):
+        choose_devices(make_config(accelerator=accelerator))
+    assert "TensorFlow sees 1 CPU" in caplog.text and "sees 1 CPU" in caplog.text.split("TensorFlow sees 1 CPU")[1]
 
 
 @needs_jax

@@ -15,7 +15,7 @@ from monet.core.config import Config, look_up
 from monet.core.errors import LOG, UserError
 from monet.data.records import Data
 from monet.machine.cluster import ONE_MACHINE, OneMachine
-from monet.machine.devices import choose_strategy
+from monet.machine.devices import choose_strategy, devices_found
 from monet.machine.jax_devices import open_jax_devices, probe_jax
 from monet.machine.kaggle_machine import has_tpu
 from monet.machine.restarts import past_hangs
@@ -85,15 +85,16 @@ def devices_for(config: Config, cluster: OneMachine = ONE_MACHINE):
     if device and device.kind == missed:
         LOG.info("Engine: jax, because TensorFlow does not see this machine's %s, and %s", missed, seen)
         return jax.open_devices(config, cluster)
-    LOG.warning("Neither engine can use this machine's %s: TensorFlow does not see it, and %s", missed, seen)
+    LOG.warning("Neither engine sees a %s: TensorFlow sees %s, and %s", missed, devices_found(), seen)
     return choose_strategy(config, cluster)
 
 
 def missed_accelerator(config: Config) -> str:
-    """'TPU' or 'GPU' if the machine has one that `config.accelerator` allows and TensorFlow cannot use; else empty."""
-    if config.accelerator in ("auto", "tpu") and has_tpu():
+    """'TPU' or 'GPU' if `config.accelerator` asks for one, or the machine has one that it allows, and TensorFlow cannot
+    use it; else empty."""
+    if config.accelerator == "tpu" or (config.accelerator == "auto" and has_tpu()):
         return "" if can_use_tpu() else "TPU"
-    if config.accelerator in ("auto", "gpu") and os.path.exists(NVIDIA_DRIVER):
+    if config.accelerator == "gpu" or (config.accelerator == "auto" and os.path.exists(NVIDIA_DRIVER)):
         return "" if tf.config.list_physical_devices("GPU") else "GPU"
     return ""
 
