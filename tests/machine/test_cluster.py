@@ -92,7 +92,8 @@ def test_two_machines_do_what_one_does_and_resume_where_they_ended(small_root, t
     outputs = run(small_root, together, "--steps-per-epoch", "3", "--checkpoint-minutes", "0", cluster=True)
     assert all("with 2 CPU device(s) by tensorflow in float32: from step 0 to 3" in output for output in outputs)
     assert {path.name for path in together.iterdir()} == {
-        "checkpoints", "config.json", "history.csv", "images.zip", "photo_to_monet.npz", "preview.jpg", "run.log"}
+        "checkpoints", "config.json", "history.csv", "images.zip", "photo_to_monet.npz", "preview.jpg", "previews",
+        "report.html", "report.json", "run.log"}
     assert [path[-6:-4] for path in list_checkpoints(str(together / "checkpoints"))] == ["03", "02"]
     outputs = run(small_root, together, "--steps-per-epoch", "5", cluster=True)
     assert all("from step 3 to 5" in output for output in outputs)

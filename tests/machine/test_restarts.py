@@ -60,6 +60,6 @@ def test_after_a_hang_no_environment_is_built(monkeypatch, hung):
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "/no/environment")
     monkeypatch.setenv(HUNG_VARIABLE, "")
     with pytest.raises(SystemExit):
-        prepare_machine("tpu", __file__)
+        prepare_machine("tpu", "auto", __file__)
     monkeypatch.setenv(HUNG_VARIABLE, hung)
-    assert prepare_machine("tpu", __file__) is None
+    assert prepare_machine("tpu", "auto", __file__) is None

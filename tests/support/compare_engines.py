@@ -7,6 +7,7 @@ of devices, and the relative distances of weights, Adam's moments, averages, poo
 and of paintings.
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -50,8 +51,10 @@ def main() -> None:
             tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * count)
     config = resolve_config({**settings, "accelerator": "cpu"})
     data = find_data(config.data, False)
-    devices = [choose_strategy(config), open_jax_devices(config)]
-    engines = [make_engine(settled(config, device_of(each), data), data, each) for each in devices]
+    engines = []
+    for name, devices in (("tensorflow", choose_strategy(config)), ("jax", open_jax_devices(config))):
+        own = dataclasses.replace(config, engine=name)
+        engines.append(make_engine(settled(own, device_of(devices), data), data, devices))
     engines[1].load({name: np.asarray(array) for name, array in engines[0].state()}, "the other engine")
     (losses, state), (jax_losses, jax_state) = (trained(engine, config.steps_per_call or 1) for engine in engines)
     assert list(state) == list(jax_state)
