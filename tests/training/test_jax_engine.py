@@ -46,8 +46,10 @@ def compare_engines(root: str, python=sys.executable, **settings) -> dict[str, f
 
 def check_equal(distances: dict[str, float], devices: int = 1) -> None:
     assert distances.pop("devices") == devices
+    # A value at the kink of a ReLU shows in what follows from single gradients: Adam's moments, a few paintings.
+    coarse = {name: distances.pop(name) for name in ("adam", "paintings")}
     assert max(distances.values()) < TOLERANCE, distances
-    assert max(distances.values()) > 0  # two programs, not one
+    assert 0 < max(coarse.values()) < 100 * TOLERANCE, coarse  # two programs, not one
 
 
 @needs_jax
