@@ -134,10 +134,10 @@ fid-weights: setup  ## collect the weights that score checkpoints in a kernel wi
 tpu-wheels: setup  ## collect what a TPU kernel without internet installs, in kernel/tpu-wheels
 	@"$(BIN)/python" tools/tpu_wheels.py
 
-test: setup  ## run the quick tests, under five minutes on two cores
+test: setup  ## run the quick tests, about six minutes on two cores
 	$(BIN)/python -m pytest -m "not lengthy" $(ARGS)
 
-test-all: setup  ## run all tests, twelve minutes on two cores
+test-all: setup  ## run all tests, seventeen minutes on two cores
 	$(BIN)/python -m pytest $(ARGS)
 
 peers: $(PEERS)/installed  ## build .venv-peers, the PyTorch environment of tests and benchmarks
