@@ -19,6 +19,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from tpu_compiler.equal import relative_distance  # noqa: E402
 
 from monet.core.presets import resolve_config  # noqa: E402
 from monet.data.validation import find_data  # noqa: E402
@@ -28,13 +29,6 @@ from monet.training.engines import make_engine  # noqa: E402
 from monet.training.settled import settled  # noqa: E402
 
 STEPS = 5
-
-
-def relative_distance(actual, expected) -> float:
-    """Returns the norm of the difference, relative to that of `expected`."""
-    actual, expected = (np.concatenate([np.ravel(part).astype(np.float64) for part in side])
-                        for side in (actual, expected))
-    return float(np.linalg.norm(actual - expected) / max(np.linalg.norm(expected), 1e-12))
 
 
 def trained(engine, steps_per_call: int) -> tuple[np.ndarray, dict]:

@@ -20,7 +20,6 @@ from tpu_compiler.v5e import CORES, TOPOLOGY
 
 from monet.core.config import SUBMISSION_SIZE, Config, make_config
 from monet.core.errors import UserError
-from monet.core.keras_compat import tf_variable, weight_names
 from monet.gan.systems import build_system, check_config
 from monet.machine.devices import Device, set_precision
 from monet.machine.jax_devices import AXIS, JaxDevices
@@ -31,6 +30,7 @@ from monet.training.jax_engine import (
     own_variables,
     painting_program,
     translated_step,
+    variables_of,
 )
 from monet.training.settled import settled
 
@@ -93,7 +93,7 @@ def compile_painting(system, config: Config, batch: int):
     """Compiles painting `batch` photos on one core, as `JaxPainter` does it."""
     devices, network = tpu_devices(1), system.networks["photo_to_monet"]
     shape = (batch, SUBMISSION_SIZE, SUBMISSION_SIZE, 3)
-    variables = {name: tf_variable(variable) for name, variable in weight_names(network).items()}
+    variables = variables_of(network)
     program = painting_program(make_painter(network, config.paint_margin), shape, variables, devices)
     return program.lower(signatures_of(devices, variables), signature(devices, shape, np.float32, AXIS)).compile()
 

@@ -17,56 +17,51 @@ def exit_interrupted(*_) -> None:
 
 
 @contextlib.contextmanager
-def quiet_interrupt() -> Iterator[None]:
-    """Makes Ctrl-C end the process without a traceback during the block, in which there is nothing to save: imports.
-
-    An exception would not do: libraries turn it into errors of their own. Where Ctrl-C is ignored, it stays so.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.default_int_handler:
-        signal.signal(signal.SIGINT, exit_interrupted)
+def default_replaced(number: int, handler: Callable) -> Iterator[None]:
+    """Handles the signal `number` by `handler` during the block, if it has Python's default handler until then: where
+    it is ignored, it stays so."""
+    before = signal.getsignal(number)
+    if before is (signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL):
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.signal(number, before)
 
 
-@contextlib.contextmanager
-def hangup_terminates() -> Iterator[None]:
+def quiet_interrupt() -> contextlib.AbstractContextManager:
+    """Makes Ctrl-C end the process without a traceback during the block, in which there is nothing to save: imports.
+
+    An exception would not do: libraries turn it into errors of their own.
+    """
+    return default_replaced(signal.SIGINT, exit_interrupted)
+
+
+def hangup_terminates() -> contextlib.AbstractContextManager:
     """Makes SIGHUP, which a process gets when its terminal is closed, act as SIGTERM; under nohup it stays ignored."""
-    handler = signal.getsignal(signal.SIGHUP)
-
     def terminate(*_) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the shell and the system both send it
         signal.raise_signal(signal.SIGTERM)
 
-    if handler is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, handler)
+    return default_replaced(signal.SIGHUP, terminate)
 
 
 @contextlib.contextmanager
 def kept_interrupt() -> Iterator[None]:
     """Raises KeyboardInterrupt if Ctrl-C was pressed in the block, although a library made another error of it."""
-    handler, pressed = signal.getsignal(signal.SIGINT), []
+    pressed = []
 
     def note(number: int, frame) -> None:
         pressed.append(number)
         signal.default_int_handler(number, frame)
 
-    if handler is signal.default_int_handler:
-        signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    except Exception as error:
-        if pressed:
-            raise KeyboardInterrupt from error
-        raise
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    with default_replaced(signal.SIGINT, note):
+        try:
+            yield
+        except Exception as error:
+            if pressed:
+                raise KeyboardInterrupt from error
+            raise
 
 
 def reader_has_left() -> bool:

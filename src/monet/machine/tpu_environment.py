@@ -32,9 +32,9 @@ PROBE_SECONDS = 180  # limit for the TPU to answer
 LOG_LINES = 40  # last lines of a failed command that are shown
 START_VARIABLE = "MONET_STARTED"  # time.monotonic() at the start of the kernel; survives the restart
 PYTHON_VARIABLE = "MONET_IMAGE_PYTHON"  # the Python that the kernel was restarted from
+PJRT_VARIABLES = ("NEXT_PLUGGABLE_DEVICE_USE_C_API", "PJRT_DEVICE", "TF_PLUGGABLE_DEVICE_LIBRARY_PATH")
 # What is set for TensorFlow in the environment, and means nothing outside.
-INSIDE_VARIABLES = ("TF_USE_LEGACY_KERAS", "NEXT_PLUGGABLE_DEVICE_USE_C_API", "TF_PLUGGABLE_DEVICE_LIBRARY_PATH",
-                    "PJRT_DEVICE")
+INSIDE_VARIABLES = ("TF_USE_LEGACY_KERAS", *PJRT_VARIABLES)
 ACCELERATOR_TYPES = {1: "v5litepod-1", 4: "v5litepod-4", 8: "v5litepod-8"}  # of a v5e machine, by number of chips
 GPU_ADVICE = "To train on GPUs instead: make kernel-push ACCELERATOR=gpu."
 RESTART_ADVICE = "Start the kernel again."
@@ -119,8 +119,8 @@ def pjrt_variables(folder: str) -> dict[str, str]:
     Args:
         folder: the environment with tensorflow-tpu and libtpu.
     """
-    return {"NEXT_PLUGGABLE_DEVICE_USE_C_API": "true", "PJRT_DEVICE": "TPU",
-            "TF_PLUGGABLE_DEVICE_LIBRARY_PATH": os.path.join(site_packages(folder), "libtpu", "libtpu.so")}
+    library = os.path.join(site_packages(folder), "libtpu", "libtpu.so")
+    return dict(zip(PJRT_VARIABLES, ("true", "TPU", library), strict=True))
 
 
 def find_wheels() -> str | None:

@@ -100,8 +100,12 @@ class TensorFlowEngine:
         """Opens the data at `position`; returns whether that was still to do. The first steps do it, too."""
         if self.batches is not None:
             return False
-        self.batches = open_batches(self.strategy, self.data, self.config, self.position)
+        self.batches = self.new_batches()
         return True
+
+    def new_batches(self):
+        """The batches from `position` on, as the steps take them."""
+        return open_batches(self.strategy, self.data, self.config, self.position)
 
     def run_steps(self, step: int, count: int) -> tf.Tensor:
         """Runs `count` steps, the first of them number `step`, counted from 0.

@@ -51,14 +51,20 @@ def read_rows(path: str) -> tuple[list[dict], bool]:
 
 def kept_rows(path: str, last_step: int) -> list[dict]:
     """The rows of a history.csv or scores.csv up to `last_step` that can be read."""
-    return [row for row in read_rows(path)[0] if int(row["step"]) <= last_step]
+    return rows_until(last_step, read_rows(path)[0])
+
+
+def rows_until(last_step: int, rows: list[dict]) -> list[dict]:
+    """Those of the rows that are of steps up to `last_step`."""
+    return [row for row in rows if int(row["step"]) <= last_step]
 
 
 def resumed_rows(path: str, last_step: int) -> list[dict]:
     """As `kept_rows`, for a run that will write the file anew: if some rows cannot be read, it is first renamed to
     history-damaged-1.csv, -2, …, which the log says."""
-    rows = kept_rows(path, last_step)
-    if not read_rows(path)[1]:
+    readable, whole = read_rows(path)
+    rows = rows_until(last_step, readable)
+    if not whole:
         number, (stem, suffix) = 1, os.path.splitext(path)
         while os.path.exists(aside := f"{stem}-damaged-{number}{suffix}"):
             number += 1

@@ -82,12 +82,9 @@ class JaxEngine(TensorFlowEngine):
             self.ahead.clear()
         super().seek(position)
 
-    def open_data(self) -> bool:
-        """Opens the data at `position`; returns whether that was still to do. The first steps do it, too."""
-        if self.batches is not None:
-            return False
-        self.batches = training_pairs(self.data, self.config, self.position).as_numpy_iterator()
-        return True
+    def new_batches(self) -> Iterator:
+        """The global batches from `position` on, as arrays."""
+        return training_pairs(self.data, self.config, self.position).as_numpy_iterator()
 
     def read_ahead(self) -> None:
         """Sends the devices the batches of the next call, while they compute this one."""
@@ -151,6 +148,11 @@ def all_variables(system) -> dict[str, tf.Variable]:
         variables |= {f"{name}/adam/{variable.name}": tf_variable(variable) for variable in optimizer.variables
                       if id(tf_variable(variable)) not in known}
     return variables
+
+
+def variables_of(network: keras.Model) -> dict[str, tf.Variable]:
+    """The network's variables by name, as `to_jax` takes them."""
+    return {name: tf_variable(variable) for name, variable in weight_names(network).items()}
 
 
 def own_variables(system) -> set[str]:
@@ -276,7 +278,7 @@ class JaxPainter:
     def __init__(self, network: keras.Model, margin: int, devices: JaxDevices):
         """Prepares to paint with the current weights of `network`; `margin` is that of `make_painter`."""
         self.painter, self.devices, self.programs = make_painter(network, margin), devices, {}
-        self.variables = {str(place): tf_variable(variable) for place, variable in enumerate(network.variables)}
+        self.variables = variables_of(network)
         self.put_weights()
 
     def put_weights(self) -> None:
