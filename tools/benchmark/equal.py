@@ -8,6 +8,8 @@ import functools
 import json
 import sys
 
+from console import run_tool
+
 import numpy as np
 import tensorflow as tf
 from benchmark.peers.plain_tensorflow import PlainCycleGan
@@ -59,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

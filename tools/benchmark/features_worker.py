@@ -9,6 +9,8 @@ import itertools
 import sys
 from collections.abc import Callable
 
+from console import run_tool
+
 import numpy as np
 import tensorflow as tf
 from benchmark.measure import answer_requests, report, seconds_of
@@ -56,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

@@ -6,6 +6,8 @@ Computes one FID of made-up features; prints it as JSON with its seconds and the
 import json
 import sys
 
+from console import run_tool
+
 import numpy as np
 from benchmark.measure import peak_memory_gib, seconds_of
 
@@ -75,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

@@ -11,6 +11,8 @@ import json
 import sys
 import time
 
+from console import run_tool
+
 import numpy as np
 from benchmark.measure import answer_requests, report
 
@@ -86,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))
