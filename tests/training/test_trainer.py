@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from monet.core.array_files import read_arrays
+from monet.core.config import Config
 from monet.core.errors import UserError
 from monet.core.keras_compat import weight_names
 from monet.data.pipeline import training_pairs
@@ -335,7 +336,7 @@ def test_the_margin_is_cut_off_and_changes_only_the_border():
     """A network that adds up 3x3 pixels sees zeros past the edge without a margin, and mirrored pixels with one."""
     image, seed = generator_inputs()
     layer = tf.keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer="ones", use_bias=False)
-    network = generator_model(image, seed, layer(image), "sum")
+    network = generator_model(image, seed, layer(image), Config(), "sum")
     ones = tf.ones([1, 8, 8, 3])
     plain, wide = make_painter(network)(ones).numpy(), make_painter(network, 2)(ones).numpy()
     assert (plain[0, 0, 0, 0], plain[0, 0, 4, 0], plain[0, 4, 4, 0]) == (4, 6, 9)

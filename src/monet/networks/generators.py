@@ -3,6 +3,7 @@
 from tensorflow import keras
 
 from monet.core.config import Config
+from monet.networks.color_curves import CURVES, ColorCurves
 from monet.networks.layers import (
     SeededDropout,
     doubled,
@@ -27,11 +28,14 @@ def generator_inputs() -> tuple:
     return keras.Input((None, None, 3), name="image"), keras.Input((), dtype="int32", name="seed")
 
 
-def generator_model(image, seed, painted, name: str, tile: int = 1) -> keras.Model:
+def generator_model(image, seed, painted, config: Config, name: str, tile: int = 1) -> keras.Model:
     """The model from `generator_inputs` to `painted`, which is in tiles if `tile` is over 1."""
     # Keras 3 requires every input to be used, and not every network has dropout. float32 like the last layer.
     seed_used = SeededDropout(0.0, salt=0, name="seed_used", dtype="float32")
-    return keras.Model([image, seed], leave_tiles(seed_used(painted, seed=seed), tile), name=name)
+    painted = leave_tiles(seed_used(painted, seed=seed), tile)
+    if config.match_colors and name == "photo_to_monet":
+        painted = ColorCurves(name=CURVES, dtype="float32")(painted)
+    return keras.Model([image, seed], painted, name=name)
 
 
 def u_net(config: Config, name: str, bottom) -> keras.Model:
@@ -51,7 +55,7 @@ def u_net(config: Config, name: str, bottom) -> keras.Model:
             x = SeededDropout(config.dropout, salt=block, name=f"up{block}_dropout")(x, seed=seed)
         parts = [keras.layers.ReLU(name=f"up{block}_relu")(x), skip]
     x = doubled(parts, 3, config, "image", tile=doubling_tile(config, 0), activation="tanh", dtype="float32")
-    return generator_model(image, seed, x, name, tiles[0])
+    return generator_model(image, seed, x, config, name, tiles[0])
 
 
 def unet_generator(config: Config, name: str) -> keras.Model:
@@ -100,7 +104,8 @@ def resnet_generator(config: Config, name: str) -> keras.Model:
     for block in range(1, RESNET_LEVELS + 1):
         x = up_block([x], filters * 2**(RESNET_LEVELS - block), config, f"up{block}", kernel_size=3)
         x = keras.layers.ReLU(name=f"up{block}_relu")(x)
-    return generator_model(image, seed, reflected_conv(x, 3, 7, "image", activation="tanh", dtype="float32"), name)
+    x = reflected_conv(x, 3, 7, "image", activation="tanh", dtype="float32")
+    return generator_model(image, seed, x, config, name)
 
 
 def block_count(config: Config) -> int:

@@ -6,6 +6,7 @@ that a run begun with one can resume with the other.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -21,8 +22,10 @@ from monet.gan.systems import build_system
 from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.machine.devices import device_of, set_precision
 from monet.networks.build import build_generator
+from monet.networks.color_curves import CURVES, straight_curves
 from monet.submission.painter import make_painter
 from monet.training.arrays import LazyArray, value_of
+from monet.training.colors import ColorMatch
 from monet.training.state import load_state, state_of
 from monet.training.train_step import make_gradients, train_step
 
@@ -148,10 +151,24 @@ class TensorFlowEngine:
     # Painting.
 
     def update_painter(self) -> None:
-        """Gives the network that `paint` uses the latest weights, or their moving average."""
+        """Gives the network that `paint` uses the latest weights, or their moving average, and matches its colours."""
         generator = self.system.networks["photo_to_monet"]
         if self.painter is not generator:
             copy_averaged(generator, self.system.optimizers[generator.name], self.painter)
+        if self.config.match_colors:
+            self.set_curves(*straight_curves())
+            self.set_curves(*self.color_match.curves(self.paint))
+
+    @functools.cached_property
+    def color_match(self) -> ColorMatch:
+        """What finds the curves of `match_colors`."""
+        return ColorMatch(self.data)
+
+    def set_curves(self, positions: np.ndarray, values: np.ndarray) -> None:
+        """Gives the painter its curves, and the generator, so that checkpoints have them."""
+        for network in (self.system.networks["photo_to_monet"], self.painter):
+            network.get_layer(CURVES).set_curves(positions, values)
+        self.painter_changed()
 
     def painter_changed(self) -> None:
         """Says that somebody else gave the painter other weights."""

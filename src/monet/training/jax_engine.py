@@ -17,6 +17,7 @@ from monet.gan.optimizers import copy_averaged
 from monet.machine.jax_devices import AXIS, JaxDevices
 from monet.machine.jax_functions import JaxFunction, to_jax
 from monet.networks.build import build_generator
+from monet.networks.color_curves import CURVES
 from monet.submission.painter import make_painter
 from monet.training.arrays import LazyArray
 from monet.training.engine import TensorFlowEngine, seed_and_progress
@@ -125,6 +126,13 @@ class JaxEngine(TensorFlowEngine):
         self.take_values("photo_to_monet/")
         super().update_painter()
         self.painter_changed()
+
+    def set_curves(self, positions: np.ndarray, values: np.ndarray) -> None:
+        """Gives the painter and the generator their curves, on the devices, too."""
+        super().set_curves(positions, values)
+        for name, variable in self.variables.items():
+            if name.startswith(f"photo_to_monet/{CURVES}/"):
+                self.values[name] = self.put_variable(name, np.asarray(variable))
 
     def painter_changed(self) -> None:
         """Gives the devices the painter's weights."""

@@ -1,0 +1,69 @@
+"""The last step of painting: curves that give the paintings, taken together, the colours of Monet's."""
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+CURVES = "color_curves"  # the layer's name
+TAIL = (0.001, 0.01, 0.03, 0.06)  # the darkest shares of the pixels at which a curve has knots; the brightest likewise
+SHARES = np.array([*TAIL, *np.linspace(0.1, 0.9, 11), *(1 - share for share in reversed(TAIL))])
+KNOTS = len(SHARES)
+NARROWEST = 1e-6  # distance of two knots
+
+
+def quantile_curves(colors: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The curve of each channel that moves quantiles of `colors` to those of `targets`.
+
+    This is histogram matching (Gonzalez & Woods, "Digital Image Processing", section 3.3) at the quantiles `SHARES`,
+    straight between them.
+
+    Args:
+        colors: pixels, `[n, 3]`.
+        targets: pixels to be like, `[m, 3]`.
+
+    Returns:
+        `(positions, values)`, float32 `[3, KNOTS]` each, increasing: a channel's colour at a position becomes its
+        value.
+    """
+    positions, values = (np.quantile(pixels, SHARES, axis=0).T for pixels in (colors, targets))
+    return (positions + NARROWEST * np.arange(KNOTS)).astype(np.float32), values.astype(np.float32)
+
+
+def straight_curves() -> tuple[np.ndarray, np.ndarray]:
+    """Curves without effect on [-1, 1], as `quantile_curves` returns them."""
+    line = np.tile(np.linspace(-1, 1, KNOTS, dtype=np.float32), (3, 1))
+    return line, line
+
+
+def straight_line(shape, dtype=None) -> tf.Tensor:
+    """An initializer: `straight_curves`."""
+    return tf.constant(straight_curves()[0], dtype)
+
+
+class ColorCurves(keras.layers.Layer):
+    """Applies a curve to each channel of paintings, but not while they train: a discriminator judges what the generator
+    painted by itself. The curves are straight lines, without effect, until `set_curves`."""
+
+    def build(self, input_shape):
+        """Creates the weights."""
+        self.positions, self.values = (
+            self.add_weight(name=name, shape=(3, KNOTS), trainable=False, initializer=straight_line)
+            for name in ("positions", "values"))
+        self.built = True
+
+    def set_curves(self, positions: np.ndarray, values: np.ndarray) -> None:
+        """Takes what `quantile_curves` returned."""
+        self.positions.assign(positions)
+        self.values.assign(values)
+
+    def call(self, inputs, training=False):
+        """Images `[batch, h, w, 3]` in [-1, 1], each channel by its curve; colours outside become the nearest end's."""
+        if training:
+            return inputs
+        positions, values = map(tf.convert_to_tensor, (self.positions, self.values))
+        result = tf.zeros_like(inputs) + values[:, 0]
+        for knot in range(KNOTS - 1):  # one after another, because all together would need 16 times the memory
+            place, width = positions[:, knot], positions[:, knot + 1] - positions[:, knot]
+            rise = values[:, knot + 1] - values[:, knot]
+            result += rise * tf.clip_by_value((inputs - place) / width, 0.0, 1.0)
+        return result
