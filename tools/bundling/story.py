@@ -46,7 +46,7 @@ PARTS = (
     Part("From files to batches",
          "The photos and the paintings are read from TFRecords, cropped and mirrored at random, and shuffled. The "
          "result is an endless stream of batches in which photos and paintings are not paired.",
-         ("core.pixels", "data.formats", "data.records", "data.pipeline")),
+         ("core.pixels", "data.formats", "data.records", "data.hold_out", "data.pipeline")),
     Part("The networks",
          "A generator repaints an image; a discriminator judges, patch by patch, if an image is real. Both are "
          "convolutional networks, built by name from the settings.",

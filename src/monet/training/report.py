@@ -57,9 +57,10 @@ def opening(files: RunFiles) -> str:
     data = "paintings and photos"
     if facts:
         cards.append(("device", facts["device"], f"in {facts['precision']}"))
-        data = f"{facts['paintings']:,} paintings and {facts['photos']:,} photos"
+        held_out = f" to train on, {facts['held_out']:,} held out," if facts.get("held_out") else ""
+        data = f"{facts['paintings']:,} paintings{held_out} and {facts['photos']:,} photos"
         data += " (the kit's sample, drawn by a program: no Monet is among them)" * facts["is_sample"]
-    return ("<h1>Photos, repainted</h1><p>Neural networks taught each other: some paint, the others judge. They saw "
+    return ("<h1>Photos, repainted</h1><p>Neural networks taught each other: some paint, the others judge. They had "
             f"{data}, none of the same scene, and learned to repaint a photo the way the paintings are made.</p>"
             f"{figure_cards(cards)}")
 
@@ -209,6 +210,6 @@ def write_facts(files: RunFiles, config: Config, data: Data, device: Device) -> 
     """
     facts = {"total_steps": config.total_steps, "device": f"{device.count} {device.kind}",
              "precision": config.precision, "paintings": data.monet.count, "photos": data.photo.count,
-             "is_sample": data.is_sample}
+             "held_out": data.held_out.count if data.held_out else 0, "is_sample": data.is_sample}
     with atomic_write(files.facts) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(facts, file)
