@@ -53,7 +53,7 @@ def changed_settings(meta: Meta, asked: Config, run: Config) -> list[dict]:
 
 
 def holds_out_trained(meta: Meta, run: Config) -> bool:
-    """Whether `run` holds out paintings that the checkpoint's run trained on. With the same seed, a smaller share is part
+    """Whether `run` holds out paintings that the checkpoint's run trained on. Of the same seed, a smaller share is part
     of a larger one."""
     before = recorded_settings(meta)
     return run.hold_out > (before["hold_out"] if run.seed == before["seed"] else 0.0)

@@ -20,6 +20,7 @@ from monet.machine.devices import Device
 from monet.scoring.health import HEALTH_CHECKS, measure_health
 from monet.training.curves import loss_curves
 from monet.training.history import kept_rows
+from monet.training.overfitting import HOW_TO_READ
 from monet.training.previews import as_frame, list_frames, split_preview
 from monet.training.run_files import RunFiles
 
@@ -89,9 +90,11 @@ def film_part(files: RunFiles) -> str:
 
 
 def losses_part(files: RunFiles) -> str:
-    """The curves of the losses."""
+    """The curves of the losses, and of overfitting."""
     words = ("What training makes smaller. Cycle and identity losses should fall. A painter and its judge should stay "
              "in balance, so that neither loss runs away. The bold line is the mean of the thin one.")
+    if any("r_t" in row for row in kept_rows(files.history, sys.maxsize)):
+        words += f" The last curves show overfitting. {HOW_TO_READ}"
     return section("The losses", words, loss_curves(files.history))
 
 

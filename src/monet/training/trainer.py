@@ -100,7 +100,8 @@ class Trainer:
                                                      self.state.step)
                           if self.selection_method and cluster.writes else None)
         self.history = History(self.files, self.state.step, config.tensorboard)
-        self.readings = Readings(self.config, self.engine.loss_names, self.state.step, now)
+        self.readings = Readings(self.config, self.engine.loss_names, self.state.step, now,
+                                 self.engine.overfitting)
         log_start(self.config, self.engine.device, self.state.step)
 
     # The run as a whole.
@@ -203,7 +204,7 @@ class Trainer:
         self.clock.seconds["step"] = (self.clock.now() - started) / count
 
     def read_losses(self) -> None:
-        """Reads, checks and records the losses since the last reading.
+        """Reads, checks and records the losses since the last reading, and signals of overfitting.
 
         Raises:
             Broken: if one is NaN or infinite, or has diverged; this state is never saved.
