@@ -98,32 +98,45 @@ def test_the_samples_are_fixed_and_from_their_own_sets(small_data):
     assert len(sample_of(small_data, make_config(**PLAIN))) == 2
 
 
-def readings_with(signals, **settings):
-    """Readings of one loss, whose signals of overfitting are the next of `signals`, each read at the time it names."""
-    config = make_config(steps_per_epoch=10, epochs=26, **settings)
-    clock = iter(range(10_000))
-    return Readings(config, ("loss",), 0, lambda: next(clock), lambda: signals_of([[0, 0], [1, next(signals)]]))
+def readings_with(signals):
+    """Readings of one loss in a run of 260 steps, whose r_t is the next of `signals`."""
+    config = make_config(steps_per_epoch=10, epochs=26)
+    return Readings(config, ("loss",), 0, lambda: 0.0, lambda: signals_of([[0, 0], [1, next(signals)]]))
 
 
-def test_signals_are_read_every_100_steps_and_at_the_end():
-    found = readings_with(iter([0.1, 0.2, 0.3]))
-    read = {}
+def test_signals_are_read_first_every_100_steps_and_at_the_end():
+    found, read = readings_with(iter([0.1, 0.2, 0.3, 0.4])), {}
     for step in range(1, 261):
         found.add(1, [1.0])
         if found.is_due(step) or step == 260:
             read[step] = found.read(step)[0].get("r_t")
-    assert read == {25: None, 50: None, 75: None, 100: 0.1, 125: None, 150: None, 175: None, 200: 0.2, 225: None,
-                    250: None, 260: 0.3}
-    assert found.text.endswith("loss 1.000 r_t 0.30")
+    assert read == {25: 0.1, 50: None, 75: None, 100: 0.2, 125: None, 150: None, 175: None, 200: 0.3, 225: None,
+                    250: None, 260: 0.4}
+    assert found.text.endswith("loss 1.000 r_t 0.40")
 
 
 def test_a_run_that_goes_back_reads_them_again():
-    found = readings_with(iter([0.1, 0.2]))
-    for step in (100, 80, 100):
+    found, read = readings_with(iter([0.1, 0.2, 0.3])), []
+    for step in (25, 100, 80, 100):
         found.restart(step - 1)
         found.add(1, [1.0])
-        values, _ = found.read(step)
-    assert values["r_t"] == 0.2
+        read.append(found.read(step)[0].get("r_t"))
+    assert read == [0.1, 0.2, None, 0.3]
+
+
+def test_the_first_signals_do_not_count_as_time_of_steps():
+    """The first take 60 s, as they compile, the others 2 s; a step takes 1 s."""
+    time, costs = [0.0], iter([60.0, 2.0])
+
+    def overfitting():
+        time[0] += next(costs)
+        return signals_of([[0, 0], [1, 0.5]])
+
+    found = Readings(make_config(epochs=10), ("loss",), 0, lambda: time[0], overfitting)
+    for step, seconds in ((1, 1.0), (100, 1.0), (101, 3.0)):
+        found.add(1, [1.0])
+        time[0] += 1
+        assert found.read(step)[1] == seconds
 
 
 def test_no_signals_where_nobody_asks_for_them():
