@@ -69,6 +69,8 @@ def results(small_root, tmp_path_factory):
 def test_several_devices_end_with_the_weights_of_one(results, count):
     assert results[count]["photo_to_monet/adam/iterations"] == 3
     for name, expected in results[1].items():
+        if name == "overfitting":  # has its own test, and its own tolerance
+            continue
         tolerance = 1e-4 if "/adam/" in name else 0  # moments are not weights, and some exceed 1
         np.testing.assert_allclose(results[count][name], expected, rtol=tolerance, atol=1e-5, err_msg=name)
 
