@@ -12,8 +12,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from requests.exceptions import ConnectionError as NoConnection
 
+from monet.core.config import make_config
 from monet.core.errors import UserError
 from monet.core.pixels import decode_image
+from monet.data.hold_out import split_data
 from monet.data.records import read_examples
 from monet.data.validation import find_data
 from monet.training.trainer import Trainer
@@ -99,6 +101,13 @@ def test_a_dataset_is_prepared_once_and_read(home):
     swapped = find_data("tfds:monet_kit_dots/plain", swap_sides=True)
     assert (swapped.monet, swapped.photo) == (data.photo, data.monet)
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == written
+
+
+def test_paintings_of_a_dataset_are_held_out(home):
+    data = split_data(find_data("tfds:monet_kit_dots/plain"), make_config(hold_out=0.3))
+    assert sorted(pictures(data.monet) + pictures(data.held_out)) == sorted(
+        picture.tobytes() for picture in PICTURES["trainA"])
+    assert len(pictures(data.held_out)) == 1
 
 
 def test_a_dataset_in_several_files(home):

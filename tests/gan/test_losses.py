@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from monet.gan.cut import patch_nce
-from monet.gan.losses import ADVERSARIAL_LOSSES, DISTANCES
+from monet.gan.losses import ADVERSARIAL_LOSSES, BOUNDARIES, DISTANCES
 
 REAL, FAKE = np.array([2.0, -1.0, 0.5], np.float32), np.array([0.5, 3.0, -2.0], np.float32)
 
@@ -50,6 +50,16 @@ def test_the_two_sides_of_a_loss_oppose_each_other(name):
         discriminator = ADVERSARIAL_LOSSES[name].discriminator(real, fake + 0.3)
     assert tape.gradient(generator, fake) < 0
     assert tape.gradient(discriminator, real) < 0 < tape.gradient(discriminator, fake)
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL_LOSSES)
+def test_at_the_boundary_reals_and_fakes_pull_alike(name):
+    output = tf.constant(BOUNDARIES[name])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(output)
+        real = ADVERSARIAL_LOSSES[name].discriminator(output, tf.constant(0.0))
+        fake = ADVERSARIAL_LOSSES[name].discriminator(tf.constant(0.0), output)
+    assert float(tape.gradient(real, output)) == -float(tape.gradient(fake, output)) < 0
 
 
 def test_hinge_gains_nothing_beyond_the_margin():

@@ -20,7 +20,8 @@ COUNTS = (1, 2, 4)
 COMPILED = "2, compiled by XLA"
 SETTINGS = {"generator_filters": 2, "generator_levels": 2, "discriminator_filters": 2, "discriminator_levels": 1,
             "image_size": 32, "jitter": 40, "batch_size": 8, "epochs": 1, "steps_per_epoch": 3, "steps_per_call": 2,
-            "dropout": 0.0, "gamma_mean": 1.0, "ema_decay": 0.9, "decay_start": 0.3, "tensorboard": False}
+            "dropout": 0.0, "gamma_mean": 1.0, "ema_decay": 0.9, "decay_start": 0.3, "tensorboard": False,
+            "hold_out": 0.2}
 # In its own process, because a CPU can be split into logical devices only before its first use. Each number of devices
 # trains from the same seed, and saves its weights and its paintings of 5 photos, which no two can share evenly.
 CODE = """
@@ -41,7 +42,8 @@ CODE = """
     trainer = Trainer(config, find_data(config.data), strategy)
     trainer.fit()
     found = {name: value_of(variable) for name, variable in system_variables(trainer.engine.system).items()}
-    np.savez(file, painted=np.asarray(trainer.engine.paint(trainer.photos[:5])), **found)
+    np.savez(file, painted=np.asarray(trainer.engine.paint(trainer.photos[:5])),
+             overfitting=list(trainer.engine.overfitting().values()), **found)
     """
 
 
@@ -67,6 +69,8 @@ def results(small_root, tmp_path_factory):
 def test_several_devices_end_with_the_weights_of_one(results, count):
     assert results[count]["photo_to_monet/adam/iterations"] == 3
     for name, expected in results[1].items():
+        if name == "overfitting":  # has its own test, and its own tolerance
+            continue
         tolerance = 1e-4 if "/adam/" in name else 0  # moments are not weights, and some exceed 1
         np.testing.assert_allclose(results[count][name], expected, rtol=tolerance, atol=1e-5, err_msg=name)
 
@@ -84,6 +88,12 @@ def test_several_devices_paint_what_one_paints(results):
     for count in COUNTS:
         assert results[count]["painted"].shape == (5, 256, 256, 3)
         np.testing.assert_allclose(results[count]["painted"], results[1]["painted"], atol=1e-4)
+
+
+def test_several_devices_see_the_overfitting_that_one_sees(results):
+    for case, found in results.items():
+        assert found["overfitting"].shape == (5,)
+        np.testing.assert_allclose(found["overfitting"], results[1]["overfitting"], atol=1e-3, err_msg=str(case))
 
 
 # A system whose loss is a random draw.

@@ -4,7 +4,7 @@
 
 In a process of its own, because the number of devices is set before JAX and TensorFlow start. Prints JSON: the number
 of devices, and the relative distances of weights, Adam's moments, averages, pools and batch statistics, of the losses,
-and of paintings.
+of paintings, and of what the Monet discriminators make of paintings and fakes.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ import tensorflow as tf  # noqa: E402
 from tpu_compiler.equal import relative_distance  # noqa: E402
 
 from monet.core.presets import resolve_config  # noqa: E402
+from monet.data.hold_out import split_data  # noqa: E402
 from monet.data.validation import find_data  # noqa: E402
 from monet.machine.devices import choose_strategy, device_of  # noqa: E402
 from monet.machine.jax_devices import open_jax_devices  # noqa: E402
@@ -44,12 +45,13 @@ def main() -> None:
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * count)
     config = resolve_config({**settings, "accelerator": "cpu"})
-    data = find_data(config.data, False)
+    data = split_data(find_data(config.data, False), config)
     engines = []
     for name, devices in (("tensorflow", choose_strategy(config)), ("jax", open_jax_devices(config))):
         own = dataclasses.replace(config, engine=name)
         engines.append(make_engine(settled(own, device_of(devices), data), data, devices))
     engines[1].load({name: np.asarray(array) for name, array in engines[0].state()}, "the other engine")
+    outputs = [[value for name, value in engine.overfitting().items() if name != "r_v"] for engine in engines]
     (losses, state), (jax_losses, jax_state) = (trained(engine, config.steps_per_call or 1) for engine in engines)
     assert list(state) == list(jax_state)
     groups = {}
@@ -64,6 +66,7 @@ def main() -> None:
     paintings = [np.asarray(engine.paint(photos)) for engine in engines]
     print(json.dumps({"devices": engines[1].device.count, **distances,
                       "losses": relative_distance([jax_losses], [losses]),
+                      "overfitting": relative_distance([np.array(outputs[1])], [np.array(outputs[0])]),
                       "paintings": relative_distance(paintings[1:], paintings[:1])}))
 
 

@@ -65,6 +65,27 @@ def test_before_the_first_step_only_the_seed_has_had_an_effect():
     assert resumed(meta_of(0), seed=7)[1] == [change(0, "seed", 0, 7)]
 
 
+@pytest.mark.parametrize(("before", "now", "warned"), [
+    ({}, {"hold_out": 0.1}, True), ({"hold_out": 0.1}, {"hold_out": 0.2}, True),
+    ({"hold_out": 0.2}, {"hold_out": 0.1}, False),
+    ({"hold_out": 0.1}, {}, False), ({"hold_out": 0.1}, {"hold_out": 0.1, "seed": 7}, True), ({}, {"seed": 7}, False)])
+def test_another_hold_out_is_said_and_so_is_what_was_trained_on_before(before, now, warned, caplog):
+    caplog.set_level("INFO")
+    changes = resumed(meta_of(20, **before), **now)[1]
+    assert {change["setting"] for change in changes} == {name for name in ("hold_out", "seed")
+                                                         if before.get(name) != now.get(name)}
+    assert "hold_out" in caplog.text or "seed" in caplog.text
+    assert ("trained on before" in caplog.text) == warned
+
+
+def test_a_run_from_before_the_hold_out_resumes_without_one(caplog):
+    caplog.set_level("INFO")
+    meta = meta_of(20)
+    del meta.config["hold_out"]
+    asked, changes = resumed(meta)
+    assert (asked.hold_out, changes, caplog.text) == (0.0, [], "")
+
+
 @pytest.mark.parametrize("schedule", [{"decay_start": 0.5}, {"cycle_fall": 0.9}, {"feature_cycle": 0.9}])
 def test_a_new_length_moves_the_schedules_and_that_is_said(schedule, caplog):
     resumed(meta_of(20), epochs=9)
@@ -133,6 +154,17 @@ def test_config_json_tells_what_trained_the_run(tiny, small_data, trained_out, c
     assert (read_meta(newest).step, read_meta(newest).changes) == (9, changes)
     resumed_run(tiny(learning_rate=0.01, epochs=3), small_data)
     assert (settings_in(trained_out)["learning_rate"], settings_in(trained_out)["changes"]) == (0.001, changes)
+
+
+def test_a_run_resumes_with_its_hold_out_or_with_another(tiny, small_data, trained_out):
+    """A finished run without one goes on with one, as long as there is something to train."""
+    trainer = resumed_run(tiny(hold_out=0.2, epochs=1), small_data)
+    assert trainer.data.held_out is None and settings_in(trained_out)["hold_out"] == 0.0
+    first = resumed_run(tiny(hold_out=0.2, epochs=3), small_data)
+    assert settings_in(trained_out)["changes"] == [change(6, "hold_out", 0.0, 0.2), change(6, "epochs", 2, 3)]
+    again = Trainer(tiny(hold_out=0.2, epochs=4), small_data, tf.distribute.get_strategy())
+    assert (first.data.monet.count, first.data.held_out.count) == (8, 2)
+    assert again.data == first.data == again.engine.data
 
 
 def test_a_config_json_with_changes_repeats_a_run_with_its_last_settings(tiny, small_data, trained_out, capsys):

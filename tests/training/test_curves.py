@@ -70,3 +70,29 @@ def test_a_name_is_escaped():
 
 def test_ticks_are_round_numbers():
     assert ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+
+
+OVERFITTING = """step,epoch,seconds_per_step,cycle,d_trained,d_held_out,d_fake,r_t,r_v
+25,1,0.1,3.0,,,,,
+50,1,0.1,2.0,0.5,0.4,-0.5,0.2,77.0
+75,2,0.1,2.0,0.75,0.25,-0.25,0.5,0.5
+"""
+
+
+def test_signals_of_overfitting_share_a_frame_and_outputs_another(tmp_path):
+    picture = loss_curves(write(tmp_path, OVERFITTING))
+    ElementTree.fromstring(picture.replace("<br>", "<br/>"))
+    [_, signals, outputs] = picture.split("<figure")[1:]
+    for words in ("r_t</b> 0.5", "r_v</b> 0.5"):
+        assert words in signals
+    for words in ("d_trained</b> 0.75", "d_held_out</b> 0.25", "d_fake</b> -0.25"):
+        assert words in outputs
+    assert [len(lines_of(part)) for part in (signals, outputs)] == [2 * 3, 3 * 3]  # with a piece in the caption
+    assert [len(line) for line in lines_of(signals.split("figcaption")[-1])] == [2] * 4
+
+
+def test_what_was_not_held_out_has_no_curve(tmp_path):
+    text = "step,d_trained,d_held_out,d_fake,r_t,r_v\n25,0.5,,0.1,0.2,\n50,0.5,,0.1,0.3,\n"
+    picture = loss_curves(write(tmp_path, text))
+    assert "r_v</b>" not in picture and "d_held_out</b>" not in picture and "r_t</b> 0.3" in picture
+    assert loss_curves(write(tmp_path, text.splitlines()[0] + "\n25,,,,,\n")).endswith(".")

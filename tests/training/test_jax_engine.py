@@ -37,7 +37,7 @@ TOLERANCE = 1e-4
 def compare_engines(root: str, python=sys.executable, **settings) -> dict[str, float]:
     """The distances that support/compare_engines.py prints."""
     request = {"data": root, **{name: value for name, value in TINY.items() if name != "batch_size"},
-               "steps_per_epoch": 5, **SMOOTH, **settings}
+               "steps_per_epoch": 5, "hold_out": 0.2, **SMOOTH, **settings}
     process = subprocess.run([python, TESTS / "support" / "compare_engines.py", json.dumps(request)], cwd=ROOT,
                              capture_output=True, text=True, env=module_environment())
     assert process.returncode == 0, process.stderr[-2000:]

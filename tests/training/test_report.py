@@ -4,6 +4,7 @@ import json
 import os
 import webbrowser
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from monet.core.config import make_config
 from monet.core.files import write_config
 from monet.scoring.health import HEALTH_CHECKS
 from monet.training.history import write_preview
+from monet.training.overfitting import HOW_TO_READ, OVERFITTING
 from monet.training.previews import MOST_FRAMES, keep_frame, list_frames, split_preview
 from monet.training.report import VERDICTS, image_count, update_report, write_report
 from monet.training.report_command import open_report
@@ -86,6 +88,17 @@ def test_the_page_has_all_parts(run):
     assert len([name for name, _ in tags if name == "img"]) == 2 * 6 + 3  # pairs, the photos and two frames
     assert text.count("<polyline") == 2 * len(LOSSES)
     assert "prefers-color-scheme: dark" in text
+
+
+def test_the_page_shows_overfitting_and_how_to_read_it(run):
+    files = run()
+    assert "overfitting" not in page_of(files)
+    Path(files.facts).write_text(json.dumps(FACTS | {"paintings": 270, "held_out": 30}))
+    write_history(files, 40, (*LOSSES, *OVERFITTING))
+    text = page_of(files)
+    assert "270 paintings to train on, 30 held out, and 7,038 photos" in text
+    assert HOW_TO_READ in text
+    assert text.count("<polyline") == 2 * len(LOSSES) + 3 * len(OVERFITTING)
 
 
 def test_a_page_of_noise_is_under_3_mb(run):

@@ -46,7 +46,7 @@ PARTS = (
     Part("From files to batches",
          "The photos and the paintings are read from TFRecords, cropped and mirrored at random, and shuffled. The "
          "result is an endless stream of batches in which photos and paintings are not paired.",
-         ("core.pixels", "data.formats", "data.records", "data.pipeline")),
+         ("core.pixels", "data.formats", "data.records", "data.hold_out", "data.pipeline")),
     Part("The networks",
          "A generator repaints an image; a discriminator judges, patch by patch, if an image is real. Both are "
          "convolutional networks, built by name from the settings.",
@@ -70,9 +70,9 @@ PARTS = (
          "history of the losses. If the losses diverge, it returns to the last checkpoint.",
          ("gan.systems", "training.settled", "training.engines", "training.engine",
           "machine.jax_devices", "machine.jax_functions", "training.jax_engine", "training.first_call",
-          "training.trainer", "training.readings", "training.run_state", "training.deadline", "training.checkpoint",
-          "training.changes", "training.state", "core.array_files", "training.arrays", "training.history",
-          "training.run_files", "training.run_lock", "training.selection", "training.watchdog")),
+          "training.trainer", "training.readings", "training.overfitting", "training.run_state", "training.deadline",
+          "training.checkpoint", "training.changes", "training.state", "core.array_files", "training.arrays",
+          "training.history", "training.run_files", "training.run_lock", "training.selection", "training.watchdog")),
     Part("Painting",
          "The trained generator becomes a function from photos to paintings. All devices share a batch.",
          ("submission.painter", "training.colors")),

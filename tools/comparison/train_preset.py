@@ -17,6 +17,7 @@ from comparison.judge import judge
 from comparison.training import Training
 
 from monet.core.files import atomic_write
+from monet.data.hold_out import split_data
 from monet.data.validation import find_data
 from monet.machine.devices import devices_found
 from monet.training.engines import choose_devices
@@ -39,7 +40,7 @@ def run(job: Job) -> None:
     devices = choose_devices(config)
     accelerated = any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
     config, reduced = job_config(job, accelerated)
-    training = Training(config, find_data(config.data, config.swap_sides), devices)
+    training = Training(config, split_data(find_data(config.data, config.swap_sides), config), devices)
     result = {"preset": job.preset, "system": config.system, "device": devices_found(), "reduced": reduced,
               "batch_size": config.batch_size, **training.train(job.seconds), **peak_memory()}
     judgement, arrays = judge(training, job)

@@ -37,6 +37,10 @@ class Config:
              "data/gan-getting-started, else Kaggle's mount")
     swap_sides: bool = setting(
         False, help="swap the two domains: use the data's second set (trainB, photo_tfrec) as the paintings")
+    hold_out: float = setting(
+        0.0, low=0.0, high=0.5,
+        help="share of the paintings held out from training, chosen by the seed, to see whether the discriminator "
+             "knows the others by heart; 0: none (tutorial)")
     out: str = setting("submission", "folder for all files that the run writes")
     resume: bool = setting(True, "continue from the newest checkpoint in `out`; false moves that run's files aside")
     seed: int = setting(0, "seed of all random numbers", low=0, high=2**31 - 1)

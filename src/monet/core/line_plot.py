@@ -10,7 +10,10 @@ WIDTH, HEIGHT = 330, 160  # of a curve, in pixels
 ACROSS_X, ACROSS_Y = (44, WIDTH - 16), (HEIGHT - 26, 8)  # its frame: pixels of the first and last step, low and high
 MAX_POINTS = 400
 TICKS = 4
-NOT_CURVES = ("step", "epoch", "seconds_per_step")  # columns of history.csv that have no curve
+OUTPUTS, SIGNALS = ("d_trained", "d_held_out", "d_fake"), ("r_t", "r_v")  # columns of history.csv that share frames
+NOT_CURVES = ("step", "epoch", "seconds_per_step", *OUTPUTS, *SIGNALS)  # columns without a frame of their own
+SIGNALS_WITHIN = (-1.0, 2.0)  # drawn; as long as paintings and fakes are judged alike, r_v is divided by nearly nothing
+LOOKS = ("", 'stroke-dasharray="7 3"', 'stroke-dasharray="2 3"')  # of the lines that share a frame
 OUTLIERS = 0.005  # fraction of the values at either end that may lie outside the frame
 MEANINGS = {
     "cycle": "what a picture loses on the way there and back",
@@ -68,39 +71,64 @@ def polyline(x: np.ndarray, y: np.ndarray, look: str) -> str:
 
 
 def curve(name: str, steps: Sequence[float], values: Sequence[float]) -> str:
-    """Draws values over the steps, with axes and a caption that gives the last one; empty if there are none.
+    """`curves_in_one` of one series, named `name`."""
+    return curves_in_one(steps, {name: values}, MEANINGS.get(name, ""))
 
-    A thin line shows the values, a bold one their running mean. Rare outliers are cut off at the frame.
+
+def caption(name: str, last: float, key: str) -> str:
+    """A series' name and last value, behind a piece of its line that looks like `key`, if that is not empty."""
+    sample = polyline(np.array([0, 24]), np.array([3, 3]), key)
+    picture = f'<span class="key"><svg width="24" height="6" style="width:24px">{sample}</svg></span> ' if key else ""
+    return f"{picture}<b>{html.escape(name)}</b> {last:.3g}"
+
+
+def curves_in_one(steps: Sequence[float], series: Mapping[str, Sequence[float]], meaning: str) -> str:
+    """Draws up to three series over the steps in one frame; empty if they have no values.
+
+    Thin lines show the values, bold ones their running means. Rare outliers are cut off at the frame. The caption gives
+    each series' last value.
 
     Args:
-        name: of the values.
         steps: one per value.
-        values: those not finite are left out.
+        series: values by name; those not finite are left out.
+        meaning: a few words below the names.
     """
-    steps, values = np.asarray(steps, float), np.asarray(values, float)
-    steps, values = steps[np.isfinite(values)], values[np.isfinite(values)]
-    if not len(values):
+    steps = np.asarray(steps, float)
+    series = {name: np.asarray(values, float) for name, values in series.items()}
+    series = {name: values for name, values in series.items() if np.isfinite(values).any()}
+    if not series:
         return ""
-    horizontal, vertical = (steps.min(), steps.max()), tuple(np.quantile(values, [OUTLIERS, 1 - OUTLIERS]))
+    every = np.stack(list(series.values()))
+    shown = steps[np.isfinite(every).any(0)]
+    horizontal, vertical = (shown.min(), shown.max()), tuple(np.nanquantile(every, [OUTLIERS, 1 - OUTLIERS]))
     if vertical[0] == vertical[1]:
         vertical = (vertical[0] - 0.5, vertical[1] + 0.5)
-    x, y = scaled(steps, horizontal, ACROSS_X), scaled(values, vertical, ACROSS_Y)
-    lines = polyline(x, y, 'stroke-opacity="0.35"') + polyline(x, smoothed(y), 'stroke-width="2"')
-    label = html.escape(name)
-    return (f'<figure style="display:inline-block"><figcaption><b>{label}</b> {values[-1]:.3g}<br>'
-            f'{MEANINGS.get(name, "")}</figcaption><svg width="{WIDTH}" height="{HEIGHT}" '
-            f'viewBox="0 0 {WIDTH} {HEIGHT}" font-size="12" fill="currentColor" role="img" '
-            f'aria-label="{label} over the steps">{axes(horizontal, vertical)}{lines}</svg></figure>')
+    lines, captions = "", []
+    for look, (name, values) in zip(LOOKS, series.items(), strict=False):
+        finite, bold = np.isfinite(values), f'stroke-width="2" {look}'
+        x, y = scaled(steps[finite], horizontal, ACROSS_X), scaled(values[finite], vertical, ACROSS_Y)
+        lines += polyline(x, y, 'stroke-opacity="0.35"') + polyline(x, smoothed(y), bold)
+        captions.append(caption(name, values[finite][-1], bold if len(series) > 1 else ""))
+    return (f'<figure style="display:inline-block"><figcaption>{" ".join(captions)}<br>{meaning}</figcaption>'
+            f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" font-size="12" '
+            f'fill="currentColor" role="img" aria-label="{html.escape(", ".join(series))} over the steps">'
+            f'{axes(horizontal, vertical)}{lines}</svg></figure>')
 
 
 def curves_of(rows: Sequence[Mapping[str, str]]) -> str:
-    """A curve for each loss in the rows of a history.csv, whose steps are whole numbers; empty without losses."""
+    """A curve for each loss in the rows of a history.csv, whose steps are whole numbers, and two frames for the signs
+    of overfitting; empty without any."""
     def number(text: str | None) -> float:
         try:
             return float(text or "nan")
         except ValueError:
             return math.nan
 
-    names = [name for name in (rows[0] if rows else {}) if name and name not in NOT_CURVES]
-    curves = [curve(name, [int(row["step"]) for row in rows], [number(row[name]) for row in rows]) for name in names]
+    columns = {name: np.array([number(row[name]) for row in rows]) for name in (rows[0] if rows else {}) if name}
+    steps = [int(row["step"]) for row in rows]
+    curves = [curve(name, steps, values) for name, values in columns.items() if name not in NOT_CURVES]
+    signals = {name: np.clip(columns[name], *SIGNALS_WITHIN) for name in SIGNALS if name in columns}
+    outputs = {name: columns[name] for name in OUTPUTS if name in columns}
+    curves += [curves_in_one(steps, signals, "near 1, or r_v rising: the judge knows its paintings by heart"),
+               curves_in_one(steps, outputs, "what the judge makes of paintings, known and held out, and of fakes")]
     return f'<div class="curves">{"".join(curves)}</div>' if any(curves) else ""

@@ -52,7 +52,8 @@ figcaption b { color: var(--text); font-size: 15px; }
   padding-right: 8px; }
 svg { width: 100%; height: auto; display: block; } svg text { fill: var(--faint); font-size: 12px; }
 .frame { fill: none; stroke: var(--line); } .grid { stroke: var(--line); stroke-opacity: 1; }
-.line { stroke: var(--painted); stroke-linejoin: round; }
+.line { stroke: var(--painted); stroke-linejoin: round; } .line[stroke-dasharray^="7"] { stroke: var(--real); }
+.line[stroke-dasharray^="2"] { stroke: var(--good); }
 .dot { fill: var(--painted); fill-opacity: 0.45; } .ring { fill: none; stroke: var(--real); stroke-width: 1.6; }
 .key { white-space: nowrap; } .key svg { display: inline-block; width: 12px; height: 12px; vertical-align: -1px; }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; vertical-align: top; font-weight: 400;

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from monet.core.config import look_up
@@ -24,6 +25,8 @@ class ImageSet:
         skipped: positions in reading order of the images that cannot be decoded.
         turned: number of images that their EXIF data turn; at least 1 if that is not known.
         fingerprint: the same for the same pictures in any order and any folder; 0 if it is not known.
+        apart: positions in reading order of the usable images that are in other parts of the set (`part_of`). Files,
+            `skipped`, `turned` and `fingerprint` are those of the whole set.
     """
 
     files: tuple[str, ...]
@@ -32,6 +35,7 @@ class ImageSet:
     skipped: tuple[int, ...] = ()
     turned: int = 1
     fingerprint: int = 0
+    apart: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,23 +44,26 @@ class Data:
 
     Attributes:
         root: folder or address that contains the files.
-        monet: the paintings.
+        monet: the paintings to train on.
         photo: the photos.
         is_sample: the images are the built-in sample (the root contains a file named SAMPLE).
+        held_out: the paintings that are not trained on (`split_data`); None: there are none.
     """
 
     root: str
     monet: ImageSet
     photo: ImageSet
     is_sample: bool
+    held_out: ImageSet | None = None
 
     def describe(self) -> str:
         """Returns a line for the log: the number of images, their formats and their folder."""
         formats = [f" in {format_of(image_set.kind).label}" for image_set in (self.monet, self.photo)]
         if formats[0] == formats[1]:
             formats[0] = ""
-        line = (f"{self.monet.count:,} paintings{formats[0]} and {self.photo.count:,} photos{formats[1]} below "
-                f"{printable(self.root)}")
+        held_out = f" to train on, {self.held_out.count:,} held out," if self.held_out else ""
+        line = (f"{self.monet.count:,} paintings{held_out}{formats[0]} and {self.photo.count:,} photos{formats[1]} "
+                f"below {printable(self.root)}")
         skipped = len(self.monet.skipped) + len(self.photo.skipped)
         if skipped:
             line += f", {skipped:,} that cannot be decoded left out"
@@ -91,8 +98,9 @@ def read_examples(image_set: ImageSet) -> tf.data.Dataset:
         A dataset of {"image_name": scalar string, "image": scalar string of JPEG or PNG bytes}.
     """
     rows = list_rows(image_set.kind, raw_paths(image_set.files))
-    if image_set.skipped:
-        skipped = tf.constant(image_set.skipped, tf.int64)
-        rows = rows.enumerate().filter(lambda position, _: tf.reduce_all(position != skipped)).map(lambda _, row: row)
+    if left_out := [*image_set.skipped, *image_set.apart]:
+        kept = np.ones(image_set.count + len(left_out), bool)
+        kept[left_out] = False
+        rows = rows.enumerate().filter(lambda position, _: tf.gather(kept, position)).map(lambda _, row: row)
     examples = rows.map(format_of(image_set.kind).load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples.apply(tf.data.experimental.assert_cardinality(image_set.count))

@@ -59,6 +59,8 @@ ADVERSARIAL_LOSSES = {
     "lsgan": AdversarialLoss(lsgan_generator, lsgan_discriminator),
     "hinge": AdversarialLoss(hinge_generator, hinge_discriminator),
 }
+# The output halfway between the targets of reals and fakes, by the discriminator's loss.
+BOUNDARIES = {"bce": 0.0, "lsgan": 0.5, "hinge": 0.0}
 
 
 def mean_absolute(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

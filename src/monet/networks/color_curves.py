@@ -67,3 +67,10 @@ class ColorCurves(keras.layers.Layer):
             rise = values[:, knot + 1] - values[:, knot]
             result += rise * tf.clip_by_value((inputs - place) / width, 0.0, 1.0)
         return result
+
+
+def without_curves(generator: keras.Model) -> keras.Model:
+    """The generator as it is in training; the same weights."""
+    if CURVES not in [layer.name for layer in generator.layers]:
+        return generator
+    return keras.Model(generator.inputs, generator.get_layer(CURVES).input)

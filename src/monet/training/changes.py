@@ -52,6 +52,13 @@ def changed_settings(meta: Meta, asked: Config, run: Config) -> list[dict]:
             if before[name] not in (getattr(asked, name), getattr(run, name))]
 
 
+def holds_out_trained(meta: Meta, run: Config) -> bool:
+    """Whether `run` holds out paintings that the checkpoint's run trained on. Of the same seed, a smaller share is part
+    of a larger one."""
+    before = recorded_settings(meta)
+    return run.hold_out > (before["hold_out"] if run.seed == before["seed"] else 0.0)
+
+
 def in_words(changes: list[dict]) -> str:
     """Changes as a phrase."""
     return ", ".join(f"{change['setting']} {change['now']!r} (was {change['was']!r})" for change in changes)
@@ -81,6 +88,9 @@ def resumed_settings(meta: Meta | None, asked: Config, run: Config) -> tuple[Con
         if has_schedules(run) and {"epochs", "steps_per_epoch"} & {change["setting"] for change in changes}:
             LOG.warning("The schedules of the learning rate and the weights are now those of a run of %d steps, and "
                         "may jump here", run.total_steps)
+        if meta.step and holds_out_trained(meta, run):
+            LOG.warning("Some paintings that are held out from now on were trained on before, and are still known: r_v "
+                        "is too low for a while")
         return asked, run, [change for change in meta.changes if change["step"] < meta.step] + changes
     LOG.info("Nothing is left to train: the run in %s has done %d steps, and --epochs %d, each of %d, ends at step %d. "
              "To train further, give --epochs %d or more", asked.out, meta.step, run.epochs, run.steps_per_epoch,

@@ -14,6 +14,7 @@ from monet.core.array_files import UNREADABLE, read_arrays, write_arrays
 from monet.core.config import ARCHITECTURE_FIELDS, FIELDS, Config
 from monet.core.errors import LOG, UserError
 from monet.core.keras_compat import weight_names
+from monet.data.hold_out import whole_monet
 from monet.data.records import Data
 from monet.networks.generators import block_count
 from monet.training.arrays import assign_arrays
@@ -44,10 +45,12 @@ class Meta:
 
 
 def data_identity(data: Data, config: Config) -> dict:
-    """A checkpoint's record of its data: counts, and fingerprints by format. Neither folder nor file names matter."""
+    """A checkpoint's record of its data: counts, and fingerprints by format. Neither folder nor file names matter, nor
+    which paintings are held out: that is a setting."""
     fingerprints = {f"{side}_{images.kind}_fingerprint": images.fingerprint
                     for side, images in (("monet", data.monet), ("photo", data.photo)) if images.fingerprint}
-    return {"monet": data.monet.count, "photo": data.photo.count, "swap_sides": config.swap_sides, **fingerprints}
+    counts = {"monet": whole_monet(data).count, "photo": data.photo.count}
+    return {**counts, "swap_sides": config.swap_sides, **fingerprints}
 
 
 def save_checkpoint(folder: str, state: Iterable[tuple[str, np.ndarray]], meta: Meta, keep: int) -> str:

@@ -11,6 +11,7 @@ from monet.gan.systems import build_system
 from monet.machine.devices import device_of, devices_found, set_precision
 from monet.machine.jax_devices import probe_jax
 from monet.training.engines import choose_devices
+from monet.training.overfitting import HOW_TO_READ
 from monet.training.run import open_data
 from monet.training.settled import settled
 
@@ -34,6 +35,7 @@ def describe_command(config: Config) -> int:
         if config.data:
             raise
         print(f"data                   none: {error}")
+    print(f"\nOn overfitting: {HOW_TO_READ}")
     return 0
 
 

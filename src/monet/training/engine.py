@@ -26,6 +26,7 @@ from monet.networks.color_curves import CURVES, straight_curves
 from monet.submission.painter import make_painter
 from monet.training.arrays import LazyArray, value_of
 from monet.training.colors import ColorMatch
+from monet.training.overfitting import judging, sample_of, signals_of
 from monet.training.state import load_state, state_of
 from monet.training.train_step import make_gradients, train_step
 
@@ -69,7 +70,7 @@ class TensorFlowEngine:
         with strategy.scope():
             self.system = build_system(config)
         self.loss_names = self.system.loss_names
-        self.position, self.batches = 0, None
+        self.position, self.batches, self.judge = 0, None, None
         self.painter = self.build_painter()
         self.prepare()
 
@@ -127,6 +128,24 @@ class TensorFlowEngine:
         self.config = dataclasses.replace(self.config, xla="off")
         self.step_function = make_steps(self.strategy, self.system, self.config)
         self.batches = None  # a call that failed may have taken some
+
+    # Overfitting.
+
+    def overfitting(self) -> dict[str, float | None]:
+        """What the Monet discriminator now makes of paintings that it knows and of others: `signals_of`, by name.
+
+        In a cluster each machine computes them by itself. The first call makes the function, which takes longest.
+        """
+        if self.judge is None:
+            self.sample = sample_of(self.data, self.config)
+            self.judge = self.make_judge()
+        return signals_of(self.judge(*self.sample))
+
+    def make_judge(self) -> Callable:
+        """The function of `judging` on the devices, each of which does all of it, with the current weights."""
+        judge = judging(self.system, self.config)
+        run = tf.function(lambda *pictures: self.strategy.run(judge, args=pictures), autograph=False)
+        return lambda *pictures: self.strategy.experimental_local_results(run(*pictures))[0]
 
     # Weights.
 

@@ -97,7 +97,8 @@ def generate_command(config: Config, images: Sequence[str] = (), weights: str = 
         paint = make_device_painter(generator, config, devices, any_size=bool(images))
         forward = direction == DIRECTIONS[0]
         if not images:
-            return (hand_in if forward else paint_photos)(paint, open_data(config), config)
+            data = open_data(dataclasses.replace(config, hold_out=0.0))  # every painting can be made a photo
+            return (hand_in if forward else paint_photos)(paint, data, config)
         folder = os.path.join(config.out, "painted" if forward else "painted-back")
         multiple = size_multiple(config)
         multiple *= 1 + config.paint_margin // multiple  # mirroring needs a picture larger than the margin

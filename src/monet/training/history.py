@@ -11,6 +11,7 @@ from PIL import Image
 from monet.core.errors import LOG
 from monet.core.files import atomic_write
 from monet.core.pixels import float_to_pixels
+from monet.training.overfitting import OVERFITTING
 from monet.training.run_files import RunFiles
 
 
@@ -79,33 +80,44 @@ class History:
 
     def __init__(self, files: RunFiles, first_step: int, tensorboard: bool):
         """Opens the history, and drops rows past `first_step`, which a resumed run repeats."""
-        self.path, self.columns = files.history, []
+        self.path = files.history
         rows = resumed_rows(self.path, first_step)
-        with atomic_write(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            if rows:
-                self.columns = list(rows[0])
-                writer = csv.DictWriter(file, fieldnames=self.columns, extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(rows)
+        self.columns = list(rows[0]) if rows else []
+        self.write_all(rows)
         self.board = (tf.summary.create_file_writer(files.tensorboard) if tensorboard
                       else tf.summary.create_noop_writer())
 
-    def write_row(self, row: dict) -> None:
-        """Appends a row, with the header before the first. A loss missing from the header is left out."""
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=self.columns or list(row), extrasaction="ignore")
-            if not self.columns:
-                self.columns = list(row)
+    def write_all(self, rows: list[dict]) -> None:
+        """Writes the file anew with these rows, below a header if there are columns."""
+        with atomic_write(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            if self.columns:
+                writer = csv.DictWriter(file, fieldnames=self.columns, extrasaction="ignore")
                 writer.writeheader()
-            writer.writerow(row)
+                writer.writerows(rows)
 
-    def add(self, step: int, epoch: int, seconds: float, losses: dict) -> None:
-        """Records the mean losses of the steps since the last row, and the seconds per step."""
+    def write_row(self, row: dict) -> None:
+        """Appends a row. Columns that the file does not have yet are added to it, empty above."""
+        if new := [name for name in row if name not in self.columns]:
+            rows, self.columns = read_rows(self.path)[0], self.columns + new
+            self.write_all(rows)
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, fieldnames=self.columns).writerow(row)
+
+    def add(self, step: int, epoch: int, seconds: float, values: dict) -> None:
+        """Records what was read since the last row.
+
+        Args:
+            step: steps done.
+            epoch: that of the last of them.
+            seconds: per step.
+            values: mean losses and signals of overfitting, by name; None: no value.
+        """
         self.write_row({"step": step, "epoch": epoch, "seconds_per_step": f"{seconds:.4f}",
-                        **{name: f"{value:.5f}" for name, value in losses.items()}})
+                        **{name: "" if value is None else f"{value:.5f}" for name, value in values.items()}})
         with self.board.as_default(step=step):
-            for name, value in losses.items():
-                tf.summary.scalar(f"loss/{name}", value)
+            for name, value in values.items():
+                if value is not None:
+                    tf.summary.scalar(f"{'overfitting' if name in OVERFITTING else 'loss'}/{name}", value)
             tf.summary.scalar("seconds_per_step", seconds)
 
     def add_scores(self, step: int, scores: dict) -> None:

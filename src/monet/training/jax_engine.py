@@ -21,6 +21,7 @@ from monet.networks.color_curves import CURVES
 from monet.submission.painter import make_painter
 from monet.training.arrays import LazyArray
 from monet.training.engine import TensorFlowEngine, seed_and_progress
+from monet.training.overfitting import judging
 from monet.training.state import player_variables, system_variables
 from monet.training.train_step import make_gradients
 
@@ -106,6 +107,21 @@ class JaxEngine(TensorFlowEngine):
         self.position += count
         self.read_ahead()
         return sums
+
+    # Overfitting.
+
+    def make_judge(self) -> Callable:
+        """The function of `judging` on the devices, each of which does all of it, with the current weights."""
+        signature = [tf.TensorSpec(pictures.shape) for pictures in self.sample]
+        judge = to_jax(judging(self.system, self.config), signature, self.variables)
+        layout = {name: AXIS if name in self.own else None for name in judge.reads}
+
+        def on_device(values, *pictures):
+            return judge({name: value[0] if name in self.own else value for name, value in values.items()},
+                         *pictures)[0][0]
+
+        run = self.devices.compile(on_device, (layout, *[None] * len(signature)), None)
+        return lambda *pictures: run({name: self.values[name] for name in judge.reads}, *map(np.asarray, pictures))
 
     # Weights.
 

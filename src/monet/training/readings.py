@@ -1,4 +1,4 @@
-"""The losses of training steps: read at intervals and checked."""
+"""The losses of training steps, and the signals of overfitting: read at intervals, and the losses checked."""
 
 import contextlib
 import time
@@ -8,9 +8,12 @@ import numpy as np
 
 from monet.core.array_files import NotFiniteError
 from monet.core.config import Config
+from monet.training.overfitting import signals_in_words
 from monet.training.train_step import broken_loss
 
 READ_EVERY = 25  # steps between readings, which make the host wait for the device
+# Steps between those of the signals of overfitting, which cost as much as 1.2 to 2.4 steps of `cpu` on two cores.
+SIGNALS_EVERY = 100
 
 
 class Broken(Exception):
@@ -30,7 +33,7 @@ def broken_if_not_finite(step: int, alone: bool) -> Iterator[None]:
 
 
 class Readings:
-    """The losses of the steps since the last reading.
+    """The losses of the steps since the last reading, and the signals of overfitting.
 
     Attributes:
         step: steps done at the last reading.
@@ -38,15 +41,25 @@ class Readings:
         text: the last reading in words, for the progress bar.
     """
 
-    def __init__(self, config: Config, names: tuple[str, ...], step: int, now: Callable[[], float] = time.monotonic):
-        """Starts after `step` steps; `names` are the engine's losses, and `now` returns the time in seconds."""
-        self.config, self.names, self.now = config, names, now
-        self.count, self.text = 0, ""
+    def __init__(self, config: Config, names: tuple[str, ...], step: int, now: Callable[[], float] = time.monotonic,
+                 overfitting: Callable[[], dict] | None = None):
+        """Starts after `step` steps.
+
+        Args:
+            config: the settled config.
+            names: the engine's losses.
+            step: steps done.
+            now: returns the time in seconds.
+            overfitting: the engine's method; None: no signals of overfitting are read.
+        """
+        self.config, self.names, self.now, self.overfitting = config, names, now, overfitting
+        self.count, self.text, self.signals, self.signals_read_at = 0, "", {}, step
         self.restart(step)
 
     def restart(self, step: int) -> None:
         """Forgets the steps since the last reading; training continues from `step`."""
         self.pending, self.step, self.since = [], step, self.now()
+        self.signals_read_at = min(self.signals_read_at, step)
 
     def pause(self) -> None:
         """Excludes the time since the last reading from the seconds per step."""
@@ -60,8 +73,9 @@ class Readings:
         """Whether a reading is due after `step` steps."""
         return step // READ_EVERY > self.step // READ_EVERY
 
-    def read(self, step: int) -> tuple[dict[str, float], float]:
-        """The mean losses of the steps since the last reading by name, and the seconds that each took.
+    def read(self, step: int) -> tuple[dict[str, float | None], float]:
+        """The mean losses of the steps since the last reading and, if due, the signals of overfitting, by name; and the
+        seconds that each step took.
 
         Raises:
             Broken: if a mean is NaN or infinite, or has diverged.
@@ -74,8 +88,21 @@ class Readings:
         self.count += 1
         if broken := broken_loss(losses, self.config):
             raise Broken(f"The loss {broken} became {losses[broken]:g} before step {step}")
-        self.text = describe_reading(step, losses, self.config)
-        return losses, seconds
+        signals = self.read_signals(step)
+        self.text = f"{describe_reading(step, losses, self.config)} {signals_in_words(self.signals)}".rstrip()
+        return losses | signals, seconds
+
+    def read_signals(self, step: int) -> dict[str, float | None]:
+        """The signals of overfitting if they are due: at the first reading, which may take as long as compiling does,
+        every `SIGNALS_EVERY` steps, and at the end of the run."""
+        first, ends = not self.signals, step >= self.config.total_steps
+        due = first or ends or step // SIGNALS_EVERY > self.signals_read_at // SIGNALS_EVERY
+        if self.overfitting is None or not due:
+            return {}
+        self.signals, self.signals_read_at = self.overfitting(), step
+        if first:
+            self.pause()
+        return self.signals
 
 
 def epoch_of(step: int, config: Config) -> int:

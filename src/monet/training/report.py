@@ -20,6 +20,7 @@ from monet.machine.devices import Device
 from monet.scoring.health import HEALTH_CHECKS, measure_health
 from monet.training.curves import loss_curves
 from monet.training.history import kept_rows
+from monet.training.overfitting import HOW_TO_READ
 from monet.training.previews import as_frame, list_frames, split_preview
 from monet.training.run_files import RunFiles
 
@@ -57,9 +58,10 @@ def opening(files: RunFiles) -> str:
     data = "paintings and photos"
     if facts:
         cards.append(("device", facts["device"], f"in {facts['precision']}"))
-        data = f"{facts['paintings']:,} paintings and {facts['photos']:,} photos"
+        held_out = f" to train on, {facts['held_out']:,} held out," if facts.get("held_out") else ""
+        data = f"{facts['paintings']:,} paintings{held_out} and {facts['photos']:,} photos"
         data += " (the kit's sample, drawn by a program: no Monet is among them)" * facts["is_sample"]
-    return ("<h1>Photos, repainted</h1><p>Neural networks taught each other: some paint, the others judge. They saw "
+    return ("<h1>Photos, repainted</h1><p>Neural networks taught each other: some paint, the others judge. They had "
             f"{data}, none of the same scene, and learned to repaint a photo the way the paintings are made.</p>"
             f"{figure_cards(cards)}")
 
@@ -88,9 +90,11 @@ def film_part(files: RunFiles) -> str:
 
 
 def losses_part(files: RunFiles) -> str:
-    """The curves of the losses."""
+    """The curves of the losses, and of overfitting."""
     words = ("What training makes smaller. Cycle and identity losses should fall. A painter and its judge should stay "
              "in balance, so that neither loss runs away. The bold line is the mean of the thin one.")
+    if any("r_t" in row for row in kept_rows(files.history, sys.maxsize)):
+        words += f" The last curves show overfitting. {HOW_TO_READ}"
     return section("The losses", words, loss_curves(files.history))
 
 
@@ -209,6 +213,6 @@ def write_facts(files: RunFiles, config: Config, data: Data, device: Device) -> 
     """
     facts = {"total_steps": config.total_steps, "device": f"{device.count} {device.kind}",
              "precision": config.precision, "paintings": data.monet.count, "photos": data.photo.count,
-             "is_sample": data.is_sample}
+             "held_out": data.held_out.count if data.held_out else 0, "is_sample": data.is_sample}
     with atomic_write(files.facts) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(facts, file)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from monet.core.config import MIN_IMAGES, Config
 from monet.core.errors import LOG, UserError
+from monet.data.hold_out import split_data
 from monet.data.records import Data
 from monet.data.validation import find_data
 from monet.machine.devices import device_of
@@ -24,16 +25,17 @@ LOCAL_DATA = os.path.join("data", "gan-getting-started")
 
 
 def open_data(config: Config) -> Data:
-    """The images that `config.data` names; empty: data/gan-getting-started, else Kaggle's mount.
+    """The images that `config.data` names; empty: data/gan-getting-started, else Kaggle's mount. `config.hold_out` of
+    the paintings are held out.
 
     Raises:
-        UserError: if there are none, or they cannot be used.
+        UserError: if there are none, or they cannot be used, or none are left to train on.
     """
     root = config.data or (LOCAL_DATA if os.path.isdir(LOCAL_DATA) else find_kaggle_mount())
     if not root:
         raise UserError(f"No images were given and {LOCAL_DATA} does not exist. Give --data FOLDER, or use "
                         "`make local-train`, which downloads them or draws a sample.")
-    data = find_data(root, config.swap_sides)
+    data = split_data(find_data(root, config.swap_sides), config)
     LOG.info("Data: %s", data.describe())
     return data
 

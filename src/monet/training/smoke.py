@@ -11,6 +11,7 @@ import time
 from monet.core.config import Config
 from monet.core.errors import LOG, UserError
 from monet.core.files import atomic_write
+from monet.data.hold_out import whole_monet
 from monet.machine.devices import devices_found
 from monet.machine.kaggle_machine import has_internet, table_text
 from monet.submission.check import check
@@ -114,8 +115,8 @@ def findings(trainer: Trainer, full_run: FullRun, ready: float, painted: int, pr
         ["first step", f"{full_run.start:.0f} s after the start; compiling and the first call took "
                        f"{trainer.clock.seconds['first call']:.0f} s"],
         ["a step", f"{1000 * step:.0f} ms, {run.batch_size / step:.0f} pairs a second"],
-        ["images", f"{trainer.data.monet.count:,} paintings and {trainer.data.photo.count:,} photos found, {painted} "
-                   "photos painted"],
+        ["images", f"{whole_monet(trainer.data).count:,} paintings and {trainer.data.photo.count:,} photos found, "
+                   f"{painted} photos painted"],
         ["zip", " ".join(problems) or "checked, nothing to reject but their number"],
         ["internet", "on" if has_internet() else "off"],
         ["Inception's weights", weights_found(trainer)],

@@ -11,6 +11,7 @@ from monet.core.config import SUBMISSION_SIZE, Config, look_up
 from monet.core.errors import LOG, UserError
 from monet.core.files import write_config
 from monet.core.progress import Interval, progress_bar
+from monet.data.hold_out import split_data
 from monet.data.pipeline import first_images
 from monet.data.read_errors import explain_step_errors
 from monet.data.records import Data
@@ -83,6 +84,7 @@ class Trainer:
         cluster.barrier("the chief has set an earlier run aside")
         newest = load_newest(self.files.checkpoints)
         self.asked, self.config, self.changes = resumed_settings(newest[0] if newest else None, config, self.config)
+        data = self.data = split_data(data, self.asked)
         self.engine, self.state = make_engine(self.config, data, devices, cluster), RunState()
         self.watchdog = watchdog or Watchdog()
         self.paint = self.watchdog.watched(self.engine.paint)
@@ -98,7 +100,8 @@ class Trainer:
                                                      self.state.step)
                           if self.selection_method and cluster.writes else None)
         self.history = History(self.files, self.state.step, config.tensorboard)
-        self.readings = Readings(self.config, self.engine.loss_names, self.state.step, now)
+        self.readings = Readings(self.config, self.engine.loss_names, self.state.step, now,
+                                 self.engine.overfitting)
         log_start(self.config, self.engine.device, self.state.step)
 
     # The run as a whole.
@@ -179,11 +182,8 @@ class Trainer:
 
     def next_count(self) -> int:
         """Steps of the next call: up to the next multiple of `steps_per_call`, the next checkpoint, or the end."""
-        step, ends = self.state.step, [self.config.total_steps]
-        for interval in (self.config.steps_per_call, self.steps_between_checkpoints):
-            if interval:
-                ends.append(step - step % interval + interval)
-        return min(ends) - step
+        step, intervals = self.state.step, (self.config.steps_per_call, self.steps_between_checkpoints)
+        return min(self.config.total_steps - step, *(interval - step % interval for interval in intervals if interval))
 
     def advance(self) -> None:
         """Runs the steps of one call."""
@@ -204,7 +204,7 @@ class Trainer:
         self.clock.seconds["step"] = (self.clock.now() - started) / count
 
     def read_losses(self) -> None:
-        """Reads, checks and records the losses since the last reading.
+        """Reads, checks and records the losses since the last reading, and signals of overfitting.
 
         Raises:
             Broken: if one is NaN or infinite, or has diverged; this state is never saved.
