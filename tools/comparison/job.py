@@ -8,7 +8,7 @@ from monet.gan.systems import check_config
 
 MAX_WIDTH, MAX_BATCH = 8, 4  # without an accelerator, so that two cores make dozens of steps a minute
 # Settings of every preset, unless --set gives others: a preset made for another machine trains on this one, too.
-COMMON = {"resume": False, "tensorboard": False, "accelerator": "auto", "max_minutes": 0.0}
+COMMON = {"resume": False, "tensorboard": False, "accelerator": "auto", "minutes": 0.0, "max_minutes": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
