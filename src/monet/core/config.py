@@ -183,6 +183,11 @@ class Config:
         """Number of steps of the whole run; 0 if `minutes` decide it, which the run finds out."""
         return 0 if self.minutes else self.epochs * self.steps_per_epoch
 
+    @property
+    def checkpoint_steps(self) -> int:
+        """Steps between checkpoints if they are counted in epochs; 0 if in minutes."""
+        return self.checkpoint_epochs * self.steps_per_epoch
+
 
 PATH_FIELDS = ("data", "out")  # a ~ in them is the user's home folder, also where no shell has replaced it
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}

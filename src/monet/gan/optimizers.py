@@ -6,7 +6,6 @@ from tensorflow import keras
 from monet.core.config import Config
 from monet.core.keras_compat import adam_slots, averaged_variables, slot_index, tf_variable
 
-
 # Steps of a run whose length is not known yet, a float32: its rate is full, and its progress 0.
 ENDLESS = 1e30
 

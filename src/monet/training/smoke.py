@@ -86,7 +86,7 @@ def full_run_of(trainer: Trainer, full: Config, started: float) -> FullRun:
     """
     run = settled(full, trainer.engine.device, trainer.data)
     painting = rehearse_submission(trainer.paint, trainer.data.photo, run)
-    return FullRun(run, trainer.first_step_at - started, trainer.clock.seconds["step"], painting)
+    return FullRun(run, trainer.pace.started - started, trainer.clock.seconds["step"], painting)
 
 
 def weights_found(trainer: Trainer) -> str:
@@ -137,7 +137,7 @@ def smoke_command(full: Config, session: Session, out: str, report: str) -> int:
     """
     ready, config = time.monotonic() - session.started, smoke_config(full, out)
     trainer = trained(config, session, hands_in=True)
-    if trainer.first_step_at is None:
+    if trainer.pace.started is None:
         raise UserError(f"No step was made within the smoke run's {SMOKE_MINUTES:g} minutes. The log says what took so "
                         "long. Push it again, or try another ACCELERATOR.")
     painted = generate_submission(trainer.paint, trainer.data.photo, trainer.files.zip, config)
