@@ -29,7 +29,7 @@ from monet.training.pace import Pace, say_what_fits
 from monet.training.previews import write_previews
 from monet.training.readings import Broken, Readings, broken_if_not_finite, epoch_of
 from monet.training.report import update_report, write_facts
-from monet.training.run_files import prepare_out
+from monet.training.run_files import check_all_see_one, check_same_step, prepare_out
 from monet.training.run_state import RunState, log_start
 from monet.training.selection import BY_MIFID
 from monet.training.settled import compiles_at_first_call, settled
@@ -219,10 +219,9 @@ class Trainer:
 
     def plan(self) -> None:
         """Fixes the steps of the run as soon as its pace is known, if `minutes` decide it."""
-        if self.state.total_steps is None:
-            steps = self.pace.plan(self.state.step, self.engine, self.clock.now() - self.began)
-            if steps is not None:
-                self.set_length(steps)
+        if self.state.total_steps is None and (
+                steps := self.pace.plan(self.state.step, self.engine, self.clock.now() - self.began)):
+            self.set_length(steps)
 
     def must_stop(self) -> bool:
         """Whether training must end: on a signal, or to leave time for the rest before the deadline."""
@@ -256,9 +255,7 @@ class Trainer:
             self.engine.load(arrays, folder)
             state.step, state.skipped, state.saved_at = meta.step, meta.skipped, meta.step
             LOG.info("Resuming from step %d of %s, after %.1f minutes", meta.step, folder, meta.seconds / 60)
-        if not self.engine.cluster.same(state.step):
-            raise UserError(f"The machines of the cluster found different checkpoints (here: step {state.step} in "
-                            f"{folder}). Give an --out that is the same folder on all of them.")
+        check_same_step(state.step, folder, self.engine.cluster)
 
     def save_first(self) -> None:
         """Saves before the first step, for a first setback to go back to. This also shows early whether the disk is too
@@ -266,9 +263,7 @@ class Trainer:
         if self.state.saved_at is None or (self.clock.deadline is not None and "save" not in self.clock.seconds):
             self.save()
         self.engine.cluster.barrier("the chief has saved")
-        if self.engine.cluster.any(not list_checkpoints(self.files.checkpoints))[0]:
-            raise UserError(f"Not all machines of the cluster see the checkpoint in {self.files.checkpoints}. Give an "
-                            "--out that is the same folder on all of them.")
+        check_all_see_one(self.files.checkpoints, self.engine.cluster)
 
     def save(self) -> None:
         """Writes a checkpoint of this step. The losses up to it must have been read and found finite.
