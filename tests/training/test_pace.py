@@ -158,6 +158,7 @@ def test_a_resumed_run_is_the_same_run_on_any_machine_and_engine(tiny, small_dat
                                        err_msg=name)
 
 
+@pytest.mark.lengthy
 def test_a_run_that_ends_before_its_plan_is_planned_when_it_resumes(tiny, small_data):
     first = on_a_clock(tiny(**SMALL), small_data, stops_at=10)
     assert newest_meta(first).total_steps is None
@@ -177,6 +178,7 @@ def test_a_setback_after_the_plan_does_not_change_it(tiny, small_data):
     assert (trainer.state.skipped, trainer.state.step, trainer.state.total_steps) == (50, 60, 60)
 
 
+@pytest.mark.lengthy
 def test_other_minutes_are_planned_anew(tiny, small_data, caplog):
     caplog.set_level("INFO")
     on_a_clock(tiny(**SMALL), small_data)
