@@ -17,6 +17,7 @@ from monet.machine.cluster import ONE_MACHINE, Cluster, Task
 from monet.training.changes import known_steps, resumed_settings
 from monet.training.checkpoint import Meta, list_checkpoints, read_meta
 from monet.training.deadline import Clock
+from monet.training.describe import length_in_words
 from monet.training.engines import choose_devices
 from monet.training.pace import Pace
 from monet.training.report import read_json
@@ -274,6 +275,13 @@ def test_epochs_and_minutes_exclude_each_other(capsys):
     assert "--epochs and --minutes" in capsys.readouterr().err
     with pytest.raises(UserError, match="--minutes -1.*at least 0"):
         make_config(minutes=-1.0)
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    ({"minutes": 7.5}, "7.5 minutes of training"), ({"epochs": 3, "steps_per_epoch": 40}, "3 epochs, each of 40 steps"),
+    ({"epochs": 3, "steps_per_epoch": 0}, "3 epochs, each of one pass")])
+def test_describe_tells_how_long_a_run_is(values, words):
+    assert words in length_in_words(make_config(**values))
 
 
 def test_the_chief_decides_for_all_machines(monkeypatch):
