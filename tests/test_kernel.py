@@ -12,6 +12,7 @@ from support.settings import NUM_MONET, NUM_PHOTO, TINY
 
 from monet.core.config import make_config
 from monet.core.errors import UserError
+from monet.core.presets import PRESETS
 from monet.kaggle_run import KERNEL_DECIDES, kernel_config, run_on_kaggle, try_on_kaggle, working_files
 from monet.machine.kaggle_machine import OTHER_MINUTES, TPU_MINUTES, TPU_VARIABLES
 from monet.scoring.inception_weights import WEIGHTS_VARIABLE
@@ -127,6 +128,18 @@ def test_full_runs_time_is_estimated_from_the_smoke_runs(start, step, painting, 
     full_run = FullRun(make_config(epochs=30, steps_per_epoch=1000, max_minutes=170.0), start, step, painting)
     assert full_run.minutes == pytest.approx(minutes)
     assert full_run.options() == options
+
+
+@pytest.mark.parametrize(("minutes", "presets", "needed", "options"), [
+    (60.0, 0.0, 70.5, "--max-minutes 82"), (400.0, 0.0, 427.5, "--max-minutes 170 --minutes 146"),
+    (400.0, 400.0, 170.0, "--max-minutes 170")])
+def test_minutes_of_training_are_part_of_the_estimate(minutes, presets, needed, options, monkeypatch):
+    """Those of a preset shrink by themselves."""
+    monkeypatch.setitem(PRESETS, "tutorial", {"minutes": presets})
+    full_run = FullRun(make_config(minutes=minutes, max_minutes=170.0), 300.0, 0.1, 120.0)
+    assert full_run.minutes == pytest.approx(needed)
+    assert full_run.options() == options
+    assert ("earlier" in full_run.describe()) == ("--minutes" in options)
 
 
 def test_resuming_without_a_checkpoint_is_refused(kaggle, capsys):

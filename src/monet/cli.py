@@ -132,6 +132,8 @@ def parse_command_line(argv: list[str]) -> tuple[argparse.Namespace, Config]:
     if arguments.command == "generate" and not config_file and "preset" not in overrides:
         run_config = RunFiles(overrides.get("out", Config.out)).config
         config_file = run_config if os.path.exists(run_config) else ""
+    if "epochs" in overrides and overrides.get("minutes"):
+        raise UserError("--epochs and --minutes both say how long the run is. Give only one of them.")
     config = resolve_config(overrides, config_file)
     check_config(config)
     return arguments, config

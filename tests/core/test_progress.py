@@ -55,6 +55,16 @@ def test_without_a_terminal_progress_is_logged_once_per_interval(clock, caplog):
     assert lines[0] == "Training: 130 of 1000 steps, 1.0 a second, 14:30 left: loss 130"
 
 
+def test_a_total_that_is_found_late_is_shown_from_then_on(clock, caplog):
+    caplog.set_level(logging.INFO, "monet")
+    with progress_bar("Training", None, "step", clock=clock) as show:
+        for done, total in ((30, None), (60, 120)):
+            clock.time += LOG_INTERVAL
+            show(done, total=total)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Training: 30 steps, 1.0 a second", "Training: 60 of 120 steps, 1.0 a second, 01:00 left"]
+
+
 def test_on_a_terminal_a_bar_shows_label_count_and_note(clock, capsys, monkeypatch, caplog):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with progress_bar("Painting", 40, clock=clock) as show:

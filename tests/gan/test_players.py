@@ -13,7 +13,7 @@ from monet.core.config import make_config
 from monet.core.errors import UserError
 from monet.gan.discriminator import Discriminator
 from monet.gan.image_pool import ImagePool
-from monet.gan.optimizers import averages, copy_averaged, make_optimizer
+from monet.gan.optimizers import ENDLESS, LinearDecay, averages, copy_averaged, make_optimizer, run_length
 from monet.networks.build import build_generator
 
 SIZE = 32
@@ -40,7 +40,8 @@ def softplus(x):
 def one_weight(**values):
     """A network of one weight, and its optimizer."""
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    return network, make_optimizer(make_config(**values), network)
+    config = make_config(**values)
+    return network, make_optimizer(config, network, run_length(config))
 
 
 def rates_in_use(network, optimizer, steps):
@@ -64,6 +65,46 @@ def test_the_rate_is_constant_and_then_falls_linearly_to_0(decay_start, expected
     np.testing.assert_allclose(rates_in_use(network, optimizer, 12), 0.1 * np.array(expected), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("decay_start", [0.0, 0.5, 0.99])
+def test_a_length_that_is_found_late_moves_the_rate_without_a_new_graph(decay_start):
+    """In one graph: full until the length is known, then as that of a run of so many steps from the start, and 0 at its
+    end."""
+    config = make_config(minutes=1.0, decay_start=decay_start, learning_rate=0.1)
+    length, traces = run_length(config), []
+    schedule = LinearDecay(config, length)
+
+    @tf.function
+    def rate(step):
+        traces.append(step)
+        return schedule(step)
+
+    known = LinearDecay(make_config(epochs=1, steps_per_epoch=200, decay_start=decay_start, learning_rate=0.1), 200)
+    assert length.numpy() == np.float32(ENDLESS)
+    assert {rate(tf.constant(step)).numpy() for step in (0, 1, 10**6)} == {np.float32(0.1)}
+    length.assign(200)
+    for step in (0, 99, 100, 150, 199):
+        assert rate(tf.constant(step)).numpy() == pytest.approx(known(step).numpy(), rel=1e-6)
+    assert rate(tf.constant(199)) > rate(tf.constant(200)) == 0
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("values", [{"epochs": 24, "steps_per_epoch": 300, "decay_start": 0.5},
+                                    {"epochs": 1, "steps_per_epoch": 7, "decay_start": 0.95},
+                                    {"epochs": 3, "steps_per_epoch": 11, "decay_start": 0.0}])
+def test_rates_by_epochs_are_to_the_bit_those_of_the_formula_with_constants(values):
+    config = make_config(**values)
+    total = config.total_steps
+    rate = tf.function(LinearDecay(config, run_length(config)))
+
+    @tf.function
+    def expected(step):
+        remaining = (total - tf.cast(step, tf.float32)) / max(total - config.decay_start * total, 1.0)
+        return config.learning_rate * tf.clip_by_value(remaining, 0.0, 1.0)
+
+    for step in tf.range(0, total + 1, 1 + total // 50):
+        assert rate(step).numpy() == expected(step).numpy()
+
+
 def test_a_resumed_run_continues_with_the_right_rate():
     network, optimizer = one_weight(epochs=5, steps_per_epoch=2, learning_rate=0.1, decay_start=0.5)
     optimizer.iterations.assign(7)
@@ -76,7 +117,7 @@ def averaged_generator(decay=0.9, norm="instance", **values):
     """A generator, its averaging optimizer, and a painter of the same kind with its own weights."""
     config = make_config(**{**SMALL, "ema_decay": decay, "norm": norm, "learning_rate": 0.05, **values})
     network, painter = build_generator(config, "photo_to_monet"), build_generator(config, "photo_to_monet")
-    return network, make_optimizer(config, network, average=True), painter
+    return network, make_optimizer(config, network, run_length(config), average=True), painter
 
 
 def random_steps_one_by_one(network, optimizer, count):
@@ -120,7 +161,7 @@ def assert_averages(network, optimizer, expected):
 def test_weights_are_averaged_only_on_request(average, decay):
     config = make_config(**SMALL, ema_decay=decay)
     network = build_generator(config, "photo_to_monet")
-    assert averages(network, make_optimizer(config, network, average=average)) == []
+    assert averages(network, make_optimizer(config, network, run_length(config), average=average)) == []
 
 
 def weights_by_layer(network):

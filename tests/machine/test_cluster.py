@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from monet.core.config import make_config
 from monet.core.errors import UserError
 from monet.machine.cluster import cluster_task, open_cluster
 from monet.scoring.inception_weights import WEIGHTS_VARIABLE
-from monet.training.checkpoint import list_checkpoints
+from monet.training.checkpoint import list_checkpoints, read_meta
 
 pytestmark = pytest.mark.lengthy
 
@@ -104,6 +105,16 @@ def test_two_machines_do_what_one_does_and_resume_where_they_ended(small_root, t
     for name in expected:
         tolerance = 1e-4 if "/adam/" in name else 0
         np.testing.assert_allclose(found[name], expected[name], rtol=tolerance, atol=1e-5, err_msg=name)
+
+
+def test_two_machines_train_for_as_many_steps_as_the_chief_plans(small_root, tmp_path):
+    out = tmp_path / "out"
+    statuses, outputs = finished(start(["train", "--data", small_root, "--out", str(out), "--minutes", "0.5",
+                                        "--decay-start", "0.5"], cluster=True))
+    assert statuses == [0, 0], "\n".join(outputs)
+    [planned] = {int(re.search(r"the (?:run|schedules) end.* at step ([0-9]+)", output)[1]) for output in outputs}
+    meta = read_meta(list_checkpoints(str(out / "checkpoints"))[0])
+    assert (meta.step, meta.total_steps) == (planned, planned)
 
 
 @pytest.mark.parametrize("dies", [0, 1])

@@ -107,7 +107,7 @@ DRAWS = """
     from monet.training.engine import make_steps, open_batches
 
     class Chance:
-        networks, optimizers, loss_scale, loss_names = {}, {}, None, ("draw",)
+        networks, optimizers, length, loss_scale, loss_names = {}, {}, 9, None, ("draw",)
 
         def losses_and_gradients(self, photo, monet, seed, progress, share):
             return {"draw": tf.random.stateless_uniform([], seed)}, {}

@@ -156,6 +156,14 @@ def test_a_run_without_losses_yet_has_a_page(run):
 # What the page judges.
 
 
+def test_a_run_whose_length_is_not_known_yet_says_so(run):
+    files = run()
+    write_config(make_config(minutes=90.0), files.config)
+    with open(files.facts, "w", encoding="utf-8") as file:
+        json.dump({**FACTS, "total_steps": None}, file)
+    assert "of as many as 90 minutes allow" in page_of(files)
+
+
 def test_every_check_of_health_has_a_verdict():
     assert set(VERDICTS) == set(HEALTH_CHECKS)
 

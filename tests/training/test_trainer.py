@@ -1,7 +1,6 @@
 """monet.training.trainer: a run leaves the right files, resumes where it stopped, and ends well in every case."""
 
 import csv
-import dataclasses
 import re
 import time
 
@@ -19,6 +18,7 @@ from monet.networks.generators import generator_inputs, generator_model
 from monet.submission.painter import make_painter
 from monet.training.arrays import value_of
 from monet.training.checkpoint import list_checkpoints
+from monet.training.deadline import warn_of_pace
 from monet.training.readings import READ_EVERY, Broken
 from monet.training.state import system_variables
 from monet.training.trainer import MOST_SETBACKS, Trainer
@@ -79,7 +79,7 @@ def test_a_run_in_two_parts_ends_where_an_unbroken_one_does(tiny, small_data, tm
     settings = {"gamma_mean": 1.0, "epochs": 3, "steps_per_epoch": 4, **settings}
     unbroken = weights_of(trained(tiny(out=str(tmp_path / "a"), **settings), small_data))
     first = new_trainer(tiny(out=str(tmp_path / "b"), **settings), small_data)
-    first.config = dataclasses.replace(first.config, epochs=1, steps_per_epoch=7)
+    first.state.total_steps = 7
     first.fit()
     resumed = new_trainer(tiny(out=str(tmp_path / "b"), **settings), small_data)
     assert resumed.state.step == 7
@@ -263,10 +263,10 @@ def test_a_time_limit_too_short_for_the_schedules_is_reported(tiny, small_data, 
     """100 steps of 10 s in 500 s, less a reserve of 5% of 10 minutes: 47 fit."""
     trainer = new_trainer(tiny(epochs=10, steps_per_epoch=10, max_minutes=10.0, decay_start=0.5), small_data,
                           deadline=time.monotonic() + 500)
-    trainer.check_pace(10.0)
+    warn_of_pace(trainer.config, trainer.state, trainer.clock, 10.0)
     assert re.search(r"4[67] of the 100 steps.* --epochs 4\b", caplog.messages[-1])
     before = len(caplog.messages)
-    trainer.check_pace(1.0)
+    warn_of_pace(trainer.config, trainer.state, trainer.clock, 1.0)
     assert len(caplog.messages) == before
 
 

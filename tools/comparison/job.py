@@ -3,12 +3,13 @@
 import dataclasses
 
 from monet.core.config import Config
+from monet.core.errors import UserError
 from monet.core.presets import resolve_config
 from monet.gan.systems import check_config
 
 MAX_WIDTH, MAX_BATCH = 8, 4  # without an accelerator, so that two cores make dozens of steps a minute
 # Settings of every preset, unless --set gives others: a preset made for another machine trains on this one, too.
-COMMON = {"resume": False, "tensorboard": False, "accelerator": "auto", "max_minutes": 0.0}
+COMMON = {"resume": False, "tensorboard": False, "accelerator": "auto", "minutes": 0.0, "max_minutes": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,8 @@ def job_config(job: Job, accelerated: bool) -> tuple[Config, list[str]]:
     Raises:
         UserError: if the preset does not accept the settings.
     """
+    if job.values.get("minutes"):
+        raise UserError("--set minutes: a comparison trains each preset for --seconds. Leave it out.")
     own = resolve_config({**COMMON, **job.values, "preset": job.preset, "data": job.data, "out": job.out,
                           "seed": job.seed})
     width, batch = (job.width, job.batch_size) if accelerated else (job.width or MAX_WIDTH, job.batch_size or MAX_BATCH)

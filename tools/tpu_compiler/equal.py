@@ -39,7 +39,7 @@ def comparable_config(config: Config, filters: int) -> Config:
     """
     return dataclasses.replace(
         config, precision="float32", image_size=SIZE, jitter=0, batch_size=CORES, dropout=0.0, diffaugment="",
-        image_pool=0, gamma_mean=1.0, norm_epsilon=1.0, generator_levels=min(config.generator_levels, 5),
+        image_pool=0, minutes=0.0, gamma_mean=1.0, norm_epsilon=1.0, generator_levels=min(config.generator_levels, 5),
         generator_filters=filters, discriminator_filters=filters)
 
 
@@ -72,7 +72,8 @@ def differences(config: Config, filters: int) -> dict[str, float]:
 
     def of_batch(place: int) -> list[float]:
         photo, monet = (smooth_images(CORES, 2 * place + side) for side in (1, 2))
-        losses, gradients = plain.losses_and_gradients(photo, monet, *seed_and_progress(config, number, number, 0))
+        seed, progress = seed_and_progress(config, plain.length, number, number, 0)
+        losses, gradients = plain.losses_and_gradients(photo, monet, seed, progress)
         expected = [[losses[name]] for name in plain.loss_names] + [gradients[name] for name in plain.networks]
         results = iter(program(values, photo.numpy(), monet.numpy()))
         actual = [[next(results) for _ in arrays] for arrays in expected]

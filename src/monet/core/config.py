@@ -71,7 +71,11 @@ class Config:
         286, low=0, help="side in pixels to resize to before a random crop of image_size (paper: 286); 0: no crop")
     mirror: bool = setting(True, "mirror training images at random, half of them (paper)")
     batch_size: int = setting(1, "images of each domain per step, over all devices (tutorial: 1)", low=1)
-    epochs: int = setting(25, "number of epochs (tutorial: 25)", low=1)
+    epochs: int = setting(25, "number of epochs (tutorial: 25); has no effect with minutes", low=1)
+    minutes: float = setting(
+        0.0, low=0.0,
+        help="minutes of training in the whole run, over all sessions, without the zip: the run measures its pace and "
+             "plans its steps so that decay_start and cycle_fall end when the minutes do; 0: epochs decide")
     steps_per_epoch: int = setting(
         300, low=0, help="steps per epoch (tutorial: 300, one per painting); 0: one pass over the larger set (paper)")
 
@@ -153,8 +157,8 @@ class Config:
     # Time, checkpoints, previews
     max_minutes: float = setting(
         0.0, low=0.0,
-        help="time limit in minutes for this session, images.zip included; decay_start and cycle_fall still count over "
-             "all epochs; 0: no limit")
+        help="emergency brake: end this session within this time, images.zip included; it plans nothing: decay_start "
+             "and cycle_fall still count over all epochs or minutes; 0: no limit")
     checkpoint_minutes: float = setting(10.0, "minutes between checkpoints", low=0.0)
     checkpoint_epochs: int = setting(
         0, low=0, help="epochs between checkpoints (TensorFlow's tutorial: 5); 0: checkpoint_minutes applies")
@@ -183,8 +187,13 @@ class Config:
 
     @property
     def total_steps(self) -> int:
-        """Number of steps of the whole run."""
-        return self.epochs * self.steps_per_epoch
+        """Number of steps of the whole run; 0 if `minutes` decide it, which the run finds out."""
+        return 0 if self.minutes else self.epochs * self.steps_per_epoch
+
+    @property
+    def checkpoint_steps(self) -> int:
+        """Steps between checkpoints if they are counted in epochs; 0 if in minutes."""
+        return self.checkpoint_epochs * self.steps_per_epoch
 
 
 PATH_FIELDS = ("data", "out")  # a ~ in them is the user's home folder, also where no shell has replaced it

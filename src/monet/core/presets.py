@@ -138,7 +138,8 @@ def resolve_config(overrides: Mapping, config_file: str = "") -> Config:
     """Builds the config for a command line.
 
     In increasing priority: the defaults, the preset or the values in `config_file`, and `overrides`. With a file, the
-    preset's values do not apply: a config.json lists every setting that existed in its version.
+    preset's values do not apply: a config.json lists every setting that existed in its version. `epochs` among the
+    overrides are the run's length, whatever `minutes` a preset or file has.
 
     Args:
         overrides: field values by name from the command line, which may include `preset`.
@@ -150,8 +151,15 @@ def resolve_config(overrides: Mapping, config_file: str = "") -> Config:
     if config_file and "preset" in overrides:
         raise UserError("--preset and --config exclude each other, because the file already has every setting. Give "
                         "only one of them; single settings can be added to either.")
+    if "epochs" in overrides:
+        overrides = {"minutes": 0.0, **overrides}
     if config_file:
         return make_config(**{**read_config_values(config_file), **overrides})
     preset = overrides.get("preset", Config.preset)
     check_field_value("preset", preset)
     return make_config(**{**look_up(PRESETS, preset, "preset"), **overrides})
+
+
+def has_presets_minutes(config: Config) -> bool:
+    """Whether the config's `minutes` are its preset's, so that nobody chose them for this machine and its limits."""
+    return config.minutes > 0 and config.minutes == PRESETS.get(config.preset, {}).get("minutes")

@@ -7,7 +7,7 @@ from monet.core.config import Config
 from monet.core.random_numbers import named_seeds, split_seed, uniform
 from monet.gan.discriminator import Discriminator, collect_states
 from monet.gan.loss_scale import make_loss_scale
-from monet.gan.optimizers import make_optimizer
+from monet.gan.optimizers import make_optimizer, run_length
 from monet.networks.build import build_generator
 from monet.networks.generators import block_count
 from monet.networks.layers import normal_initializer
@@ -65,7 +65,8 @@ class Cut:
         self.painting_encoder = keras.Model(generator.inputs, [generator.output, *layers])
         self.networks = {"photo_to_monet": generator, "monet_discriminator": self.discriminator.network,
                          "projection": projection_network([layer.shape[-1] for layer in layers], "projection")}
-        self.optimizers = {name: make_optimizer(config, network, average=name == "photo_to_monet")
+        self.length = run_length(config)
+        self.optimizers = {name: make_optimizer(config, network, self.length, average=name == "photo_to_monet")
                            for name, network in self.networks.items()}
         self.loss_scale = make_loss_scale(config)
         self.states = collect_states({"monet_discriminator": self.discriminator}, self.loss_scale)

@@ -7,7 +7,7 @@ from monet.core.random_numbers import named_seeds
 from monet.gan.discriminator import Discriminator, collect_states
 from monet.gan.loss_scale import make_loss_scale
 from monet.gan.losses import DISTANCES
-from monet.gan.optimizers import make_optimizer
+from monet.gan.optimizers import make_optimizer, run_length
 from monet.networks.build import build_generator
 from monet.networks.step_calls import StepGenerator, gradients_of
 
@@ -22,6 +22,7 @@ class CycleGan:
 
     Attributes:
         networks: models by name; `photo_to_monet` is the one that paints.
+        length: steps of the whole run, from `run_length`.
         optimizers: one for each network, by the same name, with all its variables built.
         states: the players' state besides their weights: dicts of variables by name (see `collect_states`).
         loss_scale: for float16; None for other precisions.
@@ -41,7 +42,8 @@ class CycleGan:
         self.discriminators = {side: Discriminator(config, f"{side}_discriminator") for side in ("monet", "photo")}
         by_name = {f"{side}_discriminator": discriminator for side, discriminator in self.discriminators.items()}
         self.networks = networks | {name: discriminator.network for name, discriminator in by_name.items()}
-        self.optimizers = {name: make_optimizer(config, network, average=name in self.generators)
+        self.length = run_length(config)
+        self.optimizers = {name: make_optimizer(config, network, self.length, average=name in self.generators)
                            for name, network in self.networks.items()}
         self.loss_scale = make_loss_scale(config)
         self.states = collect_states(by_name, self.loss_scale)

@@ -6,25 +6,35 @@ from tensorflow import keras
 from monet.core.config import Config
 from monet.core.keras_compat import adam_slots, averaged_variables, slot_index, tf_variable
 
+# Steps of a run whose length is not known yet, a float32: its rate is full, and its progress 0.
+ENDLESS = 1e30
+
+
+def run_length(config: Config) -> int | tf.Variable:
+    """Steps of the whole run, by which rates and weights change: a number, or a float32 variable if `minutes` decide
+    it. Whoever measures the pace sets the variable, and no graph has to be traced or compiled anew."""
+    if config.minutes:
+        return tf.Variable(ENDLESS, trainable=False, name="run_length")
+    return max(config.total_steps, 1)
+
 
 class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that is constant for `decay_start` of the run, then falls linearly to 0 (Zhu et al. 2017).
 
-    It depends on the optimizer's step alone, so a resumed run continues with the right rate.
+    It depends on the optimizer's step and the run's length alone, so a resumed run continues with the right rate.
     """
 
-    def __init__(self, config: Config):
-        self.rate, self.total = config.learning_rate, config.total_steps
-        self.start = config.decay_start * config.total_steps
+    def __init__(self, config: Config, length: int | tf.Variable):
+        self.rate, self.start, self.length = config.learning_rate, config.decay_start, length
 
     def __call__(self, step):
         """The rate at `step`, a float32 scalar."""
-        remaining = (self.total - tf.cast(step, tf.float32)) / max(self.total - self.start, 1.0)
+        remaining = (self.length - tf.cast(step, tf.float32)) / (self.length - self.start * self.length)
         return self.rate * tf.clip_by_value(remaining, 0.0, 1.0)
 
     def get_config(self):
         """The fields; Keras requires this of every schedule."""
-        return {"rate": self.rate, "start": self.start, "total": self.total}
+        return {"rate": self.rate, "start": self.start, "length": float(self.length)}
 
 
 class FusedAdam(keras.optimizers.Adam):
@@ -63,15 +73,17 @@ class AveragingAdam(FusedAdam):
         self._full_momentum = value
 
 
-def make_optimizer(config: Config, network: keras.Model, average: bool = False) -> keras.optimizers.Optimizer:
+def make_optimizer(config: Config, network: keras.Model, length: int | tf.Variable,
+                   average: bool = False) -> keras.optimizers.Optimizer:
     """The Adam optimizer for `network`, with all its variables built.
 
     Args:
         config: gives learning_rate, decay_start, beta_1 and ema_decay.
         network: the network to train.
+        length: from `run_length`; one for all optimizers of a system.
         average: keep a moving average of the weights if `config.ema_decay` is not 0.
     """
-    rate = LinearDecay(config) if config.decay_start < 1 else config.learning_rate
+    rate = LinearDecay(config, length) if config.decay_start < 1 else config.learning_rate
     if average and config.ema_decay:
         optimizer = AveragingAdam(rate, beta_1=config.beta_1, use_ema=True, ema_momentum=config.ema_decay)
     else:

@@ -33,6 +33,10 @@ class OneMachine:
         """Whether all machines hold the same number."""
         return True
 
+    def from_chief(self, number: int) -> int:
+        """The chief's number, on all machines."""
+        return number
+
     def barrier(self, name: str) -> None:
         """Waits until all machines have arrived at the barrier `name`."""
 
@@ -141,6 +145,10 @@ class Cluster(OneMachine):
     def same(self, number: int) -> bool:
         """Whether all machines hold the same number."""
         return len(np.unique(self.gather([number]))) == 1
+
+    def from_chief(self, number: int) -> int:
+        """The chief's number, on all machines."""
+        return int(next(chiefs for chiefs, writes in self.gather([number, self.writes]) if writes))
 
     def barrier(self, name: str) -> None:
         """Waits until all machines have arrived at the barrier `name`."""

@@ -64,6 +64,42 @@ def in_words(changes: list[dict]) -> str:
     return ", ".join(f"{change['setting']} {change['now']!r} (was {change['was']!r})" for change in changes)
 
 
+def known_steps(meta: Meta | None, run: Config) -> int | None:
+    """Steps of the whole run; None if `minutes` decide it and its pace must be measured first.
+
+    A run goes on by the number in its checkpoint, on any machine, as long as its minutes stay the same.
+
+    Args:
+        meta: the checkpoint's; None: the run begins.
+        run: the settled config.
+    """
+    if not run.minutes:
+        return run.total_steps
+    if meta is None:
+        return None
+    known = meta.total_steps if recorded_settings(meta)["minutes"] == run.minutes else None
+    is_over = meta.step and meta.seconds >= 60 * run.minutes
+    return meta.step if known is None and is_over else known
+
+
+def expected_steps(meta: Meta | None, run: Config) -> int | None:
+    """Steps of the whole run at the pace so far, by which it goes on while its pace is measured anew; None if there is
+    no pace yet. Arguments as above."""
+    if meta is None or not meta.step or not meta.seconds:
+        return None
+    return max(meta.step + 1, round(meta.step * 60 * run.minutes / meta.seconds))
+
+
+def end_in_words(meta: Meta, run: Config) -> str:
+    """Why nothing is left to train, and what would be; arguments as above."""
+    if run.minutes:
+        more = int(max(run.minutes, meta.seconds / 60)) + 1
+        return (f"--minutes {run.minutes:g} are over, after {meta.seconds / 60:.1f} minutes. To train further, give "
+                f"--minutes {more} or more")
+    return (f"--epochs {run.epochs}, each of {run.steps_per_epoch}, ends at step {run.total_steps}. To train further, "
+            f"give --epochs {meta.step // run.steps_per_epoch + 1} or more")
+
+
 def resumed_settings(meta: Meta | None, asked: Config, run: Config) -> tuple[Config, Config, list[dict]]:
     """The settings of a run that goes on from a checkpoint: those to record, those to use, and all changes so far.
 
@@ -80,21 +116,21 @@ def resumed_settings(meta: Meta | None, asked: Config, run: Config) -> tuple[Con
     """
     if meta is None:
         return asked, run, []
+    total = known_steps(meta, run)
     check_start_unchanged(meta, asked)
     changes = changed_settings(meta, asked, run)
-    if meta.step < run.total_steps:
+    if total is None or meta.step < total:
         if changes:
             LOG.info("From step %d on, other settings apply: %s", meta.step, in_words(changes))
-        if has_schedules(run) and {"epochs", "steps_per_epoch"} & {change["setting"] for change in changes}:
-            LOG.warning("The schedules of the learning rate and the weights are now those of a run of %d steps, and "
-                        "may jump here", run.total_steps)
+        if has_schedules(run) and {"epochs", "steps_per_epoch", "minutes"} & {change["setting"] for change in changes}:
+            LOG.warning("The schedules of the learning rate and the weights are now those of a run of %s, and may jump "
+                        "here", f"{run.minutes:g} minutes" if total is None else f"{total} steps")
         if meta.step and holds_out_trained(meta, run):
             LOG.warning("Some paintings that are held out from now on were trained on before, and are still known: r_v "
                         "is too low for a while")
         return asked, run, [change for change in meta.changes if change["step"] < meta.step] + changes
-    LOG.info("Nothing is left to train: the run in %s has done %d steps, and --epochs %d, each of %d, ends at step %d. "
-             "To train further, give --epochs %d or more", asked.out, meta.step, run.epochs, run.steps_per_epoch,
-             run.total_steps, meta.step // run.steps_per_epoch + 1)
+    LOG.info("Nothing is left to train: the run in %s has done %d steps, and %s", asked.out, meta.step,
+             end_in_words(meta, run))
     if changes:
         LOG.warning("So these settings have no effect: %s", in_words(changes))
     before = recorded_settings(meta)

@@ -34,6 +34,7 @@ class Meta:
         skipped: batches of data skipped after setbacks; 0 in earlier versions.
         seconds: training time of all sessions of the run; 0 in earlier versions.
         changes: from `monet.training.changes.resumed_settings`; none in earlier versions.
+        total_steps: steps of the whole run; None if not known yet, and in earlier versions.
     """
 
     step: int
@@ -42,6 +43,7 @@ class Meta:
     skipped: int = 0
     seconds: float = 0.0
     changes: Sequence[dict] = ()
+    total_steps: int | None = None
 
 
 def data_identity(data: Data, config: Config) -> dict:

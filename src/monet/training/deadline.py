@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from monet.core.config import SUBMISSION_SIZE, Config
 from monet.core.errors import LOG
+from monet.training.run_state import RunState
 
 PAINT_RESERVE = 1.25  # time kept for painting and zipping, relative to a rehearsal with few images
 SPARE = 0.05  # fraction of the time limit kept for surprises
@@ -18,6 +19,7 @@ LAST_SECONDS = 3.0  # for TensorFlow and Python to start and exit
 STEP_GUESS = 30
 # Guess for the seconds of tracing the step's graph, relative to tracing the painting's. Four presets took 14 to 43.
 GRAPH_GUESS = 50
+ASIDE = ("save", "score", "preview")  # what a run does from time to time beside making steps
 COMPILE_SECONDS = 300.0  # kept for the first call if XLA compiles it
 
 
@@ -49,12 +51,13 @@ class Clock:
         deadline: in terms of `now()`; None for none.
         limit: the whole run's time in seconds.
         seconds: how long each part last took, by name; parts not done yet are missing.
+        aside: seconds that `ASIDE` have taken together.
         now: returns the time in seconds.
     """
 
     def __init__(self, deadline: float | None, limit: float, now: Callable[[], float] = time.monotonic):
         """Nothing is measured yet."""
-        self.deadline, self.limit, self.seconds, self.now = deadline, limit, {}, now
+        self.deadline, self.limit, self.seconds, self.aside, self.now = deadline, limit, {}, 0.0, now
 
     @contextlib.contextmanager
     def measured(self, part: str) -> Iterator[None]:
@@ -62,13 +65,15 @@ class Clock:
         started = self.now()
         yield
         self.seconds[part] = self.now() - started
+        if part in ASIDE:
+            self.aside += self.seconds[part]
 
     def reserve(self) -> float:
         """Seconds needed to save, score, paint the last preview and hand in, with `SPARE` left.
 
         Everything but handing in counts twice: another may just have become due, and the generator is exported.
         """
-        parts = 2 * sum(self.seconds.get(part, 0.0) for part in ("save", "score", "preview"))
+        parts = 2 * sum(self.seconds.get(part, 0.0) for part in ASIDE)
         return parts + PAINT_RESERVE * self.seconds.get("hand in", 0.0) + LAST_SECONDS + SPARE * self.limit
 
     def left(self) -> float:
@@ -91,19 +96,18 @@ def first_call_guess(config: Config, clock: Clock, pictures: int, steps: int, co
     return (COMPILE_SECONDS if compiled else GRAPH_GUESS * max(first - second, 0.0)) + steps * step
 
 
-def log_stop(clock: Clock, config: Config, step: int, told: bool) -> None:
-    """Logs why training ends early, after `step` steps; `told`: somebody asked for it."""
-    level = logging.INFO if step else logging.WARNING
+def log_stop(clock: Clock, config: Config, state: RunState, told: bool) -> None:
+    """Logs why training ends early; `told`: somebody asked for it."""
+    level, place = logging.INFO if state.step else logging.WARNING, state.place()
     late = -clock.left()
     if late > SPARE * clock.limit:
-        LOG.warning("Stopping at step %d of %d: the rest of the work will end about %.1f minutes after --max-minutes "
-                    "%g. Give more minutes, or fewer --num-images", step, config.total_steps,
-                    (late - SPARE * clock.limit) / 60, config.max_minutes)
+        LOG.warning("Stopping at %s: the rest of the work will end about %.1f minutes after --max-minutes %g. Give "
+                    "more minutes, or fewer --num-images", place, (late - SPARE * clock.limit) / 60, config.max_minutes)
     elif clock.deadline is not None and not told:
-        LOG.log(level, "Stopping at step %d of %d, so that the run ends within %g minutes; --max-minutes changes "
-                "the limit", step, config.total_steps, config.max_minutes)
+        LOG.log(level, "Stopping at %s, so that the run ends within %g minutes; --max-minutes changes the limit", place,
+                config.max_minutes)
     else:
-        LOG.log(level, "Stopping at step %d of %d", step, config.total_steps)
+        LOG.log(level, "Stopping at %s", place)
 
 
 def has_schedules(config: Config) -> bool:
@@ -111,15 +115,13 @@ def has_schedules(config: Config) -> bool:
     return bool(config.decay_start < 1 or config.cycle_fall or config.feature_cycle)
 
 
-def warn_of_pace(config: Config, reached: int, seconds: float) -> None:
-    """Warns if the run's schedules will not end in time.
-
-    Args:
-        config: the run.
-        reached: the step at which the time runs out.
-        seconds: per step.
-    """
-    if has_schedules(config) and reached < config.total_steps:
+def warn_of_pace(config: Config, state: RunState, clock: Clock, seconds: float) -> None:
+    """Warns if the time limit, at `seconds` a step, ends the run before its schedules do, as far as those are known."""
+    if clock.deadline is None or state.total_steps is None or not has_schedules(config):
+        return
+    reached = int(state.step + clock.left() / seconds)
+    if reached < state.total_steps:
+        advice = ("The same command goes on afterwards" if config.minutes else
+                  f"--epochs {max(reached // config.steps_per_epoch, 1)} would fit")
         LOG.warning("At %.2f s a step, %g minutes are enough for about %d of the %d steps, so the run's schedules will "
-                    "not finish. --epochs %d would fit", seconds, config.max_minutes, reached,
-                    config.total_steps, max(reached // config.steps_per_epoch, 1))
+                    "not finish. %s", seconds, config.max_minutes, reached, state.total_steps, advice)

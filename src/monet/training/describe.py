@@ -29,6 +29,7 @@ def describe_command(config: Config) -> int:
         print(f"{name:22} {parameter_count(network):>12,} parameters")
     print(f"engines                TensorFlow sees {devices_found()}; {probe_jax()[1]}")
     print(f"device                 {device.count} of {devices_found()}, {run.precision}")
+    print(f"length                 {length_in_words(config)}")
     try:
         print(f"data                   {open_data(config).describe()}")
     except UserError as error:
@@ -37,6 +38,14 @@ def describe_command(config: Config) -> int:
         print(f"data                   none: {error}")
     print(f"\nOn overfitting: {HOW_TO_READ}")
     return 0
+
+
+def length_in_words(config: Config) -> str:
+    """How long the run is."""
+    if config.minutes:
+        return f"{config.minutes:g} minutes of training, with as many steps as their pace allows"
+    each = f"{config.steps_per_epoch} steps" if config.steps_per_epoch else "one pass over the larger set"
+    return f"{config.epochs} epochs, each of {each}"
 
 
 def parameter_count(model: keras.Model) -> int:

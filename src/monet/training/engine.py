@@ -123,6 +123,10 @@ class TensorFlowEngine:
         self.position += count
         return sums
 
+    def set_length(self, steps: int) -> None:
+        """Sets the steps of the whole run, which rates and weights follow, if `minutes` decide it."""
+        self.system.length.assign(steps)
+
     def stop_compiling(self) -> None:
         """Makes steps without XLA from now on."""
         self.config = dataclasses.replace(self.config, xla="off")
@@ -213,11 +217,12 @@ def open_batches(strategy: tf.distribute.Strategy, data: Data, config: Config, p
         lambda context: training_pairs(data, config, position, context)))
 
 
-def seed_and_progress(config: Config, position: tf.Tensor, step: tf.Tensor, replica: tf.Tensor) -> tuple:
+def seed_and_progress(config: Config, length, position: tf.Tensor, step: tf.Tensor, replica: tf.Tensor) -> tuple:
     """What a step depends on besides its images: the seed of its random numbers, int32 `[2]`, and the fraction of the
-    run completed. The arguments are int32 scalars: batches consumed before, steps done before, and the device."""
+    run completed. `length` is the system's; the other arguments are int32 scalars: batches consumed before, steps done
+    before, and the device."""
     seed = fold_in(fold_in([config.seed, SEED_OF_STEPS], position), replica)
-    return seed, tf.cast(step, tf.float32) / config.total_steps
+    return seed, tf.cast(step, tf.float32) / length
 
 
 def make_steps(strategy: tf.distribute.Strategy, system, config: Config) -> Callable:
@@ -241,7 +246,7 @@ def make_steps(strategy: tf.distribute.Strategy, system, config: Config) -> Call
 
     def replica_step(photo, monet, position, step):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        seed, progress = seed_and_progress(config, position, step, replica)
+        seed, progress = seed_and_progress(config, system.length, position, step, replica)
         return train_step(system, gradients_of_batch, photo, monet, seed, progress, devices)
 
     def one_step(batches, position, step):

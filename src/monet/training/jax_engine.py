@@ -25,6 +25,8 @@ from monet.training.overfitting import judging
 from monet.training.state import player_variables, system_variables
 from monet.training.train_step import make_gradients
 
+LENGTH = "run_length"  # name of the variable of that name
+
 
 class JaxEngine(TensorFlowEngine):
     """An engine on JAX's devices. TensorFlow, on the CPU, reads the data and traces the step.
@@ -123,6 +125,11 @@ class JaxEngine(TensorFlowEngine):
         run = self.devices.compile(on_device, (layout, *[None] * len(signature)), None)
         return lambda *pictures: run({name: self.values[name] for name in judge.reads}, *map(np.asarray, pictures))
 
+    def set_length(self, steps: int) -> None:
+        """Sets the steps of the whole run: see `TensorFlowEngine.set_length`."""
+        super().set_length(steps)
+        self.values[LENGTH] = self.put_variable(LENGTH, np.float32(steps))
+
     # Weights.
 
     def state(self) -> Iterator[tuple[str, LazyArray]]:
@@ -165,8 +172,11 @@ class JaxEngine(TensorFlowEngine):
 
 
 def all_variables(system) -> dict[str, tf.Variable]:
-    """Every variable that training a system reads or changes, by name: those of its state, and learning rates."""
+    """Every variable that training a system reads or changes, by name: those of its state, learning rates, and the
+    run's length if it is one."""
     variables = {name: tf_variable(variable) for name, variable in system_variables(system).items()}
+    if isinstance(system.length, tf.Variable):
+        variables[LENGTH] = system.length
     known = {id(variable) for variable in variables.values()}
     for name, optimizer in system.optimizers.items():
         variables |= {f"{name}/adam/{variable.name}": tf_variable(variable) for variable in optimizer.variables
@@ -204,7 +214,7 @@ def translated_step(system, config: Config, devices: int) -> tuple[JaxFunction, 
     gradients_of_batch, share = make_gradients(system, config), 1.0 / devices
 
     def losses_and_gradients(photo, monet, position, step, device):
-        seed, progress = seed_and_progress(config, position, step, device)
+        seed, progress = seed_and_progress(config, system.length, position, step, device)
         losses, gradients = gradients_of_batch(photo, monet, seed, progress, share)
         return [share * losses[name] for name in system.loss_names], [gradients[name] for name in system.networks]
 

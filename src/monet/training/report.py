@@ -52,7 +52,7 @@ def opening(files: RunFiles) -> str:
     steps = [0, *(int(row["step"]) for row in rows)]
     seconds = sum((after - before) * float(row["seconds_per_step"])
                   for before, after, row in zip(steps, steps[1:], rows, strict=False))
-    cards = [("training", f"{steps[-1]:,} steps", f"of {max(facts['total_steps'], steps[-1]):,}" if facts else ""),
+    cards = [("training", f"{steps[-1]:,} steps", steps_to_come(facts, settings, steps[-1])),
              ("time", f"{seconds / 60:,.1f} minutes", "of training"),
              ("preset", str(settings.get("preset")), "the settings it started from")]
     data = "paintings and photos"
@@ -64,6 +64,13 @@ def opening(files: RunFiles) -> str:
     return ("<h1>Photos, repainted</h1><p>Neural networks taught each other: some paint, the others judge. They had "
             f"{data}, none of the same scene, and learned to repaint a photo the way the paintings are made.</p>"
             f"{figure_cards(cards)}")
+
+
+def steps_to_come(facts: dict, settings: dict, step: int) -> str:
+    """Of how many steps the run has made `step`, in words."""
+    if facts and facts["total_steps"] is None:
+        return f"of as many as {settings['minutes']:g} minutes allow"
+    return f"of {max(facts['total_steps'], step):,}" if facts else ""
 
 
 def pairs_part(files: RunFiles) -> str:
@@ -205,13 +212,20 @@ def update_report(files: RunFiles, problems: list[str] | None = None) -> None:
         LOG.warning("%s could not be written, and the run goes on: %s", files.report, error)
 
 
-def write_facts(files: RunFiles, config: Config, data: Data, device: Device) -> None:
-    """Notes what the page cannot read from the run's other files; `config` is settled.
+def write_facts(files: RunFiles, config: Config, data: Data, device: Device, total_steps: int | None) -> None:
+    """Notes what the page cannot read from the run's other files.
+
+    Args:
+        files: the run's.
+        config: its settled config.
+        data: the two sets.
+        device: what it computes on.
+        total_steps: steps of the whole run; None if not known yet.
 
     Raises:
         UserError: if they cannot be written.
     """
-    facts = {"total_steps": config.total_steps, "device": f"{device.count} {device.kind}",
+    facts = {"total_steps": total_steps, "device": f"{device.count} {device.kind}",
              "precision": config.precision, "paintings": data.monet.count, "photos": data.photo.count,
              "held_out": data.held_out.count if data.held_out else 0, "is_sample": data.is_sample}
     with atomic_write(files.facts) as temporary, open(temporary, "w", encoding="utf-8") as file:

@@ -8,7 +8,7 @@ from monet.core.errors import LOG, UserError
 from monet.data.records import Data
 from monet.machine.cluster import OneMachine
 from monet.machine.restarts import past_hangs
-from monet.training.checkpoint import check_unchanged, data_identity
+from monet.training.checkpoint import check_unchanged, data_identity, list_checkpoints
 
 
 class RunFiles:
@@ -90,3 +90,17 @@ def prepare_out(config: Config, data: Data, cluster: OneMachine) -> RunFiles:
     own = RunFiles(tempfile.mkdtemp(prefix="monet-"))
     own.checkpoints = files.checkpoints
     return own
+
+
+def check_same_step(step: int, folder: str, cluster: OneMachine) -> None:
+    """Raises UserError if the machines found checkpoints of different steps; this one of `step` in `folder`."""
+    if not cluster.same(step):
+        raise UserError(f"The machines of the cluster found different checkpoints (here: step {step} in {folder}). "
+                        "Give an --out that is the same folder on all of them.")
+
+
+def check_all_see_one(folder: str, cluster: OneMachine) -> None:
+    """Raises UserError if a machine sees no checkpoint in `folder`."""
+    if cluster.any(not list_checkpoints(folder))[0]:
+        raise UserError(f"Not all machines of the cluster see the checkpoint in {folder}. Give an --out that is the "
+                        "same folder on all of them.")

@@ -11,6 +11,7 @@ import time
 from monet.core.config import Config
 from monet.core.errors import LOG, UserError
 from monet.core.files import atomic_write
+from monet.core.presets import has_presets_minutes
 from monet.data.hold_out import whole_monet
 from monet.machine.devices import devices_found
 from monet.machine.kaggle_machine import has_internet, table_text
@@ -31,7 +32,7 @@ MINUTES_MARGIN = 1.15  # of the proposed --max-minutes, over the estimate
 
 def smoke_config(config: Config, out: str) -> Config:
     """The config of a smoke run of `config`, which writes to the folder `out`."""
-    return dataclasses.replace(config, epochs=1, steps_per_epoch=SMOKE_STEPS, num_images=SMOKE_IMAGES,
+    return dataclasses.replace(config, minutes=0.0, epochs=1, steps_per_epoch=SMOKE_STEPS, num_images=SMOKE_IMAGES,
                                select_photos=SMOKE_IMAGES, max_minutes=SMOKE_MINUTES, out=out)
 
 
@@ -54,27 +55,30 @@ class FullRun:
     @property
     def minutes(self) -> float:
         """Minutes that it needs to make all its steps."""
-        steps = (1 + SPARE) * self.step * self.config.total_steps
-        return (self.start + steps + PAINT_RESERVE * self.painting) / 60
+        steps = (1 + SPARE) * (60 * self.config.minutes or self.step * self.config.total_steps)
+        needed = (self.start + steps + PAINT_RESERVE * self.painting) / 60
+        return min(needed, self.config.max_minutes) if has_presets_minutes(self.config) else needed
 
-    @property
-    def epochs(self) -> int:
-        """Epochs that fit into its time limit."""
-        left = 60 * self.config.max_minutes * (1 - SPARE) - self.start - PAINT_RESERVE * self.painting
-        return min(self.config.epochs, max(1, int(left / self.step / self.config.steps_per_epoch)))
+    def shorter(self) -> str:
+        """The option that makes it fit into its time limit; empty if it does as it is."""
+        run = self.config
+        left = 60 * run.max_minutes * (1 - SPARE) - self.start - PAINT_RESERVE * self.painting
+        if run.minutes:
+            fitting = max(1, int(left / (1 + SPARE) / 60))
+            return f" --minutes {fitting}" if fitting < run.minutes and not has_presets_minutes(run) else ""
+        fitting = max(1, int(left / self.step / run.steps_per_epoch))
+        return f" --epochs {fitting}" if fitting < run.epochs else ""
 
     def describe(self) -> str:
         """The estimate in words."""
-        run = self.config
-        text = f"{self.minutes:.0f} minutes, for {run.total_steps:,} steps and all images"
-        if self.epochs < run.epochs:
-            text += f"; the limit of {run.max_minutes:g} ends it earlier"
-        return text
+        steps = f"{self.config.total_steps:,}" if self.config.total_steps else "the"
+        text = f"{self.minutes:.0f} minutes, for {steps} steps and all images"
+        return text + (f"; the limit of {self.config.max_minutes:g} ends it earlier" if self.shorter() else "")
 
     def options(self) -> str:
-        """Settings for the full run: a time limit, and fewer epochs if all do not fit into the longest."""
+        """Settings for the full run: a time limit, and fewer epochs or minutes if all do not fit into the longest."""
         minutes = min(math.ceil(MINUTES_MARGIN * self.minutes), self.config.max_minutes)
-        return f"--max-minutes {minutes:g}" + (f" --epochs {self.epochs}" if self.epochs < self.config.epochs else "")
+        return f"--max-minutes {minutes:g}{self.shorter()}"
 
 
 def full_run_of(trainer: Trainer, full: Config, started: float) -> FullRun:
@@ -87,7 +91,7 @@ def full_run_of(trainer: Trainer, full: Config, started: float) -> FullRun:
     """
     run = settled(full, trainer.engine.device, trainer.data)
     painting = rehearse_submission(trainer.paint, trainer.data.photo, run)
-    return FullRun(run, trainer.first_step_at - started, trainer.clock.seconds["step"], painting)
+    return FullRun(run, trainer.pace.started - started, trainer.clock.seconds["step"], painting)
 
 
 def weights_found(trainer: Trainer) -> str:
@@ -138,7 +142,7 @@ def smoke_command(full: Config, session: Session, out: str, report: str) -> int:
     """
     ready, config = time.monotonic() - session.started, smoke_config(full, out)
     trainer = trained(config, session, hands_in=True)
-    if trainer.first_step_at is None:
+    if trainer.pace.started is None:
         raise UserError(f"No step was made within the smoke run's {SMOKE_MINUTES:g} minutes. The log says what took so "
                         "long. Push it again, or try another ACCELERATOR.")
     painted = generate_submission(trainer.paint, trainer.data.photo, trainer.files.zip, config)

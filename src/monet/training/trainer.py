@@ -20,16 +20,17 @@ from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.machine.devices import check_reach, device_of
 from monet.submission.images_zip import rehearse_submission
 from monet.training.arrays import export_network
-from monet.training.changes import resumed_settings
+from monet.training.changes import expected_steps, known_steps, resumed_settings
 from monet.training.checkpoint import Meta, data_identity, list_checkpoints, load_newest, save_checkpoint
 from monet.training.deadline import Clock, Interrupted, first_call_guess, log_stop, noted_signal, warn_of_pace
 from monet.training.engines import make_engine
 from monet.training.first_call import first_call
 from monet.training.history import History
+from monet.training.pace import Pace, say_what_fits
 from monet.training.previews import write_previews
 from monet.training.readings import Broken, Readings, broken_if_not_finite, epoch_of
 from monet.training.report import update_report, write_facts
-from monet.training.run_files import prepare_out
+from monet.training.run_files import check_all_see_one, check_same_step, prepare_out
 from monet.training.run_state import RunState, log_start
 from monet.training.selection import BY_MIFID
 from monet.training.settled import compiles_at_first_call, settled
@@ -52,7 +53,8 @@ class Trainer:
         files: where the run keeps its files.
         state: how far it has come.
         clock: knows the deadline, and how long each part takes.
-        first_step_at: `clock.now()` at the end of the first call; None before.
+        pace: that of the steps after the first call.
+        began: `clock.now()` at which training would have begun without the breaks between sessions.
         paint: the engine's, watched by the watchdog.
     """
 
@@ -79,7 +81,8 @@ class Trainer:
         check_reach(data.root)
         self.asked, self.config, self.data = config, settled(config, device_of(devices), data), data
         self.hands_in, self.terminated = hands_in, terminated
-        self.clock, self.first_step_at = Clock(deadline, 60 * config.max_minutes, now), None
+        self.clock = Clock(deadline, 60 * config.max_minutes, now)
+        self.pace = Pace(self.config, self.clock)
         self.files = prepare_out(config, data, cluster)
         cluster.barrier("the chief has set an earlier run aside")
         newest = load_newest(self.files.checkpoints)
@@ -89,11 +92,11 @@ class Trainer:
         self.watchdog = watchdog or Watchdog()
         self.paint = self.watchdog.watched(self.engine.paint)
         self.restore(newest)
-        self.state.seconds, self.started = newest[0].seconds if newest else 0.0, now()
-        del newest  # a copy of all weights
+        meta, newest = newest[0] if newest else None, None  # frees a copy of all weights
+        self.began = now() - (meta.seconds if meta else 0.0)
+        self.set_length(known_steps(meta, self.config), expected_steps(meta, self.config))
         self.engine.seek(self.state.step + self.state.skipped)
         write_config(self.asked, self.files.config, self.changes)
-        write_facts(self.files, self.config, data, self.engine.device)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
         self.selection_method = look_up(SELECTIONS, config.select_by, "select_by")
         self.selection = (self.selection_method.open(self.config, data, self.files, self.engine.strategy,
@@ -102,7 +105,7 @@ class Trainer:
         self.history = History(self.files, self.state.step, config.tensorboard)
         self.readings = Readings(self.config, self.engine.loss_names, self.state.step, now,
                                  self.engine.overfitting)
-        log_start(self.config, self.engine.device, self.state.step)
+        log_start(self.config, self.engine.device, self.state)
 
     # The run as a whole.
 
@@ -118,7 +121,7 @@ class Trainer:
             self.preview()
             self.score_what_was_saved()
             self.rehearse()
-            with progress_bar("Training", self.config.total_steps, "step", self.state.step) as show:
+            with progress_bar("Training", self.state.total_steps, "step", self.state.step) as show:
                 while True:
                     try:
                         self.train(show, interrupted)
@@ -142,13 +145,13 @@ class Trainer:
             Broken: if losses or weights are not finite or diverge; that state is not saved.
         """
         state = self.state
-        if state.step >= self.config.total_steps:
+        if state.step >= state.end:
             return
         self.save_first()
         by_epochs = self.config.checkpoint_epochs > 0
         checkpoint_due = Interval(float("inf") if by_epochs else 60 * self.config.checkpoint_minutes, self.clock.now)
         preview_due = Interval(60 * self.config.preview_minutes, self.clock.now)
-        while state.step < self.config.total_steps:
+        while state.step < state.end:
             save, preview, stop = self.decide(checkpoint_due, preview_due, interrupted)
             if save and state.step != state.saved_at:
                 self.read_losses()
@@ -157,47 +160,36 @@ class Trainer:
             if preview:
                 self.preview()
             if stop:
-                log_stop(self.clock, self.config, state.step, bool(interrupted or self.terminated))
+                log_stop(self.clock, self.config, state, bool(interrupted or self.terminated))
                 break
             with self.watchdog.call("steps"):
                 self.advance()
             if self.readings.is_due(state.step):
                 self.read_losses()
-            show(state.step, self.readings.text)
+                self.plan()
+            show(state.step, self.readings.text, state.total_steps)
         self.read_losses()
         if state.step != state.saved_at:
             self.save()
 
     def decide(self, checkpoint_due: Interval, preview_due: Interval, interrupted: Sequence) -> list[bool]:
         """Whether to save, to preview and to stop now. All machines of a cluster do what any of them must."""
-        writes, every = self.engine.cluster.writes, self.steps_between_checkpoints
+        writes, every = self.engine.cluster.writes, self.config.checkpoint_steps
         return self.engine.cluster.any(
             (writes and checkpoint_due.due()) or bool(every and self.state.step % every == 0),
             writes and preview_due.due(), bool(interrupted) or self.must_stop())
-
-    @property
-    def steps_between_checkpoints(self) -> int:
-        """Steps between checkpoints if they are counted in epochs; 0 if in minutes."""
-        return self.config.checkpoint_epochs * self.config.steps_per_epoch
-
-    def next_count(self) -> int:
-        """Steps of the next call: up to the next multiple of `steps_per_call`, the next checkpoint, or the end."""
-        step, intervals = self.state.step, (self.config.steps_per_call, self.steps_between_checkpoints)
-        return min(self.config.total_steps - step, *(interval - step % interval for interval in intervals if interval))
 
     def advance(self) -> None:
         """Runs the steps of one call."""
         if self.engine.open_data():
             self.readings.pause()
-        count, started = self.next_count(), self.clock.now()
+        count, started = self.state.next_count(self.config), self.clock.now()
         if "step" in self.clock.seconds:
             sums = self.engine.run_steps(self.state.step, count)
         else:
             with self.clock.measured("first call"):
                 sums = first_call(self.engine, self.asked, self.state.step, count, self.restore)
-            self.first_step_at = self.clock.now()
-            LOG.info("The first call, of %d step(s), took %.1f s, tracing and compiling included", count,
-                     self.clock.seconds["first call"])
+            self.pace.start(self.engine.position, count)
         # Single steps may queue up on a device; a call of several is long enough to wait for.
         self.readings.add(count, sums if self.config.steps_per_call == 1 else np.asarray(sums))
         self.state.step += count
@@ -217,29 +209,40 @@ class Trainer:
         self.clock.seconds["step"] = seconds
         self.history.add(step, epoch_of(step, self.config), seconds, losses)
         if self.readings.count == 2:  # the first is slower
-            self.check_pace(seconds)
+            warn_of_pace(self.config, self.state, self.clock, seconds)
 
-    # The deadline.
+    # The length of the run, and the deadline.
+
+    def set_length(self, steps: int | None, expected: int | None = None) -> None:
+        """Sets the steps of the whole run; None: `minutes` decide it, and its schedules follow the `expected` ones."""
+        self.state.total_steps = steps
+        if self.config.minutes and (steps or expected):
+            self.engine.set_length(steps or expected)
+        write_facts(self.files, self.config, self.data, self.engine.device, steps)
+
+    def plan(self) -> None:
+        """Fixes the steps of the run as soon as its pace is known, if `minutes` decide it."""
+        if self.state.total_steps is None and (
+                steps := self.pace.plan(self.state.step, self.engine, self.clock.now() - self.began)):
+            self.set_length(steps)
 
     def must_stop(self) -> bool:
         """Whether training must end: on a signal, or to leave time for the rest before the deadline."""
         if self.terminated:
             return True
+        count = self.state.next_count(self.config)
         if "step" in self.clock.seconds:
-            return self.clock.left() < self.next_count() * self.clock.seconds["step"]
-        compiled, count = compiles_at_first_call(self.config, self.engine.device), self.next_count()
+            return self.clock.left() < count * self.clock.seconds["step"]
+        compiled = compiles_at_first_call(self.config, self.engine.device)
         return self.clock.left() < first_call_guess(self.config, self.clock, len(self.photos), count, compiled)
 
     def rehearse(self) -> None:
-        """Measures how long handing in will take, if it has a deadline to meet."""
-        trains = self.state.step < self.config.total_steps and not self.terminated
+        """Measures how long handing in will take, if it has a deadline to meet; says if the run does not fit."""
+        trains = self.state.step < self.state.end and not self.terminated
         if self.clock.deadline is not None and trains and self.hands_in and self.engine.cluster.writes:
             self.clock.seconds["hand in"] = rehearse_submission(self.paint, self.data.photo, self.config)
-
-    def check_pace(self, seconds: float) -> None:
-        """Warns if the time limit, at `seconds` a step, ends the run before its schedules do."""
-        if self.clock.deadline is not None:
-            warn_of_pace(self.config, int(self.state.step + self.clock.left() / seconds), seconds)
+        if trains and self.state.total_steps is None:
+            say_what_fits(self.config, self.clock, self.clock.now() - self.began)
 
     # Checkpoints.
 
@@ -255,9 +258,7 @@ class Trainer:
             self.engine.load(arrays, folder)
             state.step, state.skipped, state.saved_at = meta.step, meta.skipped, meta.step
             LOG.info("Resuming from step %d of %s, after %.1f minutes", meta.step, folder, meta.seconds / 60)
-        if not self.engine.cluster.same(state.step):
-            raise UserError(f"The machines of the cluster found different checkpoints (here: step {state.step} in "
-                            f"{folder}). Give an --out that is the same folder on all of them.")
+        check_same_step(state.step, folder, self.engine.cluster)
 
     def save_first(self) -> None:
         """Saves before the first step, for a first setback to go back to. This also shows early whether the disk is too
@@ -265,9 +266,7 @@ class Trainer:
         if self.state.saved_at is None or (self.clock.deadline is not None and "save" not in self.clock.seconds):
             self.save()
         self.engine.cluster.barrier("the chief has saved")
-        if self.engine.cluster.any(not list_checkpoints(self.files.checkpoints))[0]:
-            raise UserError(f"Not all machines of the cluster see the checkpoint in {self.files.checkpoints}. Give an "
-                            "--out that is the same folder on all of them.")
+        check_all_see_one(self.files.checkpoints, self.engine.cluster)
 
     def save(self) -> None:
         """Writes a checkpoint of this step. The losses up to it must have been read and found finite.
@@ -278,7 +277,7 @@ class Trainer:
         """
         state = self.state
         meta = Meta(state.step, dataclasses.asdict(self.asked), data_identity(self.data, self.config), state.skipped,
-                    state.seconds + self.clock.now() - self.started, self.changes)
+                    self.clock.now() - self.began, self.changes, state.total_steps)
         with self.clock.measured("save"), self.watchdog.call("saving"), \
                 broken_if_not_finite(state.step, self.engine.cluster.is_single):
             if self.engine.cluster.writes:
@@ -320,7 +319,7 @@ class Trainer:
         Args:
             finished: training is over; the weights that are handed in paint it, and stay in the painter.
         """
-        with self.clock.measured("preview"), self.watchdog.call("preview"):
+        with self.watchdog.call("preview"):
             self.engine.update_painter()
             if finished and self.engine.cluster.writes and self.selection_method:
                 self.selection_method.choose(self.engine.painter, self.files)
@@ -328,9 +327,11 @@ class Trainer:
             if "paint" not in self.clock.seconds:
                 with self.clock.measured("first paint"):  # makes the graph
                     np.asarray(self.engine.paint(self.photos))
-            with self.clock.measured("paint"):
-                painted = np.asarray(self.engine.paint(self.photos))
-            self.history.add_picture(self.state.step, write_previews(self.photos, painted, self.files, self.state.step))
+            with self.clock.measured("preview"):
+                with self.clock.measured("paint"):
+                    painted = np.asarray(self.engine.paint(self.photos))
+                picture = write_previews(self.photos, painted, self.files, self.state.step)
+                self.history.add_picture(self.state.step, picture)
         self.readings.pause()
 
     def score_what_was_saved(self) -> None:
