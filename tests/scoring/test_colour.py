@@ -55,12 +55,13 @@ def test_the_distance_of_two_plain_colours_is_their_mean_distance_along_a_direct
 
 
 def test_the_distance_is_that_of_sets_not_of_pairs():
-    few, more = textured(6), textured(6)[::-1] * 2
-    same, other = colour_profile(few), colour_profile(textured(6, seed=1))
-    assert colour_distance(same, same) == 0
-    assert colour_distance(same, colour_profile(more)) < 0.3 * colour_distance(same, colour_profile(textured(6, 0, 0.5)))
-    assert colour_distance(same, other) == colour_distance(other, same) > 0
-    np.testing.assert_array_equal(same, colour_profile(iter(textured(6))))  # deterministic
+    few, more, lighter = (colour_profile(images) for images in (textured(6), textured(6)[::-1] * 2,
+                                                                textured(6, shift=0.5)))
+    other = colour_profile(textured(6, seed=1))
+    assert colour_distance(few, few) == 0
+    assert colour_distance(few, more) < 0.3 * colour_distance(few, lighter)
+    assert colour_distance(few, other) == colour_distance(other, few) > 0
+    np.testing.assert_array_equal(few, colour_profile(iter(textured(6))))  # deterministic
 
 
 def test_what_is_left_is_relative_to_the_photos():

@@ -37,15 +37,10 @@ from monet.scoring.inception_weights import WEIGHTS_VARIABLE, PublishedFile, dig
 from monet.submission.images_zip import PAINT_BATCH
 from monet.training import selection
 from monet.training.arrays import value_of
+from monet.training.best_generator import BEST_META, read_best, restore_best
+from monet.training.inception_scores import painted_jpegs, sample_photos
 from monet.training.run_files import RunFiles
-from monet.training.selection import (
-    BEST_META,
-    open_selection,
-    painted_jpegs,
-    read_best,
-    restore_best,
-    sample_photos,
-)
+from monet.training.selection import open_selection
 from monet.training.state import system_variables
 from monet.training.trainer import Trainer
 
