@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import sys
 
 import numpy as np
 from tensorflow import keras
@@ -11,6 +12,7 @@ from monet.core.array_files import UNREADABLE, read_arrays, write_arrays
 from monet.core.errors import LOG, UserError
 from monet.core.keras_compat import weight_names
 from monet.training.arrays import assign_arrays, value_of
+from monet.training.history import kept_rows
 from monet.training.run_files import RunFiles
 
 BEST_META = "best"  # the array that holds a `BestGenerator` as JSON
@@ -107,6 +109,10 @@ def choose_best(painter: keras.Model, files: RunFiles) -> None:
     if not os.path.exists(files.best):
         return
     try:
-        restore_best(painter, files.best)
+        step = restore_best(painter, files.best)
     except UserError as error:
         LOG.warning("The last generator is handed in. %s", error)
+        return
+    rows = [row for row in kept_rows(files.scores, sys.maxsize) if row.get("why")]
+    if rows and int(rows[-1]["step"]) > step:
+        LOG.info("Step %s is not handed in, because %s", rows[-1]["step"], rows[-1]["why"])
