@@ -24,7 +24,7 @@ COLOUR_PHOTOS = 64  # painted to compare colours: half of them gave the same ord
 MOST_PAINTINGS = 300  # whose colours are compared
 FEWEST_HELD_OUT = 10  # paintings that stand for the others; if there are fewer, those trained on do
 FEWEST_THREADS = 8  # with fewer, a CPU would spend more time on the Inception than on training
-SIGNALS = ("r_t", "r_v")  # columns of history.csv
+SIGNALS = ("r_t", "r_v", "monet_discriminator")  # columns of history.csv, also of scores.csv
 
 
 def number(row: dict, name: str) -> float:
@@ -80,7 +80,7 @@ class BestJudge:
         return "" if best.why else "it was chosen by --select-by mifid"
 
     def signals(self, after: int, step: int) -> dict[str, float]:
-        """The overfitting signals between two steps, by name: the medians of the readings; NaN without any."""
+        """`SIGNALS` between two steps, by name: the medians of the readings; NaN without any."""
         rows = [row for row in kept_rows(self.files.history, step) if int(row["step"]) > after]
         values = {name: [value for row in rows if np.isfinite(value := number(row, name))] for name in SIGNALS}
         return {name: float(np.median(found)) if found else float("nan") for name, found in values.items()}

@@ -1,15 +1,16 @@
 """The rule of `--select-by best`: which of a run's checkpoints is handed in, by what was measured of them.
 
-A run on a few hundred paintings first gains. Then its discriminator knows the paintings by heart, and soon afterwards
-the colours come apart. No single number says where to stop:
+A run on a few hundred paintings first gains. Then its discriminator wins: it tells all that is painted from Monets, or
+knows the Monets by heart, and soon the colours come apart. No single number says where to stop:
 
 - A network trained on ImageNet is fooled by screaming colours, so a checkpoint is out if its colours are `APART` times
   as far from the paintings' as the nearest before it.
 - Colours alone are fooled by an early checkpoint that has hardly painted: strokes get better long after the palette
   does. So of checkpoints that are equal within `EQUAL`, the later is better.
-- That holds only while the discriminator still teaches. Once it knows the paintings by heart, a later checkpoint must
-  be better by more than `EQUAL`.
-- One measurement can be wrong. So a checkpoint counts as good only if it and the median of the last three both are.
+- That holds only while the discriminator still teaches. Once it has won, a later checkpoint must be better by more than
+  `EQUAL`.
+- Shortly before the colours come apart they swing, and one measurement can be wrong. So a checkpoint counts for no more
+  than the one before it: only what was good twice in a row is good.
 
 Whether a checkpoint is chosen depends on those before it alone, so that a run keeps the best on disk as it goes: the
 choice is the last that was chosen.
@@ -21,11 +22,11 @@ from typing import NamedTuple
 import numpy as np
 
 EQUAL = 0.05  # relative difference
-APART = 1.5  # times; runs that went on too long ended at 4 to 6 times
-MEDIAN_OF = 3  # checkpoints
-# From these on, the discriminator knows the paintings by heart: r_v is 0 while it takes held-out paintings for those it
-# trained on, and 1 once it takes them for fakes; r_t is 1 once it is right about every patch of what it trained on.
-BY_HEART_R_V, BY_HEART_R_T = 0.5, 0.9
+APART = 1.5  # times; a run that went on too long came to 2.2 when that was first visible, and to 3.7 soon after
+# From these on, the discriminator has won. r_v is 0 while it takes held-out paintings for those it trained on, and 1
+# once it takes them for fakes; r_t is 1 once it is right about every patch of what it trained on. Its loss fell to a
+# third of its highest, and further, when a run's colours began to swing, while r_v was still 0.
+BY_HEART_R_V, BY_HEART_R_T, LOSS_FALLEN = 0.5, 0.9, 1 / 3
 
 
 class Measurement(NamedTuple):
@@ -34,8 +35,9 @@ class Measurement(NamedTuple):
     step: int
     colour_left: float  # of `monet.scoring.colour`
     distance: float = float("nan")  # by the Inception: lower is better, at least 0
-    r_t: float = float("nan")  # overfitting signals, means since the checkpoint before
+    r_t: float = float("nan")  # overfitting signals, and the Monet discriminator's loss, since the checkpoint before
     r_v: float = float("nan")
+    loss: float = float("nan")
 
 
 class Verdict(NamedTuple):
@@ -45,33 +47,36 @@ class Verdict(NamedTuple):
     why: str
 
 
-def knows_by_heart(measurement: Measurement) -> str:
-    """The signal by which the discriminator knows the paintings by heart, in words; empty if it does not.
+def discriminator_won(measurement: Measurement, highest_loss: float) -> str:
+    """The signal by which the discriminator has won, in words; empty if it has not.
 
-    r_v decides. Only without held-out paintings does r_t, which is also high while fakes are still poor.
+    Without held-out paintings r_t stands for r_v, although it is also high while fakes are still poor.
     """
-    for name, value, limit in (("r_v", measurement.r_v, BY_HEART_R_V), ("r_t", measurement.r_t, BY_HEART_R_T)):
-        if np.isfinite(value):
-            return f"{name} {value:.2f}" if value >= limit else ""
+    if measurement.r_v >= BY_HEART_R_V:
+        return f"knows the paintings by heart (r_v {measurement.r_v:.2f})"
+    if not np.isfinite(measurement.r_v) and measurement.r_t >= BY_HEART_R_T:
+        return f"knows the paintings by heart (r_t {measurement.r_t:.2f})"
+    if measurement.loss <= LOSS_FALLEN * highest_loss:
+        return f"tells all paintings apart (its loss {measurement.loss:.2g}, {highest_loss:.2g} before)"
     return ""
 
 
 def steadied(values: Sequence[float]) -> np.ndarray:
-    """Each value, or the median of the last `MEDIAN_OF` finite ones if that is larger; float64 `[n]`, NaN where the
-    value is not finite."""
+    """The larger of each value and the finite one before it; float64 `[n]`, NaN where the value is not finite."""
     result = np.full(len(values), np.nan)
     finite = np.flatnonzero(np.isfinite(values))
-    for position, index in enumerate(finite):
-        recent = [values[other] for other in finite[max(position + 1 - MEDIAN_OF, 0):position + 1]]
-        result[index] = max(values[index], np.median(recent))
+    for before, index in zip([*finite[:1], *finite], finite, strict=False):
+        result[index] = max(values[before], values[index])
     return result
 
 
 class Standard(NamedTuple):
-    """What a checkpoint is compared with: the lowest of those before it, infinite if there are none."""
+    """What a checkpoint is compared with, of those before it: the lowest value, infinite without any, and the highest
+    loss, 0 without any."""
 
     value: float = float("inf")
     colour: float = float("inf")
+    loss: float = 0.0
 
 
 def judge(series: Sequence[Measurement]) -> list[Verdict]:
@@ -89,13 +94,15 @@ def judge(series: Sequence[Measurement]) -> list[Verdict]:
         elif colour > APART * standard.colour:
             verdicts.append(Verdict(False, f"its colours come apart: {colour:.2f} left, {standard.colour:.2f} before"))
         else:
-            verdicts.append(compare(measurement, value, standard.value, "distance" if by_distance else "colours left"))
-            standard = Standard(min(value, standard.value), min(colour, standard.colour))
+            verdicts.append(compare(measurement, value, standard, "distance" if by_distance else "colours left"))
+            standard = Standard(min(value, standard.value), min(colour, standard.colour),
+                                np.fmax(standard.loss, measurement.loss))
     return verdicts
 
 
-def compare(measurement: Measurement, value: float, lowest: float, what: str) -> Verdict:
-    """The verdict on a checkpoint by its `value`, which is called `what`, and the `lowest` before it."""
+def compare(measurement: Measurement, value: float, standard: Standard, what: str) -> Verdict:
+    """The verdict on a checkpoint by its `value`, which is called `what`."""
+    lowest = standard.value
     if lowest == float("inf"):
         return Verdict(True, f"it is the first: {what} {value:.3g}")
     compared = f"{what} {value:.3g}, the best before {lowest:.3g}"
@@ -103,9 +110,8 @@ def compare(measurement: Measurement, value: float, lowest: float, what: str) ->
         return Verdict(True, f"it is the best so far: {compared}")
     if value > lowest * (1 + EQUAL):
         return Verdict(False, f"it is worse: {compared}")
-    if signal := knows_by_heart(measurement):
-        return Verdict(False, f"it is not clearly better ({compared}), and the discriminator knows the paintings by "
-                              f"heart: {signal}")
+    if won := discriminator_won(measurement, standard.loss):
+        return Verdict(False, f"it is not clearly better ({compared}) and the discriminator {won}")
     return Verdict(True, f"it is as good as the best, and later: {compared}")
 
 
