@@ -6,7 +6,7 @@ from PIL import Image, ImageCms
 
 from monet.core.errors import UserError
 from monet.scoring.colour import (
-    DIRECTIONS,
+    SLICES,
     colour_distance,
     colour_left,
     colour_profile,
@@ -44,7 +44,7 @@ def test_lab_is_that_of_a_colour_management_system():
 def test_directions_cover_the_sphere_evenly():
     directions = sphere_directions()
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, rtol=1e-6)
-    np.testing.assert_allclose(directions.T @ directions / DIRECTIONS, np.eye(3) / 3, atol=0.02)
+    np.testing.assert_allclose(directions.T @ directions / SLICES, np.eye(3) / 3, atol=0.02)
 
 
 def test_the_distance_of_two_plain_colours_is_their_mean_distance_along_a_direction():

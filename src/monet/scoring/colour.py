@@ -15,7 +15,7 @@ from monet.core.errors import UserError
 
 COLOUR_SIDES = (256, 64, 16, 8)  # pixels per side at which a picture is seen: single strokes to the whole palette
 PIXELS_DRAWN = 256  # of a picture at each scale; all if there are no more
-DIRECTIONS, LEVELS = 32, 256  # slices, and quantiles of a slice
+SLICES, LEVELS = 32, 256  # slices, and quantiles of a slice
 SRGB_TO_XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
                         [0.0193339, 0.1191920, 0.9503041]], np.float32)
 SMALLEST_DISTANCE = 1e-3  # in Lab; photos nearer to the paintings than this have the same colours
@@ -31,9 +31,9 @@ def to_lab(colours: np.ndarray) -> np.ndarray:
 
 
 def sphere_directions() -> np.ndarray:
-    """`DIRECTIONS` unit vectors spread evenly over half a sphere, float32 `[DIRECTIONS, 3]`: a Fibonacci lattice."""
-    turn = np.arange(DIRECTIONS) * np.pi * (3 - np.sqrt(5))
-    height = (np.arange(DIRECTIONS) + 0.5) / DIRECTIONS
+    """`SLICES` unit vectors spread evenly over half a sphere, float32 `[SLICES, 3]`: a Fibonacci lattice."""
+    turn = np.arange(SLICES) * np.pi * (3 - np.sqrt(5))
+    height = (np.arange(SLICES) + 0.5) / SLICES
     radius = np.sqrt(1 - height**2)
     return np.stack([radius * np.cos(turn), radius * np.sin(turn), height], axis=1).astype(np.float32)
 
@@ -55,7 +55,7 @@ def colour_profile(images: Iterable[np.ndarray]) -> np.ndarray:
         images: float `[256, 256, 3]` each, in [-1, 1]. The same images in the same order give the same profile.
 
     Returns:
-        float32 `[scales, DIRECTIONS, LEVELS]`.
+        float32 `[scales, SLICES, LEVELS]`.
 
     Raises:
         UserError: if there are no images, or one is not finite.
@@ -66,7 +66,7 @@ def colour_profile(images: Iterable[np.ndarray]) -> np.ndarray:
             pixels.append(pixels_at(np.asarray(image), side, random))
     if not drawn[0]:
         raise UserError("There are no images whose colours could be compared. Give some.")
-    profile = np.empty([len(COLOUR_SIDES), DIRECTIONS, LEVELS], np.float32)
+    profile = np.empty([len(COLOUR_SIDES), SLICES, LEVELS], np.float32)
     for quantiles, pixels in zip(profile, map(np.concatenate, drawn), strict=True):
         if not np.isfinite(pixels).all():
             raise UserError("The images contain NaN or infinity, so that their colours cannot be compared. Paint them "

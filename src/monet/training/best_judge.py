@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from monet.core.config import SUBMISSION_SIZE, Config
 from monet.core.errors import LOG
+from monet.core.line_plot import SIGNALS
 from monet.data.pipeline import decode_example
 from monet.data.records import Data, ImageSet, read_examples
 from monet.machine.devices import device_of
@@ -24,7 +25,7 @@ COLOUR_PHOTOS = 64  # painted to compare colours: half of them gave the same ord
 MOST_PAINTINGS = 300  # whose colours are compared
 FEWEST_HELD_OUT = 10  # paintings that stand for the others; if there are fewer, those trained on do
 FEWEST_THREADS = 8  # with fewer, a CPU would spend more time on the Inception than on training
-SIGNALS = ("r_t", "r_v", "monet_discriminator")  # columns of history.csv, also of scores.csv
+FROM_HISTORY = (*SIGNALS, "monet_discriminator")  # columns of history.csv, also of scores.csv
 
 
 def number(row: dict, name: str) -> float:
@@ -80,9 +81,9 @@ class BestJudge:
         return "" if best.why else "it was chosen by --select-by mifid"
 
     def signals(self, after: int, step: int) -> dict[str, float]:
-        """`SIGNALS` between two steps, by name: the medians of the readings; NaN without any."""
+        """`FROM_HISTORY` between two steps, by name: the medians of the readings; NaN without any."""
         rows = [row for row in kept_rows(self.files.history, step) if int(row["step"]) > after]
-        values = {name: [value for row in rows if np.isfinite(value := number(row, name))] for name in SIGNALS}
+        values = {name: [value for row in rows if np.isfinite(value := number(row, name))] for name in FROM_HISTORY}
         return {name: float(np.median(found)) if found else float("nan") for name, found in values.items()}
 
     def measurement(self, row: dict) -> Measurement:
@@ -92,7 +93,7 @@ class BestJudge:
         if self.name == "kid":  # which is unbiased, so that it can be negative
             distance = float(apply_penalty(max(distance, 0.0), number(row, "memorization_distance")))
         return Measurement(int(row["step"]), number(row, "colour_left"), distance,
-                           *(number(row, name) for name in SIGNALS))
+                           *(number(row, name) for name in FROM_HISTORY))
 
     def decide(self, row: dict[str, str], rows: list[dict], best: BestGenerator | None) -> Decision:
         """Whether the generator of that row is the best: see `MifidJudge.decide`.

@@ -20,7 +20,6 @@ from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.machine.devices import check_reach, device_of
 from monet.submission.images_zip import rehearse_submission
 from monet.training.arrays import export_network
-from monet.training.best_judge import BY_BEST
 from monet.training.changes import resumed_settings
 from monet.training.checkpoint import Meta, data_identity, list_checkpoints, load_newest, save_checkpoint
 from monet.training.deadline import Clock, Interrupted, first_call_guess, log_stop, noted_signal, warn_of_pace
@@ -32,12 +31,11 @@ from monet.training.readings import Broken, Readings, broken_if_not_finite, epoc
 from monet.training.report import update_report, write_facts
 from monet.training.run_files import prepare_out
 from monet.training.run_state import RunState, log_start
-from monet.training.selection import BY_MIFID
+from monet.training.selections import SELECTIONS
 from monet.training.settled import compiles_at_first_call, settled
 from monet.training.watchdog import Watchdog
 
 PREVIEW_IMAGES = 8
-SELECTIONS = {"last": None, "mifid": BY_MIFID, "best": BY_BEST}  # by --select-by
 MOST_SETBACKS = 3  # times that a run goes back to its last checkpoint without getting any further
 
 
