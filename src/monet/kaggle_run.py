@@ -16,9 +16,9 @@ from monet.training.checkpoint import list_checkpoints
 from monet.training.previews import list_frames
 from monet.training.run_files import RunFiles
 from monet.training.salvage import run_or_salvage
+from monet.training.selections import SELECTIONS
 from monet.training.session import exit_status, session_of, start_logging
 from monet.training.smoke import smoke_command
-from monet.training.trainer import SELECTIONS
 
 # Settings that the user cannot choose here: `out` is the working folder, a checkpoint in it is always resumed, and
 # Kaggle does not keep TensorBoard's files.

@@ -212,12 +212,13 @@ def test_one_machine_of_a_cluster_is_its_chief(monkeypatch, cluster, kind, index
     assert open_cluster(make_config()).writes == chief
 
 
-def test_the_chief_scores_checkpoints_and_the_others_wait(small_root, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("select_by", "words"), [("mifid", " scores MiFID"), ("best", ": colours")])
+def test_the_chief_scores_checkpoints_and_the_others_wait(small_root, tmp_path, monkeypatch, select_by, words):
     write_state_dict(tmp_path / "narrow.pth", random_state(narrow=16))
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "narrow.pth"))
     out = tmp_path / "together"
     outputs = run(small_root, out, "--epochs", "2", "--steps-per-epoch", "2", "--checkpoint-epochs", "1",
-                  "--select-by", "mifid", cluster=True)
-    assert ["Step 2 scores MiFID" in output and "Step 4 scores MiFID" in output for output in outputs] == [True, False]
+                  "--select-by", select_by, cluster=True)
+    assert [f"Step 2{words}" in output and f"Step 4{words}" in output for output in outputs] == [True, False]
     assert {"best.npz", "scores.csv"} <= {path.name for path in out.iterdir()}
     assert "Painting with step" in outputs[0] and "images.zip with 20 images" in outputs[0]

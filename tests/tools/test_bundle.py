@@ -392,6 +392,8 @@ def kaggle(tmp_path, monkeypatch) -> Path:
      "Cut"),
     ("--preset cut", {"system": "cyclegan"}, "CycleGan"),
     ("--preset paper --epochs=3", {"select_by": "mifid"}, "Selection"),
+    ("", {"select_by": "best"}, "BestJudge"),
+    ("--select-by=mifid", {"select_by": "best"}, "colour_profile"),
     ("", {"generator": "resnet"}, "resnet_generator"),
     ("--preset gpu", {"generator": "unet", "discriminator": "strided", "discriminator_levels": 4}, "unet_generator"),
     ("", {"discriminator": "strided"}, "strided_discriminator"),

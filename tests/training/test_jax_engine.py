@@ -11,8 +11,10 @@ from console import module_environment
 import numpy as np
 import pytest
 import tensorflow as tf
+from benchmark.inception_state import random_state, write_state_dict
 from support.settings import ROOT, TESTS, TINY
 
+from monet.core.array_files import read_arrays
 from monet.core.config import make_config
 from monet.core.errors import UserError
 from monet.core.random_numbers import device_generator, fold_in, split_seed, uniform
@@ -21,7 +23,10 @@ from monet.machine.cluster import open_cluster
 from monet.machine.devices import Device, precision_for
 from monet.machine.jax_devices import JaxDevices, check_jax, open_jax_devices, probe_jax
 from monet.machine.restarts import HUNG_VARIABLE
+from monet.scoring.inception_weights import WEIGHTS_VARIABLE
+from monet.submission.painter import make_painter
 from monet.training import engines
+from monet.training.best_generator import read_best
 from monet.training.engines import choose_devices
 from monet.training.settled import compiles_at_first_call, settled
 from monet.training.state import system_variables
@@ -244,3 +249,19 @@ def test_a_hang_elsewhere_does_not_change_what_was_asked(monkeypatch, asked):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv(HUNG_VARIABLE, "CPU:tensorflow")
     assert isinstance(choose_devices(make_config(engine=asked)), JaxDevices) == (asked == "jax")
+
+
+@needs_jax
+@pytest.mark.lengthy
+@pytest.mark.parametrize("select_by", ["mifid", "best"])
+def test_the_best_checkpoint_is_kept_and_handed_in(jax_run, tmp_path, monkeypatch, select_by):
+    write_state_dict(tmp_path / "narrow.pth", random_state(narrow=16))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "narrow.pth"))
+    trainer = jax_run("jax", select_by=select_by, checkpoint_epochs=1, gamma_mean=1.0, ema_decay=0.5)
+    kept, handed_in = read_arrays(trainer.files.best), read_arrays(trainer.files.generator)
+    assert read_best(trainer.files.best).step in (3, 6) and len(trainer.selection.rows) == 2
+    for name, array in handed_in.items():
+        np.testing.assert_array_equal(array, kept[name], err_msg=name)
+    photos = np.random.default_rng(0).uniform(-1, 1, [16, 64, 64, 3]).astype(np.float32)
+    painted = make_painter(trainer.engine.painter)(tf.constant(photos))  # with TensorFlow's copy of the weights
+    np.testing.assert_allclose(np.asarray(trainer.paint(photos)), painted, atol=1e-3)

@@ -221,6 +221,16 @@ def test_scores_are_those_of_this_zip(run):
     assert "MiFID 77.25" not in page_of(files)
 
 
+def test_the_choice_of_a_checkpoint_is_shown_with_its_reason(run):
+    files = run()
+    with open(files.scores, "w", encoding="utf-8") as file:
+        file.write("step,photos,colour_left,mifid,chosen,why\n25,64,0.5,,1,the first\n50,64,0.4,,1,it is <later>\n"
+                   "75,64,,99.5,,\n100,64,1.9,,0,its colours come apart\n")
+    text = page_of(files)
+    for words in ("step 50", "because it is &lt;later&gt;", "colours left"):
+        assert words in text
+
+
 def test_only_settings_that_differ_from_the_preset_or_changed_are_listed(run, tmp_path):
     files = run()
     write_config(make_config(data="/home/someone/pictures"), files.config)

@@ -37,15 +37,10 @@ from monet.scoring.inception_weights import WEIGHTS_VARIABLE, PublishedFile, dig
 from monet.submission.images_zip import PAINT_BATCH
 from monet.training import selection
 from monet.training.arrays import value_of
+from monet.training.best_generator import BEST_META, read_best, restore_best
+from monet.training.inception_scores import painted_jpegs, sample_photos
 from monet.training.run_files import RunFiles
-from monet.training.selection import (
-    BEST_META,
-    open_selection,
-    painted_jpegs,
-    read_best,
-    restore_best,
-    sample_photos,
-)
+from monet.training.selection import open_selection
 from monet.training.state import system_variables
 from monet.training.trainer import Trainer
 
@@ -334,9 +329,10 @@ def test_a_generator_whose_paintings_are_not_finite_has_no_score(scored, small_d
     assert read_best(files.best).step == selection.best.step == 4
 
 
-def test_the_clock_reserves_the_time_that_scoring_takes(tiny, small_data):
+@pytest.mark.parametrize("select_by", ["mifid", "best"])
+def test_the_clock_reserves_the_time_that_scoring_takes(tiny, small_data, select_by):
     """With a deadline, step 0 is scored too, so that the time is known before it matters."""
-    trainer = new_trainer(tiny(**SELECT | {"epochs": 1000}, max_minutes=1.0), small_data,
+    trainer = new_trainer(tiny(**SELECT | {"epochs": 1000, "select_by": select_by}, max_minutes=1.0), small_data,
                           deadline=time.monotonic() + 60)
     before = trainer.clock.reserve()
     trainer.save()

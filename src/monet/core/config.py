@@ -164,10 +164,13 @@ class Config:
         0, low=0, help="epochs between checkpoints (TensorFlow's tutorial: 5); 0: checkpoint_minutes applies")
     keep_checkpoints: int = setting(5, "number of newest checkpoints to keep (TensorFlow's tutorial: 5)", low=1)
     select_by: str = setting(
-        "last", choices=("last", "mifid"),
+        "last", choices=("last", "mifid", "best"),
         help="generator to submit; last: the final one; mifid: the one with the best MiFID at a checkpoint, if the FID "
-             "Inception's weights are on this machine")
-    select_photos: int = setting(1000, "photos painted to score a checkpoint, always the same ones", low=2)
+             "Inception's weights are on this machine; best: the one nearest to held-out paintings by its colours and, "
+             "with such weights, its features, before the discriminator knew the others by heart")
+    select_photos: int = setting(
+        1000, low=2, help="photos painted to score a checkpoint, always the same ones; best paints no more than 64 for "
+                          "colours")
     preview_minutes: float = setting(2.0, "minutes between previews", low=0.0)
     tensorboard: bool = setting(True, "write TensorBoard scalars and previews to out/tensorboard")
 

@@ -18,12 +18,12 @@ from monet.networks.generators import size_multiple
 from monet.submission.images_zip import generate_submission
 from monet.submission.pictures import paint_files
 from monet.training.arrays import assign_arrays
+from monet.training.best_generator import BEST_META, restore_best
 from monet.training.checkpoint import META_NAME, list_checkpoints, painting_weights, restore_network
 from monet.training.engines import choose_devices, make_device_painter, own_strategy
 from monet.training.run import hand_in, open_data
 from monet.training.run_files import RunFiles
 from monet.training.run_lock import only_writer
-from monet.training.selection import BEST_META, restore_best
 from monet.training.settled import settled
 
 DIRECTIONS = ("photo_to_monet", "monet_to_photo")

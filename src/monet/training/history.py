@@ -14,6 +14,8 @@ from monet.core.pixels import float_to_pixels
 from monet.training.overfitting import OVERFITTING
 from monet.training.run_files import RunFiles
 
+WORDS = ("weights", "why")  # columns of scores.csv that hold text
+
 
 def write_preview(photos, painted, path: str) -> np.ndarray:
     """Writes a JPEG with two columns of pairs, photo | painted; returns it as uint8 `[h, w, 3]`."""
@@ -29,9 +31,10 @@ def write_preview(photos, painted, path: str) -> np.ndarray:
 
 
 def is_record(row: dict) -> bool:
-    """Whether a row is as the kit writes it: a step, and numbers or nothing under the other names of the header."""
+    """Whether a row is as the kit writes it: a step, and numbers or nothing under the other names of the header but
+    `WORDS`."""
     try:
-        numbers = [float(value) for value in row.values() if value]
+        numbers = [float(value) for name, value in row.items() if value and name not in WORDS]
     except (TypeError, ValueError):  # TypeError: more fields than names
         return False
     return None not in row.values() and bool(numbers and re.fullmatch(r"[0-9]{1,15}", row.get("step", "")))

@@ -27,6 +27,7 @@ from monet.training.run_files import RunFiles
 PAIRS, PAIR_SIDE = 6, 256  # photos shown beside their paintings, and their pixels
 FEWEST_FOR_HEALTH = 4  # pictures
 PLACES = ("preset", "data", "out", "resume", "tensorboard")  # settings that say nothing about how the run trains
+SCORE_CURVES = {"mifid": "MiFID", "kid": "KID", "colour_left": "colours left"}  # of scores.csv
 VERDICTS = {  # by name of the check: its result in words, good and bad
     "inverted": ("Light stays light and dark stays dark.",
                  "Light has become dark in most paintings: the colours are inverted."),
@@ -136,12 +137,17 @@ def submission_part(files: RunFiles, problems: list[str] | None) -> str:
 
 def score_part(files: RunFiles) -> str:
     """The scores of checkpoints, and what tools/mifid.py found for this images.zip; empty if there are none."""
-    rows, cards, plot = kept_rows(files.scores, sys.maxsize), [], ""
-    if rows:
-        best = min(rows, key=lambda row: float(row["mifid"]))
+    rows, cards = kept_rows(files.scores, sys.maxsize), []
+    scored, chosen = ([row for row in rows if row.get(name)] for name in ("mifid", "chosen"))
+    chosen = [row for row in chosen if row["chosen"] == "1"]
+    if chosen:
+        cards.append(("best checkpoint", f"step {int(chosen[-1]['step']):,}", f"because {chosen[-1]['why']}"))
+    elif scored:
+        best = min(scored, key=lambda row: float(row["mifid"]))
         cards.append(("best checkpoint", f"MiFID {float(best['mifid']):,.2f}", f"step {int(best['step']):,}, on "
                       f"{best['photos']} photos"))
-        plot = curve("MiFID", [int(row["step"]) for row in rows], [float(row["mifid"]) for row in rows])
+    plot = "".join(curve(title, [int(row["step"]) for row in rows], [float(row.get(name) or "nan") for row in rows])
+                   for name, title in SCORE_CURVES.items())
     written = [os.path.getmtime(path) for path in (files.zip, files.score) if os.path.exists(path)]
     if len(written) == 2 and written[0] <= written[1]:  # else it is about an earlier zip
         score = read_json(files.score)
@@ -149,6 +155,8 @@ def score_part(files: RunFiles) -> str:
         cards.append(("images.zip", f"MiFID {score['mifid']:,.2f}", f"FID {score['fid']:,.2f}, on "
                       f"{score['num_images']:,} images{sampled}. {score.get('note', '')}"))
     words = "MiFID is the competition's score: how far the paintings are, together, from Monet's. Lower is better."
+    words += (" Colours left are the share of the photos' distance from Monet's colours that painting has left."
+              * any(row.get("colour_left") for row in rows))
     return section("The score", words, figure_cards(cards) + f'<div class="curves">{plot}</div>') if cards else ""
 
 

@@ -14,9 +14,9 @@ from monet.training.deadline import LAST_SECONDS, PAINT_RESERVE
 from monet.training.run import hand_in, open_data, run_command
 from monet.training.run_files import RunFiles
 from monet.training.run_lock import only_writer
+from monet.training.selections import SELECTIONS
 from monet.training.session import Session
 from monet.training.settled import settled
-from monet.training.trainer import SELECTIONS
 
 
 def run_or_salvage(config: Config, session: Session) -> int:

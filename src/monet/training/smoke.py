@@ -98,6 +98,8 @@ def weights_found(trainer: Trainer) -> str:
     """Whether the run found the weights that score its checkpoints."""
     if trainer.config.select_by == "last":
         return "not needed for --select-by last"
+    if trainer.config.select_by == "best":
+        return "used" if trainer.selection.judge.inception else "not used: colours are compared"
     return "found" if trainer.selection else "not found: no checkpoint is scored"
 
 

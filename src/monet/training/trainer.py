@@ -32,12 +32,11 @@ from monet.training.readings import Broken, Readings, broken_if_not_finite, epoc
 from monet.training.report import update_report, write_facts
 from monet.training.run_files import check_all_see_one, check_same_step, prepare_out
 from monet.training.run_state import RunState, log_start
-from monet.training.selection import BY_MIFID
+from monet.training.selections import SELECTIONS
 from monet.training.settled import compiles_at_first_call, settled
 from monet.training.watchdog import Watchdog
 
 PREVIEW_IMAGES = 8
-SELECTIONS = {"last": None, "mifid": BY_MIFID}  # by --select-by
 MOST_SETBACKS = 3  # times that a run goes back to its last checkpoint without getting any further
 
 
