@@ -1,8 +1,8 @@
 """How near paintings are to those of a reference: by networks that know ImageNet, and by colour.
 
-What is `left` is a share of the unchanged photos' distance. 1: as far as the photos; 0: as near as other paintings of the
-reference. Only numbers of as many pictures and the same reference compare. None of this is MiFID: that takes the FID
-Inception, and the score of the competition takes the competition's paintings.
+What is `left` is a share of the unchanged photos' distance. 1: as far as the photos; 0: as near as other paintings of
+the reference. Only numbers of as many pictures and the same reference compare. None of this is MiFID, which takes the
+FID Inception's features.
 """
 
 import subprocess
@@ -18,6 +18,8 @@ from scoring.sources import READ_ERRORS, open_source
 
 from monet.core.config import SUBMISSION_SIZE
 from monet.core.errors import UserError, say
+from monet.core.pixels import pixels_to_float
+from monet.scoring.colour import colour_distance, colour_profile
 from monet.scoring.mifid import frechet_distance, kid_kernel, mean_kernel_of_pairs
 
 JUDGED = 300  # pictures of each side, at most
@@ -26,8 +28,13 @@ NETWORK_MODULE = "benchmark.peers.efficientnet"
 KID_SCALE = 1000  # KID is small; papers print it times 1000
 
 
-def first_pictures(path: str, count: int = JUDGED) -> np.ndarray:
-    """Returns the first `count` pictures by name of a zip or a folder, uint8 `[n, 256, 256, 3]`, resized if need be.
+def first_pictures(path: str, count: int = JUDGED, every: int = 1) -> np.ndarray:
+    """Returns pictures of a zip or a folder, uint8 `[n, 256, 256, 3]`, resized if need be.
+
+    Args:
+        path: of the zip or folder.
+        count: the first so many, by name.
+        every: of those, the first of every so many.
 
     Raises:
         UserError: if there are fewer than two, or one cannot be read.
@@ -36,7 +43,7 @@ def first_pictures(path: str, count: int = JUDGED) -> np.ndarray:
     if not source.reads:
         raise UserError(f"{path} holds features. Give a zip or a folder of pictures.")
     pictures = []
-    for position in sorted(range(len(source.names)), key=source.names.__getitem__)[:count]:
+    for position in sorted(range(len(source.names)), key=source.names.__getitem__)[:count:every]:
         try:
             picture = Image.fromarray(source.decode(source.reads[position]())[0])
         except READ_ERRORS as error:
@@ -80,29 +87,37 @@ def kernel_distance_of_all(ours: np.ndarray, theirs: np.ndarray) -> float:
                              - 2 * kid_kernel(ours, theirs).mean())
 
 
-class Judge:
-    """Measures paintings against a reference, and what is left of the photos' distance.
+def colours_of(images: np.ndarray) -> np.ndarray:
+    """Returns the colour profile of images, uint8 `[n, 256, 256, 3]`."""
+    return colour_profile(pixels_to_float(image).numpy() for image in images)
 
-    Attributes:
-        networks: names of the networks that judge, of `NETWORKS`; may be empty.
-    """
+
+class Judge:
+    """Measures paintings against a reference, and what is left of the photos' distance."""
 
     def __init__(self, reference: np.ndarray, photos: np.ndarray, networks: tuple[str, ...]):
-        """Measures the photos; both sides are uint8 `[n, 256, 256, 3]`."""
-        self.networks, self.reference = networks, reference
+        """Measures the photos.
+
+        Args:
+            reference: paintings that nothing was trained on, uint8 `[n, 256, 256, 3]`.
+            photos: likewise.
+            networks: those of `NETWORKS` that judge; may be empty.
+        """
         self.real = {network: network_features(network, reference) for network in networks}
+        self.colours = colours_of(reference)
         self.far = self.distances(photos)
 
     def distances(self, images: np.ndarray) -> dict[str, float]:
-        """Returns `kid_NETWORK` (times 1000) and `fid_NETWORK` for each network, and `colour`, of images like those."""
+        """Returns for each network `kid_NETWORK`, times 1000, and `fid_NETWORK`, and `colour`, of images like those."""
         found = {}
         for network, real in self.real.items():
             features = network_features(network, images)
             found |= {f"kid_{network}": kernel_distance_of_all(features, real),
                       f"fid_{network}": frechet_distance(features, real)}
-        return found
+        return {**found, "colour": colour_distance(colours_of(images), self.colours)}
 
-    def measure(self, images: np.ndarray) -> dict[str, dict[str, float]]:
-        """Returns the `distances` of images, and `left`: what each is divided by the photos'."""
+    def measure(self, images: np.ndarray) -> dict[str, dict]:
+        """Returns the `distances` of images, and what is `left` of the photos'; None where the photos have none."""
         distances = self.distances(images)
-        return {"distances": distances, "left": {name: value / self.far[name] for name, value in distances.items()}}
+        return {"distances": distances, "left": {name: value / self.far[name] if self.far[name] > 0 else None
+                                                 for name, value in distances.items()}}

