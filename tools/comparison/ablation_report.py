@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 HOW_TO_READ = (
     "Left is the distance to the reference's paintings, divided by that of the unchanged photos: 1 is as far as the "
-    "photos, 0 as near as other paintings. KID is of the features of EfficientNet-Lite; it is no MiFID and says nothing "
-    "about Kaggle's score. Read it together with the colours and the pictures: each alone can be fooled. r_t and r_v are "
-    "ADA's overfitting signals at the end of the run: near 1, the discriminator knows the paintings by heart. A "
-    "difference smaller than that between two seeds says nothing.")
+    "photos, 0 as near as other paintings. KID is of the features of EfficientNet-Lite; it is no MiFID and says "
+    "nothing about Kaggle's score. Read it together with the colours and the pictures: each alone can be fooled. r_t "
+    "and r_v are ADA's overfitting signals at the end of the run: near 1, the discriminator knows the paintings by "
+    "heart. A difference smaller than that between two seeds says nothing.")
 
 
 def number(value: float | None, digits: int = 2) -> str:
