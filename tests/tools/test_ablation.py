@@ -3,6 +3,10 @@
 import functools
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import compare
 import numpy as np
@@ -13,7 +17,7 @@ from comparison.examiner import last_signals, minutes_of
 from comparison.paintings import Judge, first_pictures, kernel_distance_of_all, network_features, networks_at_hand
 from comparison.sheet import CELL, GAP, HEADER, LABEL
 from PIL import Image
-from support.settings import ROOT, TINY
+from support.settings import ROOT, TINY, TOOLS
 
 from monet.cli import parse_command_line
 from monet.core.errors import UserError
@@ -21,6 +25,8 @@ from monet.core.pixels import float_to_pixels
 from monet.core.presets import PRESETS, resolve_config
 from monet.data.pipeline import first_images
 from monet.data.validation import find_data
+from monet.scoring.health import find_faults
+from monet.training.checkpoint import load_newest
 
 CUT = "[changes.cut]\nsystem = 'cut'\ncycle_weight = 0\nidentity_weight = 0\n"
 
@@ -199,7 +205,7 @@ def test_to_networks_paintings_are_nearer_to_paintings_than_photos_are(networks,
     for network in networks:
         features = network_features(network, np.concatenate([some, photos, some[::-1]]))
         assert features.shape == (3 * len(some), 1280) and np.isfinite(features).all()
-        np.testing.assert_allclose(features[-len(some):][::-1], features[:len(some)], atol=1e-4)
+        np.testing.assert_allclose(features[-len(some):][::-1], features[:len(some)], rtol=1e-3, atol=1e-3)
         paintings = features[:len(some)]
         assert (kernel_distance_of_all(paintings[:half], paintings[half:])
                 < kernel_distance_of_all(features[len(some):2 * len(some)], paintings))
@@ -226,7 +232,7 @@ def test_the_table_has_the_columns_that_were_measured():
 
 SMALL = {name: TINY[name] for name in ("generator_filters", "generator_levels", "discriminator_filters", "image_size",
                                        "jitter", "batch_size")}
-TEXT = "steps = 3\n[settings]\n{}\n[changes.still]\nmirror = false\n[changes.odd]\nimage_pool = 1\n".format(
+TEXT = "steps = 3\n[settings]\n{}\n[changes.odd]\nimage_pool = 1\n".format(
     "\n".join(f"{name} = {value}" for name, value in {**SMALL, "tensorboard": "false"}.items()))
 
 
@@ -239,16 +245,35 @@ def test_what_is_done_is_not_done_again_and_a_run_that_fails_stops_no_other(smal
                                              str(out)])
     assert start() == 1
     assert "--reference" in capsys.readouterr().err
-    base, still, odd = json.loads((out / "ablation.json").read_text())
-    assert (base["name"], still["name"], base["updates"]) == ("base", "still", 3)
+    base, odd = json.loads((out / "ablation.json").read_text())
+    assert (base["name"], base["updates"], base["faults"]) == ("base", 3, find_faults(base["health"]))
     assert "--image-pool 1" in odd["error"]
-    assert Image.open(out / "ablation.jpg").size == (LABEL + 4 * (CELL + GAP), HEADER + 3 * (CELL + GAP))
-    logs = {path: path.read_bytes() for path in out.glob("*/run.log") if not path.parent.name.startswith("odd")}
-    assert len(logs) == 2
+    assert Image.open(out / "ablation.jpg").size == (LABEL + 4 * (CELL + GAP), HEADER + 2 * (CELL + GAP))
+    [log] = out.glob("base-*/run.log")
+    trained = log.read_bytes()
     assert compare.main(["--ablation", str(tmp_path / "changes.toml"), "--data", small_root, "--out", str(out),
                          "--reference", others]) == 1
     assert "make peers" in capsys.readouterr().err
     again = json.loads((out / "ablation.json").read_text())
-    assert {path: path.read_bytes() for path in logs} == logs
+    assert log.read_bytes() == trained
     assert set(again[0]["left"]) == {"colour"} and "left" not in base
     assert "| odd | 0 |" in (out / "ablation.md").read_text()
+
+
+@pytest.mark.lengthy
+def test_an_interrupted_run_is_saved_and_goes_on(small_root, tmp_path):
+    out, path = tmp_path / "out", write_file(tmp_path, TEXT.replace("steps = 3", "steps = 100000"))
+    command = [sys.executable, str(TOOLS / "compare.py"), "--ablation", path, "--data", small_root, "--out", str(out)]
+    # Where the tests run in the background, a shell has SIGINT ignored, which a child inherits.
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
+        while not (history := list(out.glob("base-*/history.csv"))) or len(history[0].read_text().splitlines()) < 3:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "Interrupted" in errors and "Traceback" not in errors
+    folder = history[0].parent
+    assert load_newest(str(folder / "checkpoints"))[0].step >= 25
+    assert not (folder / "result.json").exists()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from console import module_command, module_environment
 
@@ -43,12 +44,24 @@ def finished_result(run: AblationRun, folder: Path) -> dict | None:
 def train(run: AblationRun, folder: Path) -> str:
     """Trains the run in a process of its own and paints; returns why that failed, or "". An interrupted run resumes."""
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "compare.log"
+    log, zip_path = folder / "compare.log", Path(RunFiles(str(folder)).zip)
+    before = zip_path.stat().st_mtime_ns if zip_path.exists() else None
     with open(log, "wb") as file:
-        status = subprocess.run(module_command("monet", *command_words(run, folder)), stdout=file,
-                                stderr=subprocess.STDOUT, env=module_environment()).returncode
-    # Status 2 with a zip: `check` objects to it, as to photos that all became the same painting. That is a result.
-    return failure_reason(status, log) if status and not os.path.exists(RunFiles(str(folder)).zip) else ""
+        status = status_of(module_command("monet", *command_words(run, folder)), file)
+    # Not 0, yet with a new zip: `check` objects to it, as to photos that all became one painting. That is a result.
+    painted = zip_path.exists() and zip_path.stat().st_mtime_ns != before
+    return failure_reason(status, log) if status and not painted else ""
+
+
+def status_of(command: list[str], log: BinaryIO) -> int:
+    """Executes a command and returns its exit status. After Ctrl-C it has the time to save what it has."""
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=module_environment())
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
 
 
 def do_run(run: AblationRun, out: Path, examiner: Examiner) -> dict:
