@@ -259,7 +259,7 @@ def test_what_is_done_is_not_done_again_and_a_run_that_fails_stops_no_other(smal
 
 
 @pytest.mark.lengthy
-def test_an_interrupted_run_is_saved_and_goes_on(small_root, tmp_path):
+def test_an_interrupted_run_is_saved(small_root, tmp_path):
     out, path = tmp_path / "out", write_file(tmp_path, TEXT.replace("steps = 3", "steps = 100000"))
     command = [sys.executable, str(TOOLS / "compare.py"), "--ablation", path, "--data", small_root, "--out", str(out)]
     # Where the tests run in the background, a shell has SIGINT ignored, which a child inherits.
