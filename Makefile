@@ -158,7 +158,7 @@ lint: setup  ## check the code with ruff
 bench: setup  ## measure the published figures (minutes; ARGS="ROW …" selects)
 	"$(BIN)/python" tools/bench.py --data "$(DATA)" $(ARGS)
 
-compare: setup  ## train presets side by side, a minute each, in runs/compare (ARGS="PRESET … --maps")
+compare: setup  ## train presets side by side, a minute each, in runs/compare (ARGS="PRESET … --maps", or "--ablation FILE")
 	"$(BIN)/python" tools/compare.py --data "$(DATA)" $(ARGS)
 
 tpu-env: $(TPU_VENV)/installed  ## build .venv-tpu-check, the TPU compiler's environment (Python 3.12, 2.5 GB)

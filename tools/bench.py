@@ -5,6 +5,7 @@ their ratios, with the lowest and the highest. bench.json holds all values.
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ from console import run_tool
 from benchmark.features import FEATURE_ROWS
 from benchmark.images import IMAGE_ROWS
 from benchmark.local_train import LOCAL_TRAIN_ROWS
+from benchmark.quality import quality_rows
 from benchmark.rows import Row
 from benchmark.scaling import SCALING_ROWS
 from benchmark.score import SCORE_ROWS
@@ -38,11 +40,16 @@ def accelerator_rows(data) -> list[Row]:
 
 
 ROWS = {**IMAGE_ROWS, **LOCAL_TRAIN_ROWS, **STEP_ROWS, **SCALING_ROWS, **SCORE_ROWS, **FEATURE_ROWS,
-        "accelerator": accelerator_rows}
+        "quality": quality_rows, "accelerator": accelerator_rows}
 
 
-def measure(names: list[str], data: str) -> None:
-    """Measures the rows `names`, or all, on `data`; prints each row and rewrites bench.json as soon as it is measured.
+def measure(names: list[str], data: str, reference: str = "") -> None:
+    """Measures rows; prints each and rewrites bench.json as soon as it is measured.
+
+    Args:
+        names: of the rows; empty: all.
+        data: images to train on; empty: those of `make local-train`.
+        reference: of the row `quality`.
 
     Raises:
         UserError: if a name is unknown or the data cannot be read.
@@ -56,8 +63,9 @@ def measure(names: list[str], data: str) -> None:
     images, measured = find_data(root), []
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {images.describe()}\n")
     print("| row | claim | ours | peer | ratio, median (lowest to highest) |\n|---|---|---|---|---|", flush=True)
-    for name in names or ROWS:
-        for row in ROWS[name](images):
+    rows = {**ROWS, "quality": functools.partial(quality_rows, reference=reference)}
+    for name in names or rows:
+        for row in rows[name](images):
             measured.append(row)
             print(row.line(), flush=True)
         RESULTS.write_text(json.dumps([asdict(row) for row in measured], indent=2) + "\n", encoding="utf-8")
@@ -69,6 +77,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of {', '.join(ROWS)} (default: all)")
     parser.add_argument("--data", type=os.path.expanduser, default="", help="images, as DATA of make local-train "
                         "(default: the same)")
+    parser.add_argument("--reference", type=os.path.expanduser, default="", metavar="PATH", help="for the row quality: "
+                        "zip or folder of paintings that are not in the data; without it, that row is left out")
     return parser.parse_args(argv)
 
 
@@ -79,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
         UserError: as `measure`.
     """
     options = parse_arguments(argv)
-    measure(options.rows, options.data)
+    measure(options.rows, options.data, options.reference)
 
 
 if __name__ == "__main__":

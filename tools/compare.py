@@ -5,6 +5,12 @@
     runs/compare/maps.jpg       with --maps: what the discriminators see
     runs/compare/PRESET/        log, history.csv and config.json of each preset
 
+With --ablation FILE it tries changes of one preset instead, at full size: comparison/ablation.toml is an example.
+
+    runs/FILE/ablation.md       the table that is printed; ablation.json has all numbers
+    runs/FILE/ablation.jpg      a row for each run: what it paints of the same photos
+    runs/FILE/CHANGE-SEED-…/    all files of each run
+
 Each preset trains in a process of its own, so that its peak memory is its own and a crash ends no other. Without an
 accelerator, networks and batches are reduced; the table says how.
 """
@@ -20,7 +26,8 @@ from pathlib import Path
 
 from console import module_command, module_environment, run_tool
 
-from comparison.job import MAX_BATCH, MAX_WIDTH, Job, job_config
+from comparison.ablation_run import run_ablation
+from comparison.job import MAX_BATCH, MAX_WIDTH, Job, failure_reason, job_config
 from comparison.report import report
 from comparison.sheet import write_maps, write_pictures
 from find_data import default_data
@@ -35,6 +42,8 @@ from monet.scoring.inception_weights import find_weights
 from monet.training.run_lock import only_writer
 
 SECONDS = 60.0
+OUT = "runs/compare"
+ABLATION_OPTIONS = ("ablation", "reference", "data", "out")  # --ablation takes the rest from its file
 OWN_OPTIONS = ("preset", "data", "out", "seed")  # config fields that this program has options for; --set refuses them
 
 
@@ -44,8 +53,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"any of {', '.join(PRESETS)} (default: all)")
     parser.add_argument("--data", type=os.path.expanduser, default="", help="folder or gs:// address (default: as for "
                         "make local-train)")
-    parser.add_argument("--out", type=os.path.expanduser, default="runs/compare", metavar="FOLDER",
-                        help="where to write (default: %(default)s)")
+    parser.add_argument("--out", type=os.path.expanduser, default="", metavar="FOLDER",
+                        help="where to write (default: runs/compare, or runs/ and the name of the ablation's FILE)")
+    parser.add_argument("--ablation", type=os.path.expanduser, default="", metavar="FILE",
+                        help="try the changes of one preset that this file lists; see tools/comparison/ablation.toml")
+    parser.add_argument("--reference", type=os.path.expanduser, default="", metavar="PATH", help="with --ablation: zip "
+                        "or folder of paintings that are not in the data, to judge by (default: the file's)")
     parser.add_argument("--seconds", type=float, default=SECONDS,
                         help="training time of each preset (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: 0)")
@@ -106,14 +119,6 @@ def available_weights() -> str:
         return ""
 
 
-def failure_reason(status: int, log: Path) -> str:
-    """Returns one line on why a process ended with `status`: the signal, or the last line of its log."""
-    if status < 0:
-        return f"ended by signal {-status}" + ", perhaps out of memory" * (status == -9)
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else f"ended with status {status}"
-
-
 def run_job(job: Job) -> dict:
     """Trains one preset in a process of its own; returns its measurements, or {"preset", "error"}."""
     folder = Path(job.out)
@@ -145,12 +150,33 @@ def write_results(results: list[dict], head: str, out: Path, maps: bool) -> None
             file.write(text)
 
 
+def compare_changes(options: argparse.Namespace, defaults: argparse.Namespace) -> int:
+    """Does the ablation that the options name; see `run_ablation`.
+
+    Args:
+        options: from the command line.
+        defaults: the same without any.
+
+    Raises:
+        UserError: for an option that an ablation does not take, and as `run_ablation`.
+    """
+    for name, value in vars(options).items():
+        if name not in ABLATION_OPTIONS and value != getattr(defaults, name):
+            raise UserError(f"--ablation takes no {name}: its file has the preset, the settings, the seeds and the "
+                            "length. Leave it out.")
+    out = options.out or str(Path("runs") / Path(options.ablation).stem)
+    return run_ablation(options.ablation, options.data, options.reference, out)
+
+
 def compare(options: argparse.Namespace) -> int:
     """Trains the presets, writes the results and prints the tables; returns 1 if a preset failed, else 0.
 
     Raises:
         UserError: for invalid options, or files that cannot be written.
     """
+    if options.reference:
+        raise UserError("--reference is for --ablation FILE. Give that, too, or leave it out.")
+    options.out = options.out or OUT
     jobs, results = make_jobs(options), []
     head = (f"{options.seconds:g} seconds of training each, seed {options.seed}, {jobs[0].data}; "
             f"{os.cpu_count()} cores, Python {platform.python_version()}")
@@ -165,8 +191,13 @@ def compare(options: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's); returns the exit status."""
-    return run_tool(lambda: compare(make_parser().parse_args(argv)),
-                    "Interrupted. Tables and pictures show the presets that were done.")
+    parser = make_parser()
+
+    def run() -> int:
+        options = parser.parse_args(argv)
+        return compare_changes(options, parser.parse_args([])) if options.ablation else compare(options)
+
+    return run_tool(run, "Interrupted. Tables and pictures show what was done. The same --ablation goes on from there.")
 
 
 if __name__ == "__main__":

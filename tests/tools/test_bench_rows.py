@@ -11,11 +11,14 @@ from benchmark import accelerator
 from benchmark.local_train import local_train_rows
 from benchmark.measure import peak_memory_gib
 from benchmark.process import Worker
+from benchmark.quality import NO_REFERENCE, quality_rows
 from benchmark.rows import PAIRS, Row, paired_row
 from benchmark.scaling import fit_line, line_rows, step_rows
+from PIL import Image
 from support.settings import TINY
 
 from monet.core.config import Config
+from monet.core.errors import UserError
 
 TINY_NETWORKS = {name: TINY[name] for name in TINY if name not in ("batch_size", "epochs", "steps_per_epoch")}
 
@@ -88,6 +91,27 @@ def test_local_train_is_measured(small_data):
                                        "--generator-filters", "2", "--discriminator-filters", "2")
     assert 0 < minutes.ours[0] < 5
     assert 0.2 < memory.ours[0] < 2
+
+
+def test_without_a_reference_the_quality_is_left_out_and_a_missing_one_is_an_error(small_data, tmp_path):
+    [row] = quality_rows(small_data)
+    assert (row.ours, row.peer_name) == ([], NO_REFERENCE)
+    with pytest.raises(UserError, match=r"none\.zip does not exist"):
+        quality_rows(small_data, str(tmp_path / "none.zip"))
+
+
+@pytest.mark.lengthy
+def test_the_quality_of_local_train_is_measured(small_data, tmp_path, monkeypatch):
+    """By colour alone, as without PyTorch's environment; the reference is any folder of pictures."""
+    monkeypatch.setenv("MONET_PEERS", str(tmp_path / "nothing"))
+    (tmp_path / "others").mkdir()
+    for number, level in enumerate((60, 120)):
+        Image.new("RGB", (256, 256), (level, level, level)).save(tmp_path / "others" / f"{number}.png")
+    kid, colour, minutes = quality_rows(small_data, str(tmp_path / "others"), "--epochs", "1", "--steps-per-epoch", "2",
+                                        "--generator-filters", "2", "--discriminator-filters", "2")
+    assert not kid.ours and "make peers" in kid.line()
+    assert 0 < colour.ours[0] < 3
+    assert 0 < minutes.ours[0] < 2
 
 
 class KnownTraining:

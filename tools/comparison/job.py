@@ -1,6 +1,7 @@
-"""What one preset of a comparison does, and the settings it trains with."""
+"""What one preset of a comparison does, the settings it trains with, and why it failed."""
 
 import dataclasses
+from pathlib import Path
 
 from monet.core.config import Config
 from monet.core.errors import UserError
@@ -47,3 +48,11 @@ def job_config(job: Job, accelerated: bool) -> tuple[Config, list[str]]:
     config = resolve_config({**dataclasses.asdict(own), **reduced})
     check_config(config)
     return config, [f"{name} {getattr(own, name)} to {value}" for name, value in reduced.items()]
+
+
+def failure_reason(status: int, log: Path) -> str:
+    """Returns one line on why a process ended with `status`: the signal, or the last line of its log."""
+    if status < 0:
+        return f"ended by signal {-status}" + ", perhaps out of memory" * (status == -9)
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"ended with status {status}"

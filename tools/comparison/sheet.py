@@ -61,6 +61,16 @@ def draw_sheet(header: Sequence[str], rows: Sequence[tuple]) -> Image.Image:
     return sheet
 
 
+def save_sheet(sheet: Image.Image, path: str) -> None:
+    """Writes a sheet as JPEG, whole or not at all.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    with atomic_write(path) as temporary:
+        sheet.save(temporary, "JPEG", quality=QUALITY, subsampling="4:4:4")
+
+
 def write_sheet(trained: Iterable[tuple[dict, Path]], path: str, titles: Sequence[str], rows_of: Callable) -> None:
     """Writes the rows of all presets as JPEG, whole or not at all.
 
@@ -77,9 +87,7 @@ def write_sheet(trained: Iterable[tuple[dict, Path]], path: str, titles: Sequenc
     for result, file in trained:
         with np.load(file) as arrays:
             rows += rows_of(result, arrays)
-    sheet = draw_sheet([*titles] * (len(rows[0][1]) // len(titles)), rows)
-    with atomic_write(path) as temporary:
-        sheet.save(temporary, "JPEG", quality=QUALITY, subsampling="4:4:4")
+    save_sheet(draw_sheet([*titles] * (len(rows[0][1]) // len(titles)), rows), path)
 
 
 def picture_rows(result: dict, arrays) -> list[tuple]:
