@@ -1,4 +1,5 @@
-"""Checks a run for what users of CycleGANs complain of most: inverted colours, checkerboards, mode collapse.
+"""Checks a run for what users of CycleGANs complain of most: inverted colours, checkerboards, mode collapse, droplets,
+halos, frames.
 
 Images are arrays `[images, height, width, 3]` in [-1, 1]: photos and, in the same order, their paintings. A history is
 the rows of a run's history.csv. The thresholds were set on 48 photos and 48 Monets of the competition's data and on the
@@ -9,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, the Y of JPEG
+from monet.scoring.artifacts import LUMINANCE, changes, droplet_share, frame_levels, halo_levels
+
 BLOCKS_PER_SIDE = 16  # an image is averaged over this many blocks a side, which keeps shapes and shades, not texture
 FFT_WINDOW = 64  # pixels per side of the windows whose spectra are averaged: periods 2 and 4 fall on bins 32 and 16
 NEAREST_BIN, FARTHEST_BIN = 4, 8  # distance of a peak's neighbours, in bins; a Hann window smears a peak over 2
@@ -25,6 +27,9 @@ RISEN, FALLEN = 1.1, 0.9  # last over first fifth: two fifths of one stretch of 
 GRIDDED = 3.0  # times the photos' ratio: other photos, Monets and resizing presets had 0.9 to 1.5, grids above 70
 VISIBLE = 0.5  # levels of 255, averaged over the images: rounding to 8 bits hides most of what is smaller
 COLLAPSED = 0.3  # times the photos' variety: that of 24 Monets was 0.74
+WITH_DROPLETS = 0.04
+HALOED = 3.0
+FRAMED = 2.5
 
 
 def block_means(images: np.ndarray) -> np.ndarray:
@@ -132,6 +137,7 @@ def measure_health(photos: np.ndarray, painted: np.ndarray, rows: Sequence[Mappi
         rows: rows of history.csv, as numbers or text.
     """
     ratio, levels = checkerboard(photos, painted)
+    rest = changes(photos, painted)
     return {
         "shade_correlation": shade_correlation(photos, painted),
         "cycle_change": last_over_first(rows, "cycle"),
@@ -139,6 +145,9 @@ def measure_health(photos: np.ndarray, painted: np.ndarray, rows: Sequence[Mappi
         "grid_ratio": ratio,
         "grid_levels": levels,
         "variety": variety(photos, painted),
+        "droplet_share": droplet_share(photos, rest),
+        "halo_levels": halo_levels(photos, painted, rest),
+        "frame_levels": frame_levels(rest),
     }
 
 
@@ -166,8 +175,23 @@ def is_collapsed(health: Mapping) -> bool:
     return health["variety"] < COLLAPSED
 
 
+def has_droplets(health: Mapping) -> bool:
+    """Whether a few images have a green or purple droplet in a flat place."""
+    return health["droplet_share"] > WITH_DROPLETS
+
+
+def has_halos(health: Mapping) -> bool:
+    """Whether most silhouettes have a visible rim of another colour or shade."""
+    return health["halo_levels"] > HALOED
+
+
+def has_frame(health: Mapping) -> bool:
+    """Whether a visible line of another colour or shade lies along a side of most images."""
+    return health["frame_levels"] > FRAMED
+
+
 HEALTH_CHECKS = {"inverted": is_inverted, "identity rises": is_drifting, "checkerboard": is_gridded,
-                 "collapse": is_collapsed}
+                 "collapse": is_collapsed, "droplets": has_droplets, "halos": has_halos, "frame": has_frame}
 
 
 def find_faults(health: Mapping) -> list[str]:
