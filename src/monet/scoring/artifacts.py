@@ -12,14 +12,14 @@ GREEN_TO_PURPLE = np.array([-0.5, 1.0, -0.5])
 
 DROPLET_SIZES = (6, 10, 18, 26)  # pixels a side of the squares that are compared with the squares around them
 DROPLET_FLAT = 6.0  # levels: standard deviation of the photo's luminance around a droplet
-DROPLET_LEVELS = 8.0  # least amplitude
-DROPLET_RATIO = 4.0  # amplitude over what the squares around differ by, plus NOISE
+DROPLET_LEVELS = 10.0  # least amplitude: fainter ones are hard to see
+DROPLET_RATIO = 5.0  # amplitude over what the squares around differ by, plus NOISE
 NOISE = 2.0  # levels
 AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
 STEEP = 5.0  # levels a pixel: slope of a silhouette, after a Gaussian blur of 1 pixel
 RIM, BEYOND = slice(2, 9), slice(11, 17)  # pixels from the silhouette
-BLEEDING, ACROSS = 6, 4  # a blur reaches less far than this; pixels to what it takes its colour from
+BLEEDING, ACROSS = 4, 4  # pixels that a blur reaches; to where it takes its colour from
 SIDE_FLAT = 16.0  # levels between the extremes of the photo from the rim on
 BLOCK = 32  # pixels a side of the blocks whose silhouettes are, in turn, in one half or the other
 FEWEST_EDGES, MOST_EDGES = 8, 1500  # pixels of silhouettes in each half; of an image
@@ -118,14 +118,14 @@ def rim_levels(lines: np.ndarray, contrasts: np.ndarray, half: np.ndarray) -> fl
     return np.sign(power) * np.sqrt(abs(power))
 
 
-def rims_of(photo: np.ndarray, painting: np.ndarray, rests: list[np.ndarray]) -> list[list[float]]:
-    """`rim_levels` along the silhouettes of one photo, for the lighter and the darker side: one for each of `rests`.
+def rims_of(photo: np.ndarray, painting: np.ndarray, rests: list[np.ndarray]) -> dict[int, list[float]]:
+    """`rim_levels` along the silhouettes of one photo, for its lighter side, 1, and its darker, -1: for each of `rests`.
 
     A side counts only where the photo is flat, and only with FEWEST_EDGES of such lines in each half.
     """
     pixels, towards = silhouettes(photo @ LUMINANCE)
     half = (pixels // BLOCK).sum(axis=1) % 2 == 0
-    found = []
+    found = {}
     for sign in (1, -1):
         steps = sign * np.arange(BEYOND.stop)[:, None]
         y, x = np.rint(pixels[:, None] + steps * towards[:, None]).astype(int).transpose(2, 0, 1)
@@ -134,19 +134,20 @@ def rims_of(photo: np.ndarray, painting: np.ndarray, rests: list[np.ndarray]) ->
             y, x = y[flat], x[flat]
             across = np.rint(pixels[flat] - sign * ACROSS * towards[flat]).astype(int).T
             contrasts = painting[y, x][:, BEYOND].mean(axis=1) - painting[tuple(across)]
-            found.append([rim_levels(rest[y, x], contrasts, half[flat]) for rest in rests])
+            found[sign] = [rim_levels(rest[y, x], contrasts, half[flat]) for rest in rests]
     return found
 
 
 def halo_levels(photos: np.ndarray, painted: np.ndarray, rest: np.ndarray) -> float:
     """How far the rims of silhouettes, 2 to 8 pixels away, differ from what is beyond, in levels of 255.
 
-    The mean of `rims_of` over images and sides, less the same of another image's changes along these silhouettes: what
-    texture that has nothing to do with the photo would give. 0 without silhouettes.
+    The mean of `rims_of` over images, of the side where it is larger, less the same of another image's changes along
+    these silhouettes: what texture that has nothing to do with the photo would give. 0 without silhouettes.
     """
     images = zip(127.5 * photos, 127.5 * painted, rest, np.roll(rest, 1, axis=0), strict=True)
-    found = [pair for photo, painting, own, other in images for pair in rims_of(photo, painting, [own, other])]
-    return max(float(np.subtract(*np.mean(found, axis=0))), 0.0) if found else 0.0
+    found = [rims_of(photo, painting, [own, other]) for photo, painting, own, other in images]
+    sides = [[rims[sign] for rims in found if sign in rims] for sign in (1, -1)]
+    return max([0.0, *(float(np.subtract(*np.mean(side, axis=0))) for side in sides if side)])
 
 
 def frame_levels(rest: np.ndarray) -> float:

@@ -28,7 +28,7 @@ GRIDDED = 3.0  # times the photos' ratio: other photos, Monets and resizing pres
 VISIBLE = 0.5  # levels of 255, averaged over the images: rounding to 8 bits hides most of what is smaller
 COLLAPSED = 0.3  # times the photos' variety: that of 24 Monets was 0.74
 WITH_DROPLETS = 0.04
-HALOED = 3.0
+HALOED = 2.0
 FRAMED = 2.5
 
 
