@@ -119,7 +119,7 @@ def rim_levels(lines: np.ndarray, contrasts: np.ndarray, half: np.ndarray) -> fl
 
 
 def rims_of(photo: np.ndarray, painting: np.ndarray, rests: list[np.ndarray]) -> dict[int, list[float]]:
-    """`rim_levels` along the silhouettes of one photo, for its lighter side, 1, and its darker, -1: for each of `rests`.
+    """`rim_levels` along the silhouettes of one photo for each of `rests`: by side, 1 the lighter and -1 the darker.
 
     A side counts only where the photo is flat, and only with FEWEST_EDGES of such lines in each half.
     """
