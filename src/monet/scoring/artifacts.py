@@ -1,7 +1,7 @@
 """Measures what a person sees first on bad paintings: coloured droplets, halos along silhouettes, frames at the border.
 
-All three look at `changes`: what a painting changes beyond a new palette. They count only where the photo is flat, so
-that texture, which may be repainted, does not matter.
+All three look at `changes`: what a painting changes beyond a new palette. Droplets and halos count only where the photo
+is flat, for texture may be repainted. Images are as in `monet.scoring.health`, 64 pixels a side or more.
 """
 
 import numpy as np
