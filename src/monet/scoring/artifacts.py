@@ -24,7 +24,7 @@ SIDE_FLAT = 16.0  # levels between the extremes of the photo from the rim on
 BLOCK = 32  # pixels a side of the blocks whose silhouettes are, in turn, in one half or the other
 FEWEST_EDGES, MOST_EDGES = 8, 1500  # pixels of silhouettes in each half; of an image
 
-BORDER = 8  # pixels at each side, compared with as many further inside
+BORDER = 8  # pixels at each side; compared with those 8 and 16 further inside, where a checkerboard has the same phase
 STANDARD_ERRORS = 3  # that a frame must exceed
 
 
@@ -150,18 +150,25 @@ def halo_levels(photos: np.ndarray, painted: np.ndarray, rest: np.ndarray) -> fl
     return max([0.0, *(float(np.subtract(*np.mean(side, axis=0))) for side in sides if side)])
 
 
-def frame_levels(rest: np.ndarray) -> float:
+def line_levels(rest: np.ndarray) -> float:
     """How far a line of pixels at the border differs from what is further inside, in levels of 255.
 
     The largest, over the 4 sides, the BORDER outermost lines and the channels, of |m| - STANDARD_ERRORS * s. m is the
-    median over the images of the median over the line of its change less the mean change further inside; s is the
-    standard error of m, from the median absolute deviation. So a few photos with frames of their own do not count.
+    median over the images of the median over the line of its change less that further inside; s is the standard error
+    of m, from the median absolute deviation. So a few photos with frames of their own do not count.
     """
     across = rest.transpose(0, 2, 1, 3)
     largest = 0.0
     for side in (rest, rest[:, ::-1], across, across[:, ::-1]):
-        lines = np.median(side[:, :BORDER] - side[:, BORDER:2 * BORDER].mean(axis=1, keepdims=True), axis=2)
+        inside = (side[:, BORDER:2 * BORDER] + side[:, 2 * BORDER:3 * BORDER]) / 2
+        lines = np.median(side[:, :BORDER] - inside, axis=2)
         middle = np.median(lines, axis=0)
         error = 1.2533 * 1.4826 * np.median(np.abs(lines - middle), axis=0) / np.sqrt(len(lines))
         largest = max(largest, float((np.abs(middle) - STANDARD_ERRORS * error).max()))
     return largest
+
+
+def frame_levels(rest: np.ndarray) -> float:
+    """The `line_levels` of the border less those of what is within 2 * BORDER pixels: what a mere pattern has."""
+    within = slice(2 * BORDER, -2 * BORDER)
+    return max(line_levels(rest) - line_levels(rest[:, within, within]), 0.0)

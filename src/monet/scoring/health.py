@@ -30,7 +30,7 @@ VISIBLE = 0.5  # levels of 255, averaged over the images: rounding to 8 bits hid
 COLLAPSED = 0.3  # times the photos' variety: that of 24 Monets was 0.74
 WITH_DROPLETS = 0.04  # share: at most 0.02 for 5 sets of 48 Monets, 0 for real paintings; blobs of 20 levels are found
 HALOED = 2.0  # levels: 0 to 1.6 for Monets and runs without visible ones, 2.9 with, 3.8 for soft rims of 20 levels
-FRAMED = 2.5  # levels: 0 to 1.7 for Monets and runs without a visible one, 3.9 with, above 4 for bands of 5
+FRAMED = 2.5  # levels: 0 to 1.7 for Monets and runs without a visible one, 3.5 with one, 5 for bands of 5
 
 
 def block_means(images: np.ndarray) -> np.ndarray:
@@ -177,8 +177,11 @@ def is_collapsed(health: Mapping) -> bool:
 
 
 def has_droplets(health: Mapping) -> bool:
-    """Whether a few images have a green or purple droplet in a flat place."""
-    return health["droplet_share"] > WITH_DROPLETS
+    """Whether a few images have a green or purple droplet in a flat place.
+
+    Where all paintings are the same one, its own spots lie in the flat places of other photos.
+    """
+    return health["droplet_share"] > WITH_DROPLETS and not is_collapsed(health)
 
 
 def has_halos(health: Mapping) -> bool:
