@@ -11,7 +11,7 @@ import time
 import compare
 import numpy as np
 import pytest
-from comparison.ablation import EXAMPLE, TIME, ablation_runs, command_words, read_ablation
+from comparison.ablation import EXAMPLE, ablation_runs, command_words, read_ablation
 from comparison.ablation_report import report
 from comparison.examiner import last_signals, minutes_of
 from comparison.paintings import Judge, first_pictures, kernel_distance_of_all, network_features, networks_at_hand
@@ -121,7 +121,7 @@ def test_a_run_is_the_preset_at_full_size_with_its_change(tmp_path):
 def test_a_run_ends_by_its_seconds_or_its_steps_whatever_the_preset_says(tmp_path):
     assert PRESETS["cpu"]["max_minutes"] > 0 and PRESETS["cpu"]["epochs"] > 1
     runs = runs_of(tmp_path, "seconds = 90\n" + CUT)
-    assert all(getattr(resolve_config(run.values), TIME) == 1.5 for run in runs)
+    assert all(resolve_config(run.values).minutes == 1.5 for run in runs)
     for run in runs_of(tmp_path, "steps = 90\n" + CUT):
         config = resolve_config(run.values)
         assert (config.total_steps, config.max_minutes) == (90, 0)

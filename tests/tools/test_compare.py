@@ -214,7 +214,8 @@ def test_a_failure_is_explained_by_the_signal_or_the_last_line(tmp_path):
 RESULT = {"preset": "some", "steps": 7, "batch_size": 2, "seconds_per_step": 0.5, "start_seconds": 9.0,
           "memory_gib": 1.25, "device_memory_gib": None, "losses": {"nce": 2.0}, "faults": [], "reduced": [],
           "health": {"shade_correlation": 0.5, "cycle_change": None, "identity_change": None, "grid_ratio": 1.0,
-                     "grid_levels": 0.1, "variety": 0.75}}
+                     "grid_levels": 0.1, "variety": 0.75, "droplet_share": 0.02, "halo_levels": 1.5,
+                     "frame_levels": 0.5}}
 
 
 def test_the_tables_name_faults_and_reductions():
@@ -223,7 +224,7 @@ def test_the_tables_name_faults_and_reductions():
     text = report([RESULT, other, {"preset": "third", "error": "a|b"}], "head")
     assert "| some | 7 of batch 2 | 0.500 | 9 | 1.25 | nce 2.00 | ok | nothing |" in text
     assert "| 1.25 + 3.00 on the device | nce 2.00 | inverted, collapse | a 2 to 1 |" in text
-    assert "| some | 0.50 | – | – | 1.00 (0.1) | 0.75 |" in text
+    assert "| some | 0.50 | – | – | 1.00 (0.1) | 0.75 | 0.02 | 1.50 | 0.50 |" in text
     assert "failed: a/b" in text
     assert all(line.count("|") == text.splitlines()[2].count("|") for line in text.splitlines()[2:7])
 

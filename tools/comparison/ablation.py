@@ -20,7 +20,6 @@ TYPES = {"preset": (str,), "settings": (dict,), "changes": (dict,), "seeds": (li
          "seconds": NUMBER, "reference": (str,)}
 # Settings that the ablation gives itself, so that all runs are alike but for the change.
 OWN = ("preset", "data", "out", "resume", "seed", "epochs", "steps_per_epoch", "minutes", "max_minutes", "num_images")
-TIME = "minutes" if "minutes" in FIELDS else "max_minutes"  # the setting that gives a run its time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +107,7 @@ def length_of(path: str, values: dict) -> tuple[dict, str]:
         raise UserError(f"{path} must say how long each run is: give either steps or seconds, above 0.")
     [name] = given
     fields = ({"epochs": 1, "steps_per_epoch": values[name]} if name == "steps"
-              else {TIME: values[name] / 60})
+              else {"minutes": values[name] / 60})
     return fields, f"{values[name]:g} {name}"
 
 
@@ -131,7 +130,7 @@ def ablation_runs(ablation: Ablation, path: str, data: str, num_images: int) -> 
             try:
                 check_own(values)
                 values |= {"preset": ablation.preset, "seed": seed, "data": data, "num_images": num_images,
-                           "max_minutes": 0.0, TIME: 0.0, **ablation.length}
+                           "max_minutes": 0.0, "minutes": 0.0, **ablation.length}
                 check_field_value("seed", seed)
                 config = resolve_config(values)
                 check_config(config)

@@ -1,6 +1,6 @@
 """The tables of tools/compare.py, as Markdown."""
 
-from monet.scoring.health import COLLAPSED, FALLEN, GRIDDED, INVERTED, RISEN
+from monet.scoring.health import COLLAPSED, FALLEN, FRAMED, GRIDDED, HALOED, INVERTED, RISEN, WITH_DROPLETS
 
 
 def memory_cell(result: dict) -> str:
@@ -37,7 +37,8 @@ def health_line(result: dict) -> str:
     return (f"| {result['preset']} | {health_cell(health['shade_correlation'])} "
             f"| {health_cell(health['cycle_change'])} | {health_cell(health['identity_change'])} "
             f"| {health_cell(health['grid_ratio'])} ({health['grid_levels']:.1f}) "
-            f"| {health_cell(health['variety'])} |")
+            f"| {health_cell(health['variety'])} | {health_cell(health['droplet_share'])} "
+            f"| {health_cell(health['halo_levels'])} | {health_cell(health['frame_levels'])} |")
 
 
 def health_table(results: list[dict]) -> list[str]:
@@ -45,8 +46,10 @@ def health_table(results: list[dict]) -> list[str]:
     return [f"| preset | shades: correlation of photo and painting (inverted below {INVERTED}) "
             f"| cycle error: end / start | identity error: end / start (bad above {RISEN} if the cycle error falls "
             f"below {FALLEN}) | checkerboard: times the photos' (visible above {GRIDDED}), levels of 255 "
-            f"| variety: share of the photos' (collapse below {COLLAPSED}) |",
-            "|---|---|---|---|---|---|", *map(health_line, results), ""]
+            f"| variety: share of the photos' (collapse below {COLLAPSED}) "
+            f"| droplets: share of the paintings (bad above {WITH_DROPLETS}) "
+            f"| halos: levels of 255 (visible above {HALOED}) | frame: levels (visible above {FRAMED}) |",
+            "|---|---|---|---|---|---|---|---|---|", *map(health_line, results), ""]
 
 
 def score_line(result: dict) -> str:

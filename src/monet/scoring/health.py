@@ -1,4 +1,5 @@
-"""Checks a run for what users of CycleGANs complain of most: inverted colours, checkerboards, mode collapse.
+"""Checks a run for what users of CycleGANs complain of most: inverted colours, checkerboards, mode collapse, droplets,
+halos, frames.
 
 Images are arrays `[images, height, width, 3]` in [-1, 1]: photos and, in the same order, their paintings. A history is
 the rows of a run's history.csv. The thresholds were set on 48 photos and 48 Monets of the competition's data and on the
@@ -8,8 +9,10 @@ paintings of short runs, so that they flag what is visible and nothing else.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import fft
 
-LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, the Y of JPEG
+from monet.scoring.artifacts import LUMINANCE, changes, droplet_share, frame_levels, halo_levels
+
 BLOCKS_PER_SIDE = 16  # an image is averaged over this many blocks a side, which keeps shapes and shades, not texture
 FFT_WINDOW = 64  # pixels per side of the windows whose spectra are averaged: periods 2 and 4 fall on bins 32 and 16
 NEAREST_BIN, FARTHEST_BIN = 4, 8  # distance of a peak's neighbours, in bins; a Hann window smears a peak over 2
@@ -25,6 +28,9 @@ RISEN, FALLEN = 1.1, 0.9  # last over first fifth: two fifths of one stretch of 
 GRIDDED = 3.0  # times the photos' ratio: other photos, Monets and resizing presets had 0.9 to 1.5, grids above 70
 VISIBLE = 0.5  # levels of 255, averaged over the images: rounding to 8 bits hides most of what is smaller
 COLLAPSED = 0.3  # times the photos' variety: that of 24 Monets was 0.74
+WITH_DROPLETS = 0.04  # share: at most 0.02 for 5 sets of 48 Monets, 0 for real paintings; blobs of 20 levels are found
+HALOED = 2.0  # levels: 0 to 1.6 for Monets and runs without visible ones, 2.9 with, 3.8 for soft rims of 20 levels
+FRAMED = 2.5  # levels: 0 to 1.7 for Monets and runs without a visible one, 3.5 with one, 5 for bands of 5
 
 
 def block_means(images: np.ndarray) -> np.ndarray:
@@ -72,8 +78,8 @@ def power_spectrum(images: np.ndarray) -> np.ndarray:
     windows = 127.5 * images.reshape(count, rows, FFT_WINDOW, columns, FFT_WINDOW, channels)
     windows = windows - windows.mean(axis=(2, 4), keepdims=True)
     hann = np.hanning(FFT_WINDOW + 1)[:-1]
-    weights = np.outer(hann, hann)[:, None, :, None]
-    spectra = np.abs(np.fft.fft2(windows * weights, axes=(2, 4))) ** 2
+    weights = np.outer(hann, hann)[:, None, :, None].astype(windows.dtype)
+    spectra = np.abs(fft.fft2(windows * weights, axes=(2, 4))) ** 2
     return spectra.mean(axis=(0, 1, 3, 5)) / weights.sum() ** 2
 
 
@@ -132,6 +138,7 @@ def measure_health(photos: np.ndarray, painted: np.ndarray, rows: Sequence[Mappi
         rows: rows of history.csv, as numbers or text.
     """
     ratio, levels = checkerboard(photos, painted)
+    rest = changes(photos, painted)
     return {
         "shade_correlation": shade_correlation(photos, painted),
         "cycle_change": last_over_first(rows, "cycle"),
@@ -139,6 +146,9 @@ def measure_health(photos: np.ndarray, painted: np.ndarray, rows: Sequence[Mappi
         "grid_ratio": ratio,
         "grid_levels": levels,
         "variety": variety(photos, painted),
+        "droplet_share": droplet_share(photos, rest),
+        "halo_levels": halo_levels(photos, painted, rest),
+        "frame_levels": frame_levels(rest),
     }
 
 
@@ -166,8 +176,26 @@ def is_collapsed(health: Mapping) -> bool:
     return health["variety"] < COLLAPSED
 
 
+def has_droplets(health: Mapping) -> bool:
+    """Whether a few images have a green or purple droplet in a flat place.
+
+    Where all paintings are the same one, its own spots lie in the flat places of other photos.
+    """
+    return health["droplet_share"] > WITH_DROPLETS and not is_collapsed(health)
+
+
+def has_halos(health: Mapping) -> bool:
+    """Whether most silhouettes have a visible rim of another colour or shade."""
+    return health["halo_levels"] > HALOED
+
+
+def has_frame(health: Mapping) -> bool:
+    """Whether a visible line of another colour or shade lies along a side of most images."""
+    return health["frame_levels"] > FRAMED
+
+
 HEALTH_CHECKS = {"inverted": is_inverted, "identity rises": is_drifting, "checkerboard": is_gridded,
-                 "collapse": is_collapsed}
+                 "collapse": is_collapsed, "droplets": has_droplets, "halos": has_halos, "frame": has_frame}
 
 
 def find_faults(health: Mapping) -> list[str]:

@@ -38,6 +38,11 @@ VERDICTS = {  # by name of the check: its result in words, good and bad
     "identity rises": ("The generators keep the colours of pictures that already have their style.",
                        "The cycle loss falls while the identity loss rises: the generators change colours and change "
                        "them back."),
+    "droplets": ("No coloured droplets lie in flat places.",
+                 "Green or purple droplets lie in flat places such as skies. They often fade with more steps."),
+    "halos": ("Silhouettes have no halos.", "Silhouettes have halos: a rim of another colour or shade."),
+    "frame": ("The paintings have no frame.",
+              "A line lies along the border of the paintings: --paint-margin 32 avoids most of it."),
 }
 
 
