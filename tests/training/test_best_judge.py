@@ -19,6 +19,7 @@ from monet.core.errors import LOG
 from monet.core.keras_compat import weight_names
 from monet.data.hold_out import split_data, whole_monet
 from monet.networks.build import build_generator
+from monet.networks.color_curves import CURVES, quantile_curves
 from monet.scoring.colour import colour_left, colour_profile
 from monet.scoring.inception_weights import WEIGHTS_VARIABLE, find_weights
 from monet.scoring.mifid import frechet_distance, kernel_distance, memorization_distance
@@ -26,6 +27,7 @@ from monet.training import best_judge
 from monet.training.arrays import value_of
 from monet.training.best_generator import BEST_META, read_best
 from monet.training.best_judge import BestJudge, first_images_of, open_best
+from monet.training.colors import pixels_of
 from monet.training.history import read_rows
 from monet.training.inception_scores import InceptionScores, sample_photos
 from monet.training.run_files import RunFiles
@@ -140,6 +142,19 @@ def test_the_best_by_colours_is_kept_and_handed_in_with_its_reasons(finished_fol
     [painting] = [line for line in lines if line.startswith("Painting with step")]
     assert "step 4, because" in painting and any("Step 6 is not handed in" in line for line in lines)
     assert "2 paintings held out" in next(line for line in lines if line.startswith("Step 2"))
+
+
+def test_with_matched_colours_it_counts_how_far_they_had_to_be_moved(tiny, small_data, tmp_path):
+    config = tiny(**SELECT, match_colors=True)
+    judge = BestJudge(config, small_data, RunFiles(str(tmp_path)), None)
+    painter = build_generator(config, "photo_to_monet")
+    judge.prepare()
+    photos = [image for batch in judge.photos for image in batch.numpy()]
+    for factor, expected in ((1.0, 1.0), (0.0, None)):
+        colors = pixels_of([factor * image for image in photos])
+        painter.get_layer(CURVES).set_curves(*quantile_curves(colors, pixels_of(first_images_of(small_data.monet))))
+        found = judge.score(None, painter)["colour_left"]  # nothing is painted
+        assert found == pytest.approx(expected, rel=1e-3) if expected else found > 1.2
 
 
 def test_a_resumed_run_goes_on_with_what_was_measured(finished, small_data, monkeypatch):

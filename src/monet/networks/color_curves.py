@@ -74,3 +74,12 @@ def without_curves(generator: keras.Model) -> keras.Model:
     if CURVES not in [layer.name for layer in generator.layers]:
         return generator
     return keras.Model(generator.inputs, generator.get_layer(CURVES).input)
+
+
+def distance_moved(painter: keras.Model) -> float | None:
+    """How far the painter's curves move colours, on average over channels and `SHARES`, in units of [-1, 1]; None if it
+    has no curves."""
+    if CURVES not in [layer.name for layer in painter.layers]:
+        return None
+    layer = painter.get_layer(CURVES)
+    return float(np.abs(np.asarray(layer.values) - np.asarray(layer.positions)).mean())

@@ -1,9 +1,11 @@
 """`--select-by best`: measures checkpoints on held-out paintings, and lets `monet.training.choice` compare them."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from monet.core.config import SUBMISSION_SIZE, Config
 from monet.core.errors import LOG
@@ -11,11 +13,13 @@ from monet.core.line_plot import SIGNALS
 from monet.data.pipeline import decode_example
 from monet.data.records import Data, ImageSet, read_examples
 from monet.machine.devices import device_of
+from monet.networks.color_curves import distance_moved, quantile_curves
 from monet.scoring.colour import colour_left, colour_profile
 from monet.scoring.mifid import apply_penalty
 from monet.submission.check import CPU_THREADS
 from monet.training.best_generator import BestGenerator, choose_best, set_foreign_best_aside
 from monet.training.choice import Measurement, judge
+from monet.training.colors import pixels_of
 from monet.training.history import kept_rows
 from monet.training.inception_scores import InceptionScores, painted_batches, sample_photos
 from monet.training.run_files import RunFiles
@@ -25,6 +29,7 @@ COLOUR_PHOTOS = 64  # painted to compare colours: 1.4 s of CPU time with the pre
 MOST_PAINTINGS = 300  # whose colours are compared
 FEWEST_HELD_OUT = 10  # paintings that stand for the others; if there are fewer, those trained on do
 FEWEST_THREADS = 8  # with fewer, a CPU would spend more time on the Inception than on training
+SMALLEST_MOVE = 1e-3  # of colours in [-1, 1]: photos nearer to the paintings than this have the same colours
 FROM_HISTORY = (*SIGNALS, "monet_discriminator")  # columns of history.csv, also of scores.csv
 
 
@@ -70,11 +75,26 @@ class BestJudge:
         if self.inception:
             self.inception.prepare()
 
-    def score(self, paint: Callable) -> dict[str, float]:
-        """`colour_left` and, with the Inception, the scores of `InceptionScores.kid` or `.mifid`."""
-        painted = (image for batch in painted_batches(paint, self.photos) for image in batch)
-        return {"colour_left": colour_left(colour_profile(painted), *self.profiles),
-                **(self.measure(paint) if self.measure else {})}
+    def score(self, paint: Callable, painter: keras.Model | None = None) -> dict[str, float]:
+        """`colour_left` and, with the Inception, the scores of `InceptionScores.kid` or `.mifid`.
+
+        With `match_colors`, all paintings have the right colours, also those of a generator that went astray. So what
+        counts then is how far `painter`'s curves had to move them, again as a share of what the photos would need.
+        """
+        moved = distance_moved(painter) if painter else None
+        if moved is None:
+            painted = (image for batch in painted_batches(paint, self.photos) for image in batch)
+            left = colour_left(colour_profile(painted), *self.profiles)
+        else:
+            left = moved / self.photos_moved
+        return {"colour_left": left, **(self.measure(paint) if self.measure else {})}
+
+    @functools.cached_property
+    def photos_moved(self) -> float:
+        """How far curves would have to move the colours of unpainted photos."""
+        photos = [image for batch in self.photos for image in batch.numpy()]
+        positions, values = quantile_curves(pixels_of(photos), pixels_of(first_images_of(self.paintings)))
+        return max(float(np.abs(values - positions).mean()), SMALLEST_MOVE)
 
     def refuses(self, best: BestGenerator) -> str:
         """Why nothing can be compared with what an earlier session kept; empty: it can."""

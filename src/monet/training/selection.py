@@ -52,7 +52,11 @@ class MifidJudge:
     def __init__(self, config: Config, data: Data, strategy: tf.distribute.Strategy, weights: WeightsFile):
         """Builds the Inception: see `InceptionScores`."""
         self.inception = InceptionScores(config, data, strategy, weights)
-        self.count, self.prepare, self.score = self.inception.count, self.inception.prepare, self.inception.mifid
+        self.count, self.prepare = self.inception.count, self.inception.prepare
+
+    def score(self, paint: Callable, painter: keras.Model | None = None) -> dict[str, float]:
+        """The scores of `InceptionScores.mifid`."""
+        return self.inception.mifid(paint)
 
     def refuses(self, best: BestGenerator) -> str:
         """Why this judge cannot compare anything with what an earlier session kept; empty: it can."""
@@ -103,13 +107,13 @@ class Selection:
         """Measures the run's paintings, once."""
         self.judge.prepare()
 
-    def score(self, paint: Callable) -> dict[str, float]:
-        """The judge's scores, by name, of what `paint` paints.
+    def score(self, paint: Callable, painter: keras.Model | None = None) -> dict[str, float]:
+        """The judge's scores, by name, of what `paint` paints with the network `painter`.
 
         Raises:
             UserError: if that is not finite.
         """
-        return self.judge.score(paint)
+        return self.judge.score(paint, painter)
 
     def consider(self, step: int, paint: Callable, painter: keras.Model) -> dict[str, float]:
         """Scores a generator, records the score in scores.csv, and keeps the generator if it is the best so far.
@@ -128,7 +132,7 @@ class Selection:
         started = time.monotonic()
         self.prepare()
         try:
-            scores = self.score(paint)
+            scores = self.score(paint, painter)
         except UserError as error:  # the paintings are not finite; later ones may be
             LOG.warning("Step %d has no score. %s", step, error)
             return {}
