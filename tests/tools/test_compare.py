@@ -73,6 +73,11 @@ def test_settings_take_precedence_over_reductions():
     assert reduced == ["discriminator_filters 64 to 8"]
 
 
+def test_minutes_are_refused_because_seconds_are_the_length():
+    with pytest.raises(UserError, match="--seconds"):
+        job_config(job(values={"minutes": 5.0}), accelerated=False)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_trains_on_this_machine(preset):
     """Whatever device and number format it was made for."""
