@@ -50,12 +50,13 @@ PARTS = (
     Part("The networks",
          "A generator repaints an image; a discriminator judges, patch by patch, if an image is real. Both are "
          "convolutional networks, built by name from the settings.",
-         ("networks.layers", "networks.color_curves", "networks.generators", "networks.discriminators",
-          "networks.build")),
+         ("networks.layers", "networks.color_curves", "networks.generators", "networks.spectral",
+          "networks.discriminators", "networks.build")),
     Part("The losses",
          "Adversarial losses make paintings look real; cycle and identity losses keep what the photo shows. Random "
          "changes to the images (DiffAugment) keep the discriminator from memorizing the few paintings.",
-         ("gan.losses", "gan.diffaugment", "gan.discriminator")),
+         ("gan.losses", "gan.diffaugment", "gan.adaptive", "gan.instance_noise", "gan.gradient_penalty",
+          "gan.discriminator")),
     Part("The training step",
          "One batch of photos and one of paintings give the losses of all networks and their gradients. The optimizers "
          "then change the weights.",

@@ -26,7 +26,8 @@ class Config:
     """The settings of one run. Defaults are those of the Monet CycleGAN tutorial; `PRESETS` holds alternatives.
 
     Sources named in the help texts: the tutorial is Jang 2020 (Kaggle), the paper Zhu et al. 2017, Better Cycles Wang
-    and Lin 2018, CUT Park et al. 2020, DiffAugment Zhao et al. 2020, unet-32 the preset of that name.
+    and Lin 2018, CUT Park et al. 2020, DiffAugment Zhao et al. 2020, unet-32 the preset of that name, R1 Mescheder et
+    al. 2018, StyleGAN2 and ADA Karras et al. 2020.
     """
 
     # Data and files
@@ -70,6 +71,8 @@ class Config:
     jitter: int = setting(
         286, low=0, help="side in pixels to resize to before a random crop of image_size (paper: 286); 0: no crop")
     mirror: bool = setting(True, "mirror training images at random, half of them (paper)")
+    monet_turns: bool = setting(
+        False, "also turn paintings by random multiples of 90 degrees, and half of them upside down (as ADA can)")
     batch_size: int = setting(1, "images of each domain per step, over all devices (tutorial: 1)", low=1)
     epochs: int = setting(25, "number of epochs (tutorial: 25); has no effect with minutes", low=1)
     minutes: float = setting(
@@ -107,6 +110,10 @@ class Config:
         0.3, low=0.0, high=1.0,
         help="negative slope of LeakyReLU in the discriminator (tutorial: 0.3, Keras's default; paper: 0.2)")
     norm: str = setting("instance", "normalization layer: instance or batch")
+    discriminator_norm: str = setting(
+        "",
+        help="normalization of the discriminators: instance, batch, none or spectral (Miyato et al. 2018); empty: same "
+             "as norm. The last two have biases; batch and spectral turn space_to_depth off")
     norm_affine: bool = setting(True, "learn a scale and a shift in normalization (tutorial: yes, paper: no)")
     norm_epsilon: float = setting(
         1e-3, low=1e-12, high=1.0, help="epsilon added to the variance in normalization (tutorial: 1e-3, paper: 1e-5)")
@@ -122,6 +129,17 @@ class Config:
     discriminator_weight: float = setting(
         0.5, low=1e-6,
         help="weight of the discriminators' loss (paper: 0.5); with Adam it changes little but the logged loss")
+    label_smoothing: float = setting(
+        0.0, low=0.0, high=0.5,
+        help="how much less than 1 the discriminators should give to real images, with bce and lsgan (Salimans et al. "
+             "2016: 0.1)")
+    gradient_penalty: float = setting(
+        0.0, low=0.0,
+        help="gamma of the discriminators' gradient penalty: gamma / 2 times the squared gradient of the mean logit at "
+             "real images is added to their loss (R1: 10); 0: none")
+    penalty_every: int = setting(
+        1, low=1, high=1000,
+        help="steps from one gradient penalty to the next, each weighted by this number (StyleGAN2: 16)")
     cycle_loss: str = setting("l1", "distance in the cycle and identity losses: l1 (paper) or l2")
     cycle_weight: float = setting(10.0, "weight of the cycle loss (paper: 10)", low=0.0)
     identity_weight: float = setting(5.0, "weight of the identity loss (paper: half the cycle weight)", low=0.0)
@@ -144,8 +162,30 @@ class Config:
         "",
         help="random augmentations of all images that the Monet discriminator sees: color, translation, cutout, joined "
              "by commas (DiffAugment: all three)")
+    color_strength: float = setting(
+        1.0, low=0.0, high=1.0,
+        help="strength of diffaugment's color (DiffAugment: 1); what sees all colors changed teaches no "
+             "palette")
+    augment_target: float = setting(
+        0.0, low=0.0, high=1.0,
+        help="adaptive augmentation: each part of diffaugment applies to an image with a probability that rises while "
+             "the mean sign of the Monet discriminator's output on paintings is above this, and falls below it (ADA: "
+             "0.6); 0: all of it always applies")
+    augment_kimg: float = setting(
+        5.0, low=1e-3,
+        help="thousands of paintings shown in which that probability could rise from 0 to 1 (ADA: 500, a fiftieth of "
+             "its run; 300 paintings are known by heart after some 5)")
+    augment_start: float = setting(0.0, "that probability at the start of a run (ADA: 0)", low=0.0, high=0.8)
+    instance_noise: float = setting(
+        0.0, low=0.0,
+        help="standard deviation of noise added to all that the discriminators see, where images are in [-1, 1]; it "
+             "falls linearly to 0 at the end of the run (Sonderby et al. 2017)")
     augment_most: int = setting(0, "largest set of paintings to which diffaugment applies; 0: any size", low=0)
     learning_rate: float = setting(2e-4, "Adam's learning rate (paper: 2e-4)", low=1e-8, high=1.0)
+    discriminator_rate: float = setting(
+        0.0, low=0.0, high=1.0,
+        help="the discriminators' own learning rate, which falls like the other (TTUR, Heusel et al. 2017); 0: same as "
+             "learning_rate")
     decay_start: float = setting(
         1.0, low=0.0, high=1.0,
         help="fraction of the run after which the learning rate falls linearly to 0 (paper: 0.5); 1: never")
@@ -206,9 +246,8 @@ CHANGES = "changes"  # in config.json beside the fields: which of them changed d
 # A checkpoint can be restored only if these match.
 ARCHITECTURE_FIELDS = (
     "system", "generator", "generator_filters", "generator_levels", "residual_blocks", "upsample", "generator_leak",
-    "match_colors",
-    "discriminator", "discriminator_filters", "discriminator_levels", "discriminator_leak", "norm", "norm_affine",
-    "norm_epsilon")
+    "match_colors", "discriminator", "discriminator_filters", "discriminator_levels", "discriminator_leak",
+    "discriminator_norm", "norm", "norm_affine", "norm_epsilon")
 
 
 def look_up(registry: Mapping, name, option: str):
@@ -288,6 +327,24 @@ def check_combinations(config: Config) -> None:
         (config.discriminator == "two_objective" and config.discriminator_loss,
          f"--discriminator-loss {config.discriminator_loss}: --discriminator two_objective has fixed losses, hinge and "
          "bce. Give only --adversarial-loss, for the photos' discriminator."),
+        (config.label_smoothing and (config.discriminator_loss or config.adversarial_loss) == "hinge",
+         f"--label-smoothing {config.label_smoothing:g}: the hinge loss has no labels. Use --discriminator-loss bce or "
+         "lsgan, or leave the smoothing out."),
+        (config.label_smoothing and config.discriminator == "two_objective",
+         f"--label-smoothing {config.label_smoothing:g}: a head of --discriminator two_objective has the hinge loss, "
+         "which has no labels. Use another discriminator, or leave the smoothing out."),
+        (config.penalty_every > 1 and not config.gradient_penalty,
+         f"--penalty-every {config.penalty_every} has no effect with --gradient-penalty 0. Give a penalty, or leave it "
+         "out."),
+        (config.augment_target and not config.diffaugment,
+         f"--augment-target {config.augment_target:g} has no effect without --diffaugment. Name augmentations, or "
+         "leave it out."),
+        (config.augment_start and not config.augment_target,
+         f"--augment-start {config.augment_start:g} has no effect with --augment-target 0. Give a target (ADA: 0.6), "
+         "or leave it out."),
+        (config.color_strength != 1 and "color" not in config.diffaugment,
+         f"--color-strength {config.color_strength:g} has no effect without color in --diffaugment. Add it, or leave "
+         "the strength out."),
     )
     for conflict, message in conflicts:
         if conflict:

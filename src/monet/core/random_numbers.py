@@ -1,6 +1,7 @@
 """Random numbers, all from seeds that are passed in: a resumed run repeats the numbers of an unbroken one."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -41,6 +42,12 @@ def uniform(shape, seed: tf.Tensor) -> tf.Tensor:
     one_to_two = tf.bitwise.bitwise_or(tf.bitwise.right_shift(random_bits(shape, seed), tf.constant(9, tf.uint32)),
                                        tf.constant(0x3F800000, tf.uint32))  # 23 random bits, the exponent of 1
     return tf.bitcast(one_to_two, tf.float32) - 1.0
+
+
+def normal(shape, seed: tf.Tensor) -> tf.Tensor:
+    """Numbers of a normal distribution with mean 0 and variance 1, float32, like `uniform` (Box and Muller 1958)."""
+    distance, direction = tf.unstack(uniform(tf.concat([[2], shape], 0), seed))
+    return tf.sqrt(-2.0 * tf.math.log1p(-distance)) * tf.cos(2.0 * math.pi * direction)
 
 
 def split_seed(seed: tf.Tensor, count: int) -> list[tf.Tensor]:

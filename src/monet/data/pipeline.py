@@ -11,6 +11,7 @@ from monet.data.records import Data, ImageSet, read_examples
 from monet.data.storage import file_size
 
 CACHE_BYTES = 1 << 30  # cache encoded images up to this total size in memory; the competition's are 0.16 GB
+MONET = 1  # the paintings' number as a domain; the photos' is 0
 SHUFFLE_UNCACHED = 512  # size of the shuffle buffer for a larger set, in images
 
 
@@ -34,6 +35,13 @@ def jittered(image: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
     larger = resize(image, config.jitter)
     corner = tf.cast(tf.stack([top, left, 0.0]) * (margin + 1), tf.int32)
     return pixels_to_float(tf.slice(larger, corner, [size, size, 3]))
+
+
+def turned(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """A square image turned by a random multiple of 90 degrees and, half of the time, upside down (ADA, appendix B)."""
+    quarters, flip = tf.unstack(tf.random.stateless_uniform([2], seed))
+    image = tf.image.rot90(image, tf.cast(4 * quarters, tf.int32))
+    return tf.cond(flip < 0.5, lambda: tf.reverse(image, [0]), lambda: image)
 
 
 def encoded_bytes(image_set: ImageSet) -> int:
@@ -64,7 +72,9 @@ def training_images(image_set: ImageSet, config: Config, domain: int, first: int
 
     def augment(position, encoded):
         seed = tf.random.experimental.stateless_fold_in([config.seed, domain], position)
-        return jittered(decode_image(encoded, exif=image_set.turned > 0), seed, config)
+        image = jittered(decode_image(encoded, exif=image_set.turned > 0), seed, config)
+        turn = config.monet_turns and domain == MONET
+        return turned(image, tf.random.experimental.stateless_fold_in(seed, 0)) if turn else image
 
     # Skipped before decoding: resuming at position 100,000 takes less than a second.
     images = images.enumerate().skip(first)

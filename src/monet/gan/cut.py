@@ -7,7 +7,7 @@ from monet.core.config import Config
 from monet.core.random_numbers import named_seeds, split_seed, uniform
 from monet.gan.discriminator import Discriminator, collect_states
 from monet.gan.loss_scale import make_loss_scale
-from monet.gan.optimizers import make_optimizer, run_length
+from monet.gan.optimizers import make_optimizer, own_rate, run_length
 from monet.networks.build import build_generator
 from monet.networks.generators import block_count
 from monet.networks.layers import normal_initializer
@@ -66,7 +66,8 @@ class Cut:
         self.networks = {"photo_to_monet": generator, "monet_discriminator": self.discriminator.network,
                          "projection": projection_network([layer.shape[-1] for layer in layers], "projection")}
         self.length = run_length(config)
-        self.optimizers = {name: make_optimizer(config, network, self.length, average=name == "photo_to_monet")
+        self.optimizers = {name: make_optimizer(own_rate(config, name), network, self.length,
+                                                average=name == "photo_to_monet")
                            for name, network in self.networks.items()}
         self.loss_scale = make_loss_scale(config)
         self.states = collect_states({"monet_discriminator": self.discriminator}, self.loss_scale)
@@ -77,8 +78,8 @@ class Cut:
                              share: float = 1.0):
         """The losses and gradients of all players on one batch; arguments and results are `CycleGan`'s.
 
-        As in the paper's code, the contrastive losses on photos and on paintings are averaged. Nothing here depends on
-        `progress`.
+        As in the paper's code, the contrastive losses on photos and on paintings are averaged. Only `instance_noise`
+        depends on `progress`.
         """
         seeds = named_seeds(seed, CUT_SEEDS)
         generator, projection = self.networks["photo_to_monet"], self.networks["projection"]
@@ -90,13 +91,14 @@ class Cut:
             losses = {"nce": weight * self.nce_loss(photo_features, fake, seeds["nce"])}
             if self.config.nce_identity:
                 losses["nce_identity"] = weight * self.nce_loss(monet_features, same, seeds["nce_identity"])
-            losses["photo_to_monet"] = self.discriminator.generator_loss(fake, seeds["fool"])
+            losses["photo_to_monet"] = self.discriminator.generator_loss(fake, seeds["fool"], progress)
             total = share * tf.add_n(list(losses.values()))
         # Gradients: of generator and projection, then of the discriminator.
         found = tape.gradient(total, [generator.trainable_variables, projection.trainable_variables])
         gradients = dict(zip(("photo_to_monet", "projection"), found, strict=True))
         name = "monet_discriminator"
-        losses[name], gradients[name] = self.discriminator.loss_and_gradients(monet, fake, seeds["monet"], share)
+        losses[name], gradients[name] = self.discriminator.loss_and_gradients(
+            monet, fake, seeds["monet"], share, progress, self.optimizers[name].iterations)
         return losses, gradients
 
     def paint(self, photo: tf.Tensor, monet: tf.Tensor, seeds: dict) -> tuple:

@@ -7,7 +7,7 @@ from monet.core.random_numbers import named_seeds
 from monet.gan.discriminator import Discriminator, collect_states
 from monet.gan.loss_scale import make_loss_scale
 from monet.gan.losses import DISTANCES
-from monet.gan.optimizers import make_optimizer, run_length
+from monet.gan.optimizers import make_optimizer, own_rate, run_length
 from monet.networks.build import build_generator
 from monet.networks.step_calls import StepGenerator, gradients_of
 
@@ -43,7 +43,8 @@ class CycleGan:
         by_name = {f"{side}_discriminator": discriminator for side, discriminator in self.discriminators.items()}
         self.networks = networks | {name: discriminator.network for name, discriminator in by_name.items()}
         self.length = run_length(config)
-        self.optimizers = {name: make_optimizer(config, network, self.length, average=name in self.generators)
+        self.optimizers = {name: make_optimizer(own_rate(config, name), network, self.length,
+                                                average=name in self.generators)
                            for name, network in self.networks.items()}
         self.loss_scale = make_loss_scale(config)
         self.states = collect_states(by_name, self.loss_scale)
@@ -81,8 +82,10 @@ class CycleGan:
                                                      + self.cycle_distance("monet", monet, cycled_monet, progress)),
                 "identity": self.config.identity_weight * (self.distance(monet, same_monet)
                                                            + self.distance(photo, same_photo)),
-                "photo_to_monet": self.discriminators["monet"].generator_loss(fake_monet, seeds["fool_monet"]),
-                "monet_to_photo": self.discriminators["photo"].generator_loss(fake_photo, seeds["fool_photo"]),
+                "photo_to_monet": self.discriminators["monet"].generator_loss(
+                    fake_monet, seeds["fool_monet"], progress),
+                "monet_to_photo": self.discriminators["photo"].generator_loss(
+                    fake_photo, seeds["fool_photo"], progress),
             }
             total = share * tf.add_n([self.fade(name, progress) * loss for name, loss in losses.items()])
         # Gradients: of the generators, then of each discriminator.
@@ -90,7 +93,7 @@ class CycleGan:
         for side, real, fake in (("monet", monet, fake_monet), ("photo", photo, fake_photo)):
             name = f"{side}_discriminator"
             losses[name], gradients[name] = self.discriminators[side].loss_and_gradients(
-                real, fake, seeds[f"judge_{side}"], share)
+                real, fake, seeds[f"judge_{side}"], share, progress, self.optimizers[name].iterations)
         return losses, gradients
 
     def fade(self, name: str, progress: float) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from monet.core.config import Config, look_up
-from monet.core.random_numbers import split_seed, uniform
+from monet.core.random_numbers import fold_in, split_seed, uniform
 
 MOST_SHIFT = 1 / 8  # of a side (paper)
 HOLE = 1 / 2  # of a side that `cut_out` blanks (paper)
@@ -24,17 +24,19 @@ def per_image(images: tf.Tensor, seed: tf.Tensor, count: int) -> list[tf.Tensor]
     return tf.unstack(uniform([count, tf.shape(images)[0], 1, 1, 1], seed))
 
 
-def recolor(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Brightness plus -0.5 to 0.5, saturation times 0 to 2, contrast times 0.5 to 1.5 (paper)."""
+def recolor(images: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
+    """Brightness plus -0.5 to 0.5, saturation times 0 to 2, contrast times 0.5 to 1.5 (paper); `color_strength` makes
+    these ranges narrower."""
+    strength = config.color_strength
     brightness, saturation, contrast = per_image(images, seed, 3)
-    images += brightness - 0.5
+    images += strength * (brightness - 0.5)
     gray = tf.reduce_mean(images, 3, keepdims=True)
-    images = (images - gray) * (2.0 * saturation) + gray
+    images = (images - gray) * (1.0 + strength * (2.0 * saturation - 1.0)) + gray
     mean = tf.reduce_mean(images, [1, 2, 3], keepdims=True)
-    return (images - mean) * (contrast + 0.5) + mean
+    return (images - mean) * (1.0 + strength * (contrast - 0.5)) + mean
 
 
-def translate(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def translate(images: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
     """Shifts by whole pixels, up to `MOST_SHIFT` of a side in each direction; zeros move in from the edge.
 
     The shifts are products with matrices of zeros and ones, which a TPU multiplies faster than it gathers.
@@ -50,7 +52,7 @@ def translate(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.einsum("bij,bhjc->bhic", columns, images)
 
 
-def cut_out(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def cut_out(images: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
     """Sets a box of `HOLE` of each side to 0; its centre is anywhere in the image."""
     def inside(size: int, draws: tf.Tensor) -> tf.Tensor:
         middle = tf.cast(draws[:, 0, 0] * size, tf.int32)
@@ -71,21 +73,29 @@ def augmentation_names(config: Config) -> list[str]:
     return [name.strip() for name in config.diffaugment.split(",") if name.strip()]
 
 
-def make_augmentation(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def sometimes(changed: tf.Tensor, images: tf.Tensor, probability: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Each of the images as `changed` with the `probability`, else as it was."""
+    [draws] = per_image(images, seed, 1)
+    return tf.where(draws < probability, changed, images)
+
+
+def make_augmentation(config: Config) -> Callable[..., tf.Tensor]:
     """The augmentations that `config.diffaugment` names, in that order, as one function.
 
     Returns:
-        A function from images, float32 `[batch, height, width, 3]` of static height and width, and an int32 seed
-        `[2]` to the same shape. Every image gets its own random changes.
+        A function from images, float32 `[batch, height, width, 3]` of static height and width, an int32 seed `[2]`,
+        and the probability with which each augmentation applies to an image (None: it always does) to the same shape.
+        Every image gets its own random changes.
 
     Raises:
         UserError: for an unknown name.
     """
     parts = [look_up(AUGMENTATIONS, name, "diffaugment") for name in augmentation_names(config)]
 
-    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def augment(images: tf.Tensor, seed: tf.Tensor, probability: tf.Tensor | None = None) -> tf.Tensor:
         for part, own_seed in zip(parts, split_seed(seed, len(parts)), strict=True):
-            images = part(images, own_seed)
+            changed = part(images, own_seed, config)
+            images = changed if probability is None else sometimes(changed, images, probability, fold_in(own_seed, 0))
         return images
 
     return augment

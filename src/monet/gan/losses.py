@@ -11,11 +11,11 @@ class AdversarialLoss(NamedTuple):
 
     Attributes:
         generator: from the logits of fakes.
-        discriminator: from the logits of reals and those of fakes.
+        discriminator: from the logits of reals and those of fakes; with labels, it also takes the reals' `label`.
     """
 
     generator: Callable[[tf.Tensor], tf.Tensor]
-    discriminator: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    discriminator: Callable[..., tf.Tensor]
 
 
 def cross_entropy(logits: tf.Tensor, target: float) -> tf.Tensor:
@@ -29,9 +29,9 @@ def bce_generator(fake_logits: tf.Tensor) -> tf.Tensor:
     return cross_entropy(fake_logits, 1.0)
 
 
-def bce_discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+def bce_discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor, label: float = 1.0) -> tf.Tensor:
     """Cross-entropy of telling reals from fakes."""
-    return cross_entropy(real_logits, 1.0) + cross_entropy(fake_logits, 0.0)
+    return cross_entropy(real_logits, label) + cross_entropy(fake_logits, 0.0)
 
 
 def lsgan_generator(fake_logits: tf.Tensor) -> tf.Tensor:
@@ -39,9 +39,9 @@ def lsgan_generator(fake_logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.square(fake_logits - 1.0))
 
 
-def lsgan_discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
-    """Least squares: reals should be given 1, fakes 0."""
-    return tf.reduce_mean(tf.square(real_logits - 1.0)) + tf.reduce_mean(tf.square(fake_logits))
+def lsgan_discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor, label: float = 1.0) -> tf.Tensor:
+    """Least squares: reals should be given `label`, fakes 0."""
+    return tf.reduce_mean(tf.square(real_logits - label)) + tf.reduce_mean(tf.square(fake_logits))
 
 
 def hinge_generator(fake_logits: tf.Tensor) -> tf.Tensor:

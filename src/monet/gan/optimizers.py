@@ -1,5 +1,7 @@
 """Adam, its learning rate over a run, and moving averages of the weights."""
 
+import dataclasses
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -71,6 +73,12 @@ class AveragingAdam(FusedAdam):
     @ema_momentum.setter
     def ema_momentum(self, value: float):
         self._full_momentum = value
+
+
+def own_rate(config: Config, name: str) -> Config:
+    """The config with the learning rate of the network `name`: discriminators may have their own."""
+    has_own = config.discriminator_rate and name.endswith("_discriminator")
+    return dataclasses.replace(config, learning_rate=config.discriminator_rate) if has_own else config
 
 
 def make_optimizer(config: Config, network: keras.Model, length: int | tf.Variable,

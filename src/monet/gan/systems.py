@@ -1,10 +1,13 @@
 """The systems by name, and the check of a config's names before anything is built."""
 
 from monet.core.config import Config, look_up
+from monet.gan.adaptive import make_controller
 from monet.gan.cut import Cut
 from monet.gan.cyclegan import CycleGan
 from monet.gan.diffaugment import make_augmentation
+from monet.gan.gradient_penalty import make_penalty
 from monet.gan.image_pool import POOLS
+from monet.gan.instance_noise import make_noise
 from monet.gan.loss_scale import LOSS_SCALES
 from monet.gan.losses import ADVERSARIAL_LOSSES, DISTANCES
 from monet.networks.build import check_networks
@@ -22,6 +25,9 @@ def check_config(config: Config) -> None:
     look_up(POOLS, config.image_pool > 0, "image_pool")
     look_up(LOSS_SCALES, config.precision == "float16", "precision")
     make_augmentation(config)
+    make_controller(config)
+    make_noise(config)
+    make_penalty(config)
 
 
 def build_system(config: Config):

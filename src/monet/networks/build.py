@@ -7,7 +7,12 @@ from tensorflow import keras
 from monet.core.config import SUBMISSION_SIZE, Config, look_up
 from monet.core.errors import UserError
 from monet.core.keras_compat import reset_keras
-from monet.networks.discriminators import patch_discriminator, strided_discriminator, two_objective_discriminator
+from monet.networks.discriminators import (
+    discriminator_halving,
+    patch_discriminator,
+    strided_discriminator,
+    two_objective_discriminator,
+)
 from monet.networks.generators import residual_unet_generator, resnet_generator, size_multiple, unet_generator
 from monet.networks.layers import DOUBLINGS, NORMS
 from monet.networks.tiled_layers import tiled_layers
@@ -29,6 +34,7 @@ def check_networks(config: Config) -> None:
     look_up(GENERATORS, config.generator, "generator")
     look_up(DISCRIMINATORS, config.discriminator, "discriminator")
     look_up(NORMS, config.norm, "norm")
+    discriminator_halving(config)
     look_up(DOUBLINGS, config.upsample, "upsample")
     tiled_layers(config)
     multiple, painted = size_multiple(config), SUBMISSION_SIZE + 2 * config.paint_margin

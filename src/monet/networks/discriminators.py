@@ -2,12 +2,40 @@
 
 from tensorflow import keras
 
-from monet.core.config import Config
-from monet.networks.layers import down_block, leaky_relu, norm_layer, normal_initializer, width
+from monet.core.config import Config, look_up
+from monet.core.keras_compat import instance_norm
+from monet.networks.layers import (
+    Halving,
+    batch_norm,
+    down_block,
+    leaky_relu,
+    norm_layer,
+    normal_initializer,
+    width,
+)
 from monet.networks.space_to_depth import tiles_by_level
+from monet.networks.spectral import SpectralConv2D
 from monet.networks.tiled_layers import enter_tiles
 
 FEATURES = "features"  # name of the last layer before the logits, which the cycle loss may compare
+DISCRIMINATOR_NORMS = {"instance": Halving(keras.layers.Conv2D, instance_norm),
+                       "batch": Halving(keras.layers.Conv2D, batch_norm),
+                       "none": Halving(keras.layers.Conv2D, None),
+                       "spectral": Halving(SpectralConv2D, None)}
+
+
+def discriminator_halving(config: Config) -> Halving:
+    """The convolutions and the normalization of the config's discriminators.
+
+    Raises:
+        UserError: for an unknown `config.discriminator_norm`.
+    """
+    return look_up(DISCRIMINATOR_NORMS, config.discriminator_norm or config.norm, "discriminator_norm")
+
+
+def last_conv(filters: int, config: Config, name: str, **options) -> keras.layers.Layer:
+    """A 4x4 convolution that does not halve."""
+    return discriminator_halving(config).conv(filters, 4, kernel_initializer=normal_initializer(), name=name, **options)
 
 
 def discriminator_down(config: Config):
@@ -17,7 +45,7 @@ def discriminator_down(config: Config):
     x = enter_tiles(image, tiles[0])
     for level in range(config.discriminator_levels):
         x = down_block(x, width(config.discriminator_filters, level), config, f"down{level + 1}",
-                       config.discriminator_leak, level > 0, tiles[level])
+                       config.discriminator_leak, level > 0, tiles[level], discriminator_halving(config))
     return image, x
 
 
@@ -25,13 +53,13 @@ def patch_heads(config: Config, name: str, heads: tuple[str, ...]) -> keras.Mode
     """A PatchGAN with one last convolution for each of `heads`; see `patch_discriminator`."""
     image, x = discriminator_down(config)
     x = keras.layers.ZeroPadding2D(name="pad4")(x)
-    x = keras.layers.Conv2D(width(config.discriminator_filters, config.discriminator_levels), 4, use_bias=False,
-                            kernel_initializer=normal_initializer(), name="conv4")(x)
-    x = norm_layer(config, "norm4")(x)
+    norm = discriminator_halving(config).norm
+    x = last_conv(width(config.discriminator_filters, config.discriminator_levels), config, "conv4",
+                  use_bias=norm is None)(x)
+    x = norm_layer(config, "norm4", make=norm)(x) if norm else x
     x = leaky_relu(config.discriminator_leak, FEATURES)(x)
     x = keras.layers.ZeroPadding2D(name="pad5")(x)
-    logits = [keras.layers.Conv2D(1, 4, kernel_initializer=normal_initializer(), name=head, dtype="float32")(x)
-              for head in heads]
+    logits = [last_conv(1, config, head, dtype="float32")(x) for head in heads]
     return keras.Model(image, logits[0] if len(logits) == 1 else logits, name=name)
 
 
@@ -59,6 +87,5 @@ def strided_discriminator(config: Config, name: str) -> keras.Model:
     """
     image, x = discriminator_down(config)
     x = keras.layers.Activation("linear", name=FEATURES)(x)
-    x = keras.layers.Conv2D(1, 4, padding="same", kernel_initializer=normal_initializer(), name="logits",
-                            dtype="float32")(x)
+    x = last_conv(1, config, "logits", padding="same", dtype="float32")(x)
     return keras.Model(image, x, name=name)

@@ -29,13 +29,14 @@ def batch_norm(**options) -> keras.layers.Layer:
 NORMS = {"instance": instance_norm, "batch": batch_norm}
 
 
-def norm_layer(config: Config, name: str, tile: int = 1) -> keras.layers.Layer:
+def norm_layer(config: Config, name: str, tile: int = 1, make: Callable | None = None) -> keras.layers.Layer:
     """The normalization layer that the config names. It computes in float32 under every precision.
 
     Args:
         config: gives its kind and settings.
         name: the layer's name.
         tile: pixels a side of the input's tiles; 0 or 1 without tiles.
+        make: makes the layer; None: as `config.norm` says.
 
     Raises:
         UserError: for an unknown `config.norm`.
@@ -45,7 +46,7 @@ def norm_layer(config: Config, name: str, tile: int = 1) -> keras.layers.Layer:
                "dtype": "float32"}
     if tiled := tiled_layers(config):
         return tiled.norm(max(tile, 1), **options)
-    return look_up(NORMS, config.norm, "norm")(**options)
+    return (make or look_up(NORMS, config.norm, "norm"))(**options)
 
 
 class SeededDropout(keras.layers.Layer):
@@ -108,18 +109,33 @@ def leaky_relu(leak: float, name: str) -> keras.layers.Layer:
     return keras.layers.LeakyReLU(leak, name=name) if leak else keras.layers.ReLU(name=name)
 
 
-def down_block(x, filters: int, config: Config, name: str, leak: float, normalize: bool = True, tile: int = 1):
+class Halving(NamedTuple):
+    """What halves height and width.
+
+    Attributes:
+        conv: makes the convolution.
+        norm: makes the layer that normalizes its output; None: the convolution has a bias, and no such layer follows.
+    """
+
+    conv: Callable
+    norm: Callable | None
+
+
+def down_block(x, filters: int, config: Config, name: str, leak: float, normalize: bool = True, tile: int = 1,
+               halving: Halving | None = None):
     """Halves `[batch, h, w, c]` to `[batch, h/2, w/2, filters]`: 4x4 convolution, normalization, leaky ReLU.
 
-    With a `tile` over 1, `x` is in tiles of that size, and the result in tiles of half of it.
+    With a `tile` over 1, `x` is in tiles of that size, and the result in tiles of half of it. Without `halving`, the
+    convolution is plain and the normalization the config's.
     """
-    options = {"use_bias": False, "kernel_initializer": normal_initializer(), "name": f"{name}_conv"}
+    conv, norm = halving or Halving(keras.layers.Conv2D, look_up(NORMS, config.norm, "norm"))
+    options = {"use_bias": norm is None, "kernel_initializer": normal_initializer(), "name": f"{name}_conv"}
     if tile > 1:
         x = tiled_layers(config).conv(filters, strided_taps, tile, **options)(x)
     else:
-        x = keras.layers.Conv2D(filters, 4, strides=2, padding="same", **options)(x)
-    if normalize:
-        x = norm_layer(config, f"{name}_norm", tile // 2)(x)
+        x = conv(filters, 4, strides=2, padding="same", **options)(x)
+    if normalize and norm:
+        x = norm_layer(config, f"{name}_norm", tile // 2, norm)(x)
     return leaky_relu(leak, f"{name}_relu")(x)
 
 

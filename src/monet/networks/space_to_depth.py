@@ -152,9 +152,11 @@ def to_pixels(tiles: tf.Tensor, tile: int) -> tf.Tensor:
 def tile_size(config: Config) -> int:
     """Pixels a side of the tiles in which the networks take the image; 1 without space to depth.
 
-    Batch normalization and CUT, which looks at single pixels of the outermost layers, do not work in tiles.
+    Batch and spectral normalization do not work in tiles, nor does CUT, which looks at single pixels of the outermost
+    layers.
     """
-    able = (config.norm == "instance" and config.system == "cyclegan" and config.generator != "resnet"
+    able = (config.norm == "instance" and config.discriminator_norm in ("", "instance", "none")
+            and config.system == "cyclegan" and config.generator != "resnet"
             and min(config.generator_levels, config.discriminator_levels) > 1)
     return OUTERMOST if able and config.space_to_depth == "on" else 1
 

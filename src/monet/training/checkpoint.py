@@ -130,10 +130,11 @@ def architecture_of(values: dict) -> dict:
 
     Args:
         values: the fields of a config. Fields that an earlier version lacked get their defaults; `residual_blocks` may
-            be 0 where it follows from the network and the size.
+            be 0 where it follows from the network and the size, `discriminator_norm` empty where it is `norm`.
     """
     config = Config(**{name: values.get(name, field.default) for name, field in FIELDS.items()})
-    return {name: getattr(config, name) for name in ARCHITECTURE_FIELDS} | {"residual_blocks": block_count(config)}
+    return {name: getattr(config, name) for name in ARCHITECTURE_FIELDS} | {
+        "residual_blocks": block_count(config), "discriminator_norm": config.discriminator_norm or config.norm}
 
 
 def check_unchanged(folder: str, config: Config, data: dict) -> None:

@@ -16,8 +16,7 @@ from monet.core.random_numbers import fold_in
 from monet.data.hold_out import part_of, shuffled_positions
 from monet.data.pipeline import jittered
 from monet.data.records import Data, ImageSet, read_examples
-from monet.gan.discriminator import head_losses, network_kind
-from monet.gan.losses import BOUNDARIES
+from monet.gan.discriminator import head_boundaries, network_kind
 from monet.networks.color_curves import without_curves
 
 SAMPLE = 16  # pictures of each kind
@@ -57,8 +56,7 @@ def judging(system, config: Config) -> Callable:
     """
     generator = without_curves(system.networks["photo_to_monet"])
     discriminator = system.networks["monet_discriminator"]
-    heads = head_losses(network_kind(config, discriminator.name), config)
-    boundaries = [BOUNDARIES[config.discriminator_loss or head] for head in heads]
+    boundaries = head_boundaries(network_kind(config, discriminator.name), config)
     unused_seed = tf.zeros([2], tf.int32)  # of dropout
 
     def outputs(images):

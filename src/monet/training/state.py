@@ -48,11 +48,12 @@ def fitted_arrays(system, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray
     """The arrays of a checkpoint, for a system with more or less state than the one that wrote it.
 
     A missing moving average starts from the weights. A player's state starts anew if any of it is missing or has
-    another shape. Averages, pools and loss scales that the system does not have are left out.
+    another shape. Averages, pools, loss scales and probabilities of augmentation that the system does not have are left
+    out.
     """
     variables = system_variables(system)
     found = {name: array for name, array in arrays.items()
-             if name in variables or not re.search(rf"/(?:{AVERAGE}|pool/)|^loss_scale/", name)}
+             if name in variables or not re.search(rf"/(?:{AVERAGE}|pool/|augment/)|^loss_scale/", name)}
     for name in variables:
         if f"/{AVERAGE}" in name:
             found.setdefault(name, arrays.get(name.replace(f"/{AVERAGE}", "/")))
