@@ -171,3 +171,26 @@ def test_no_stream_is_autotuned(small_data):
     for stream in (pipeline.training_pairs(small_data, config), photo_batches(small_data.photo, config),
                    sample_photos(small_data.photo, 4, 0), read_examples(small_data.monet)):
         assert stream.options().autotune.enabled is False
+
+
+def quarter_picture():
+    """Black, but for the upper left quarter, whose left half is brighter: each turn and mirroring shows."""
+    picture = np.zeros((32, 32, 3), np.uint8)
+    picture[:16, :8], picture[:16, 8:16] = 250, 120
+    return picture
+
+
+def test_paintings_are_turned_and_mirrored_in_all_eight_ways_and_photos_stay_upright(tmp_path):
+    for side in ("monet", "photo"):
+        (tmp_path / f"{side}_tfrec").mkdir()
+        write_records(str(tmp_path / f"{side}_tfrec" / f"{side}00-1.tfrec"), [("a", jpeg(quarter_picture()))], side)
+    data = find_data(str(tmp_path))
+    plain = pipeline.pixels_to_float(quarter_picture())
+    ways = [np.rot90(view, turn) for view in (plain, plain[::-1]) for turn in range(4)]
+    for turns in (True, False):
+        batches = pipeline.training_pairs(data, make_config(**PLAIN, monet_turns=turns)).take(80)
+        photos, monets = zip(*((photo[0].numpy(), monet[0].numpy()) for photo, monet in batches), strict=True)
+        nearest = [int(np.argmin([np.abs(image - way).mean() for way in ways])) for image in monets]
+        assert set(nearest) == (set(range(8)) if turns else {0})
+        assert max(np.abs(image - ways[way]).mean() for image, way in zip(monets, nearest, strict=True)) < 0.1
+        assert max(np.abs(image - plain).mean() for image in photos) < 0.1

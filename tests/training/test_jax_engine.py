@@ -64,6 +64,20 @@ def test_weights_equal_those_of_the_tensorflow_engine(small_root, preset):
     check_equal(compare_engines(small_root, preset=preset, batch_size=2))
 
 
+REGULARIZED = {"gradient_penalty": 1.0, "penalty_every": 2, "discriminator_rate": 1e-5, "label_smoothing": 0.1,
+               "instance_noise": 0.1, "diffaugment": "color,translation,cutout", "color_strength": 0.2,
+               "augment_target": 0.6, "augment_start": 0.5, "augment_kimg": 0.1, "monet_turns": True}
+
+
+@needs_jax
+@pytest.mark.lengthy
+@pytest.mark.parametrize("settings", [
+    {"preset": "tutorial"}, {"preset": "tutorial", "discriminator_norm": "none"},
+    {"preset": "cut", "discriminator_norm": "spectral", "steps_per_call": 3}], ids=["cyclegan", "none", "spectral"])
+def test_what_keeps_discriminators_in_doubt_is_the_same(small_root, settings):
+    check_equal(compare_engines(small_root, batch_size=2, **REGULARIZED, **settings))
+
+
 @needs_jax
 @pytest.mark.lengthy
 @pytest.mark.parametrize("settings", [
