@@ -14,7 +14,6 @@ from monet.core.random_numbers import normal
 from monet.gan.adaptive import MOST, AugmentController
 from monet.gan.diffaugment import make_augmentation
 from monet.gan.discriminator import Discriminator
-from monet.gan.losses import ADVERSARIAL_LOSSES
 from monet.gan.systems import SYSTEMS
 from monet.training.arrays import value_of
 from monet.training.state import load_state, system_variables
@@ -140,10 +139,11 @@ def test_a_discriminator_that_knows_the_paintings_is_shown_more_augmentation_up_
         assert float(player.controller.probability) == pytest.approx(expected)
 
 
-def test_the_boundary_of_least_squares_is_half_way():
-    assert {name: loss.boundary for name, loss in ADVERSARIAL_LOSSES.items()} == {"bce": 0, "lsgan": 0.5, "hinge": 0}
-    assert make_player(discriminator_loss="lsgan").losses[0].boundary == 0.5
-    assert make_player(adversarial_loss="lsgan", discriminator_loss="bce").losses[0].boundary == 0
+@pytest.mark.parametrize(("values", "expected"), [
+    ({"discriminator_loss": "lsgan"}, [0.5]), ({"adversarial_loss": "lsgan", "discriminator_loss": "bce"}, [0.0]),
+    ({"discriminator": "two_objective", "adversarial_loss": "lsgan"}, [0.0, 0.0])])
+def test_the_boundary_is_that_of_the_discriminators_loss(values, expected):
+    assert make_player(**values).boundaries == expected
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])

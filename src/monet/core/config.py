@@ -327,12 +327,10 @@ def check_combinations(config: Config) -> None:
         (config.discriminator == "two_objective" and config.discriminator_loss,
          f"--discriminator-loss {config.discriminator_loss}: --discriminator two_objective has fixed losses, hinge and "
          "bce. Give only --adversarial-loss, for the photos' discriminator."),
-        (config.label_smoothing and (config.discriminator_loss or config.adversarial_loss) == "hinge",
-         f"--label-smoothing {config.label_smoothing:g}: the hinge loss has no labels. Use --discriminator-loss bce or "
-         "lsgan, or leave the smoothing out."),
-        (config.label_smoothing and config.discriminator == "two_objective",
-         f"--label-smoothing {config.label_smoothing:g}: a head of --discriminator two_objective has the hinge loss, "
-         "which has no labels. Use another discriminator, or leave the smoothing out."),
+        (config.label_smoothing and (config.discriminator == "two_objective"
+                                     or (config.discriminator_loss or config.adversarial_loss) == "hinge"),
+         f"--label-smoothing {config.label_smoothing:g}: the hinge loss, which --discriminator two_objective always has, "
+         "has no labels. Use bce or lsgan with another discriminator, or leave the smoothing out."),
         (config.penalty_every > 1 and not config.gradient_penalty,
          f"--penalty-every {config.penalty_every} has no effect with --gradient-penalty 0. Give a penalty, or leave it "
          "out."),
