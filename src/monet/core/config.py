@@ -329,8 +329,8 @@ def check_combinations(config: Config) -> None:
          "bce. Give only --adversarial-loss, for the photos' discriminator."),
         (config.label_smoothing and (config.discriminator == "two_objective"
                                      or (config.discriminator_loss or config.adversarial_loss) == "hinge"),
-         f"--label-smoothing {config.label_smoothing:g}: the hinge loss, which --discriminator two_objective always has, "
-         "has no labels. Use bce or lsgan with another discriminator, or leave the smoothing out."),
+         f"--label-smoothing {config.label_smoothing:g}: the hinge loss, which --discriminator two_objective has, too, "
+         "has no labels. Use bce or lsgan and another discriminator, or leave the smoothing out."),
         (config.penalty_every > 1 and not config.gradient_penalty,
          f"--penalty-every {config.penalty_every} has no effect with --gradient-penalty 0. Give a penalty, or leave it "
          "out."),
