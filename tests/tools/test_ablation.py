@@ -64,7 +64,7 @@ def runs_of(folder, text):
     ("steps = 3\n[settings]\nmirorr = false\n" + CUT, "Did you mean mirror"),
     ("steps = 3\n[changes.mine]\nmirror = 'no'\n", "changes.toml, mine: --mirror no"),
     ("steps = 3\n[changes.mine]\nepochs = 9\n", "epochs is no setting of a change"),
-    ("steps = 3\n[changes.mine]\nsystem = 'cut'\n", "--cycle-weight"),
+    ("steps = 3\n[changes.mine]\ncycle_weight = 2.0\n", "--cycle-weight"),
 ])
 def test_a_mistake_in_the_file_is_a_sentence(tmp_path, capsys, text, words):
     out = tmp_path / "out"
@@ -119,7 +119,7 @@ def test_a_run_is_the_preset_at_full_size_with_its_change(tmp_path):
 
 
 def test_a_run_ends_by_its_seconds_or_its_steps_whatever_the_preset_says(tmp_path):
-    assert PRESETS["cpu"]["max_minutes"] > 0 and PRESETS["cpu"]["epochs"] > 1
+    assert PRESETS["cpu"]["max_minutes"] > 0 and PRESETS["cpu"]["minutes"] > 1.5
     runs = runs_of(tmp_path, "seconds = 90\n" + CUT)
     assert all(resolve_config(run.values).minutes == 1.5 for run in runs)
     for run in runs_of(tmp_path, "steps = 90\n" + CUT):

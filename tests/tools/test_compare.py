@@ -107,8 +107,8 @@ def test_mistakes_are_reported_before_anything_is_trained(arguments, message, tm
 def test_all_presets_are_compared_unless_some_are_named(small_root):
     assert [one.preset for one in jobs_of("--data", small_root)] == list(PRESETS)
     assert [one.preset for one in jobs_of("cpu", "cpu", "--data", small_root)] == ["cpu"]
-    [one] = jobs_of("cpu", "--data", small_root, "--out", "o", "--set", "cycle-weight=2", "--set", "mirror=no")
-    assert (one.out, one.values) == ("o/cpu", {"cycle_weight": 2.0, "mirror": False})
+    [one] = jobs_of("cpu", "--data", small_root, "--out", "o", "--set", "nce-weight=2", "--set", "mirror=no")
+    assert (one.out, one.values) == ("o/cpu", {"nce_weight": 2.0, "mirror": False})
 
 
 def test_without_weights_it_says_so_once(small_root, tmp_path, monkeypatch, capsys):

@@ -140,6 +140,9 @@ class Config:
     penalty_every: int = setting(
         1, low=1, high=1000,
         help="steps from one gradient penalty to the next, each weighted by this number (StyleGAN2: 16)")
+    penalty_start: int = setting(
+        0, low=0, help="steps before the gradient penalty begins: it slows a discriminator that has yet to learn what "
+                       "paintings are, and is needed once it could know them by heart")
     cycle_loss: str = setting("l1", "distance in the cycle and identity losses: l1 (paper) or l2")
     cycle_weight: float = setting(10.0, "weight of the cycle loss (paper: 10)", low=0.0)
     identity_weight: float = setting(5.0, "weight of the identity loss (paper: half the cycle weight)", low=0.0)
@@ -333,6 +336,9 @@ def check_combinations(config: Config) -> None:
          "has no labels. Use bce or lsgan and another discriminator, or leave the smoothing out."),
         (config.penalty_every > 1 and not config.gradient_penalty,
          f"--penalty-every {config.penalty_every} has no effect with --gradient-penalty 0. Give a penalty, or leave it "
+         "out."),
+        (config.penalty_start and not config.gradient_penalty,
+         f"--penalty-start {config.penalty_start} has no effect with --gradient-penalty 0. Give a penalty, or leave it "
          "out."),
         (config.augment_target and not config.diffaugment,
          f"--augment-target {config.augment_target:g} has no effect without --diffaugment. Name augmentations, or "

@@ -29,11 +29,12 @@ class GradientPenalty:
     """R1 (Mescheder et al. 2018): gamma / 2 times `squared_slope` at real images, part of the discriminator's loss.
 
     With `penalty_every` n over 1 it is lazy (Karras et al. 2020, StyleGAN2): n times the penalty, every n steps.
+    There is none before step `penalty_start`.
     """
 
     def __init__(self, config: Config):
-        """Takes gradient_penalty, penalty_every and the weight of the discriminator's loss."""
-        self.every = config.penalty_every
+        """Takes gradient_penalty, penalty_every, penalty_start and the weight of the discriminator's loss."""
+        self.every, self.start = config.penalty_every, config.penalty_start
         self.factor = config.discriminator_weight * 0.5 * config.gradient_penalty * self.every
 
     def gradients(self, judge: Callable, images: tf.Tensor, weights: list, step: tf.Tensor, share: float) -> list:
@@ -54,9 +55,10 @@ class GradientPenalty:
             found = tape.gradient(penalty, weights)  # None for the last bias
             return [zero if gradient is None else gradient for zero, gradient in zip(zeros, found, strict=True)]
 
-        if self.every == 1:
+        if (self.every, self.start) == (1, 0):
             return due()
-        return tf.cond(tf.equal(tf.cast(step, tf.int32) % self.every, 0), due, lambda: zeros)
+        step = tf.cast(step, tf.int32)
+        return tf.cond(tf.logical_and(step >= self.start, tf.equal(step % self.every, 0)), due, lambda: zeros)
 
 
 PENALTIES = {False: None, True: GradientPenalty}  # by whether the config asks for one
