@@ -83,7 +83,7 @@ def submit(session: Session, description: str) -> None:
             Kaggle refuses or does not score it.
     """
     if not description.strip():
-        raise UserError('A submission needs a description: make kernel-submit MSG="tpu, 30 epochs"')
+        raise UserError('A submission needs a description: make kernel-submit MSG="tpu, 150 minutes"')
     pushed = session.last_push()
     if not pushed.get("version"):
         raise UserError("Nothing was pushed from here, so there is no version to submit. Run `make kernel-push` first.")
