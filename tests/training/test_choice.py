@@ -24,6 +24,13 @@ def series(*colours, **columns):
             for index, colour in enumerate(colours)]
 
 
+# `--preset cpu` without its penalty, 4 times its steps, colours before they were matched. By its loss it goes
+# astray between steps 5,019 and 6,456.
+MATCHED = [Measurement(step, colours, NONE, r_t, NONE, loss) for step, colours, r_t, loss in (
+    (1070, 0.657, 0.09, 0.672), (2102, 0.569, 0.64, 0.484), (3430, 0.559, 0.71, 0.518), (4229, 0.552, 0.67, 0.472),
+    (5019, 0.478, 0.69, 0.346), (5714, 0.581, 0.96, 0.160), (6456, 1.554, 0.96, 0.135), (7287, 1.435, 0.98, 0.188))]
+
+
 def without_signals(measurements):
     return [Measurement(measurement.step, measurement.colour_left) for measurement in measurements]
 
@@ -38,6 +45,18 @@ def test_a_run_that_collapses_hands_in_a_late_checkpoint_from_before(measured):
 def test_the_choice_so_far_never_needs_a_checkpoint_that_was_not_kept():
     for end in range(1, len(COLLAPSING) + 1):
         assert judge(COLLAPSING[:end]) == judge(COLLAPSING)[:end]
+
+
+def test_a_run_with_matched_colours_hands_in_the_last_before_its_collapse():
+    verdicts = judge(MATCHED, matched=True)
+    assert [verdict.chosen for verdict in verdicts] == [True] * 5 + [False] * 3
+    assert "by heart" in verdicts[5].why and "come apart" in verdicts[6].why
+
+
+def test_colours_that_will_be_matched_may_swing():
+    swinging = series(0.55, 0.70, 0.60, 0.54, 0.55)
+    assert all(verdict.chosen for verdict in judge(swinging, matched=True))
+    assert not all(verdict.chosen for verdict in judge(swinging))
 
 
 def test_a_run_that_only_improves_hands_in_the_last():

@@ -55,7 +55,7 @@ class BestJudge:
             files: give the overfitting signals, in history.csv.
             inception: None: only colours are compared.
         """
-        self.files, self.inception = files, inception
+        self.files, self.inception, self.matched = files, inception, config.match_colors
         has_held_out = bool(data.held_out and data.held_out.count >= FEWEST_HELD_OUT)
         self.paintings = data.held_out if has_held_out else data.monet
         self.compared = f"{self.paintings.count} paintings " + ("held out" if has_held_out else "trained on")
@@ -126,7 +126,7 @@ class BestJudge:
         columns = {**{name: f"{value:.5f}" if np.isfinite(value) else "" for name, value in signals.items()},
                    "weights": self.weights[:8]}
         series = [self.measurement(other) for other in (*rows, row | columns) if int(other["step"]) >= max(since, 1)]
-        chosen, why = judge(series)[-1] if step else (False, "it is untrained")
+        chosen, why = judge(series, self.matched)[-1] if step else (False, "it is untrained")
         found = BestGenerator(step, self.count, self.weights, why=why, since=since) if chosen else None
         measured = f"colours {number(row, 'colour_left'):.2f} of the photos' distance from {self.compared}"
         if self.name:
