@@ -40,11 +40,12 @@ SOURCES = read_modules(ROOT / "src" / "monet")
 OPTIONAL = {"CycleGan", "Cut", "unet_generator", "resnet_generator", "residual_unet_generator", "strided_discriminator",
             "two_objective_discriminator", "batch_norm", "repeat_pixels", "bce_generator", "lsgan_generator",
             "hinge_generator", "mean_squared", "recolor", "ImagePool", "LossScale", "Selection", "list_array_rows",
-            "load_image_file", "find_folder", "parse_tfds_record", "find_tfds", "TiledConv2D", "Cluster"}
-GPU = {"CycleGan", "residual_unet_generator", "two_objective_discriminator", "bce_generator", "hinge_generator",
-       "recolor"}
-TPU = GPU | {"TiledConv2D"}
-CPU = {"CycleGan", "unet_generator", "bce_generator", "recolor"}
+            "load_image_file", "find_folder", "parse_tfds_record", "find_tfds", "TiledConv2D", "Cluster",
+            "GradientPenalty", "AugmentController", "BestJudge", "MifidJudge"}
+OWN = {"Cut", "bce_generator", "recolor", "GradientPenalty", "Selection", "BestJudge"}
+GPU = OWN | {"residual_unet_generator", "two_objective_discriminator", "hinge_generator"}
+TPU = GPU
+CPU = OWN | {"unet_generator"}
 VARIANTS = {
     "--accelerator tpu": TPU,
     "--accelerator gpu": GPU | {"LossScale"},
@@ -53,7 +54,9 @@ VARIANTS = {
     "--accelerator none --preset paper": {"CycleGan", "resnet_generator", "lsgan_generator", "ImagePool"},
     "--accelerator tpu --preset residual-unet": {"CycleGan", "residual_unet_generator", "strided_discriminator",
                                                  "batch_norm", "bce_generator", "lsgan_generator", "mean_squared"},
-    "--accelerator tpu --select-by mifid": TPU | {"Selection"},
+    "--accelerator tpu --select-by mifid": TPU - {"BestJudge"} | {"MifidJudge"},
+    "--accelerator tpu --select-by last": TPU - {"BestJudge", "Selection"},
+    "--accelerator tpu --preset tutorial": {"CycleGan", "unet_generator", "bce_generator", "TiledConv2D"},
     "--accelerator tpu --data tfds:cycle_gan/monet2photo": TPU | {"find_tfds", "parse_tfds_record"},
     "--accelerator tpu --data /kaggle/input/mine": TPU | {"list_array_rows", "load_image_file", "find_folder"},
     "--accelerator none --data gs://bucket/mine --preset unet-32": {
@@ -257,7 +260,7 @@ def test_notebook_has_titles_sentences_and_collapsed_helpers(checkout):
     hidden = {cell["source"].splitlines()[0]: cell["metadata"].get("_kg_hide-input", False)
               for cell in cells if cell["cell_type"] == "code"}
     assert hidden["# monet/machine/tpu_environment.py"] is True
-    assert hidden["SETTINGS = {"] is hidden["# monet/gan/cyclegan.py"] is False
+    assert hidden["SETTINGS = {"] is hidden["# monet/gan/cut.py"] is False
     last = [cell["source"] for cell in cells[-5::2]]
     assert ["preview" in last[0], "loss_curves" in last[1], "check_zip(" in last[2]] == [True] * 3
 

@@ -45,7 +45,7 @@ class AugmentController:
 CONTROLLERS = {False: None, True: AugmentController}  # by whether the config asks for one
 
 
-def make_controller(config: Config) -> AugmentController | None:
+def make_controller(config: Config):
     """An `AugmentController` if the config augments adaptively."""
     make = look_up(CONTROLLERS, config.augment_target > 0 and config.diffaugment != "", "augment_target")
     return make(config) if make else None

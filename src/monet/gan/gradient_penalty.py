@@ -64,7 +64,7 @@ class GradientPenalty:
 PENALTIES = {False: None, True: GradientPenalty}  # by whether the config asks for one
 
 
-def make_penalty(config: Config) -> GradientPenalty | None:
+def make_penalty(config: Config):
     """A `GradientPenalty` as the config says; None if its weight is 0."""
     make = look_up(PENALTIES, config.gradient_penalty > 0, "gradient_penalty")
     return make(config) if make else None
