@@ -15,7 +15,7 @@ from monet.data.records import read_examples
 from monet.data.validation import find_data
 from monet.data.writing import write_records
 from monet.submission.images_zip import photo_batches
-from monet.training.selection import sample_photos
+from monet.training.inception_scores import sample_photos
 
 PLAIN = {"image_size": 32, "jitter": 0, "mirror": False}
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from monet.core.config import make_config
+from monet.core.config import FIELDS, make_config
 from monet.core.errors import UserError
 from monet.core.random_numbers import normal
 from monet.gan.adaptive import MOST, AugmentController
@@ -221,9 +221,8 @@ def test_a_step_with_everything_compiles_and_gives_the_same(values):
 
 
 def test_a_checkpoint_keeps_the_probability_and_one_without_it_starts_anew():
-    system, other, plain = make_system(), make_system(), make_system(**dict.fromkeys(EVERYTHING, 0.0), penalty_every=1,
-                                                                     diffaugment="", color_strength=1.0,
-                                                                     augment_kimg=5.0)
+    off = {name: FIELDS[name].default for name in EVERYTHING}
+    system, other, plain = make_system(), make_system(), make_system(**off)
     system.discriminators["monet"].controller.probability.assign(0.7)
     arrays = {name: value_of(variable) for name, variable in system_variables(system).items()}
     load_state(other, arrays, "a checkpoint")

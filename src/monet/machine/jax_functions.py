@@ -67,6 +67,12 @@ def to_jax(function: Callable, signature: list[tf.TensorSpec], variables: dict[s
     return JaxFunction(exported, results, used, writes)
 
 
+def nested_operations(operation) -> list:
+    """All operations inside of `operation` of an MLIR module, also those in other functions and in branches."""
+    inner = [own for region in operation.regions for block in region.blocks for own in block.operations]
+    return [found for own in inner for found in (own, *nested_operations(own))]
+
+
 def to_exported(hlo: bytes) -> tuple:
     """A `jax.export.Exported` of a serialized HLO module, and the places of those results that are arguments unchanged.
 
@@ -83,7 +89,7 @@ def to_exported(hlo: bytes) -> tuple:
         module = ir.Module.parse(_jax.mlir.hlo_to_stablehlo(hlo))
         main = next(part for part in module.body.operations if part.attributes["sym_name"].value == "main")
         block = main.regions[0].blocks[0]
-        for operation in list(block.operations):
+        for operation in nested_operations(module.operation):
             # Copies are unknown to JAX; without them and reshapes to the same shape, an unchanged argument is seen.
             name, kinds = operation.operation.name, [value.type for value in operation.operation.operands]
             if name == "mhlo.copy" or (name == "stablehlo.reshape" and kinds == [operation.operation.results[0].type]):
