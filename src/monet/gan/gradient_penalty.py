@@ -55,9 +55,10 @@ class GradientPenalty:
             found = tape.gradient(penalty, weights)  # None for the last bias
             return [zero if gradient is None else gradient for zero, gradient in zip(zeros, found, strict=True)]
 
-        if (self.every, self.start) == (1, 0):
-            return due()
         step = tf.cast(step, tf.int32)
+        if self.every == 1:
+            begun = tf.cast(step >= self.start, tf.float32)  # no tf.cond, which costs more where all is compiled
+            return [begun * gradient for gradient in due()]
         return tf.cond(tf.logical_and(step >= self.start, tf.equal(step % self.every, 0)), due, lambda: zeros)
 
 
