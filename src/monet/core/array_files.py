@@ -71,13 +71,14 @@ def read_arrays(path: str, prefix: str = "") -> dict[str, np.ndarray]:
 def check_count(file, archive: zipfile.ZipFile) -> None:
     """Raises BadZipFile if the zip's directory lists fewer entries than its end record counts.
 
-    An entry whose length is damaged can swallow those after it, and `zipfile` does not notice. The end record, the last
-    22 bytes of a file without a comment, has the number at byte 10 (APPNOTE.TXT, section 4.3.16).
+    An entry whose length is damaged can swallow those after it, and one whose name is damaged can hide behind another
+    of that name; `zipfile` does not notice. The end record, the last 22 bytes of a file without a comment, has the
+    number at byte 10 (APPNOTE.TXT, section 4.3.16).
     """
     file.seek(-12, os.SEEK_END)
-    count, = struct.unpack("<H", file.read(2))
-    if count != len(archive.namelist()):
-        raise zipfile.BadZipFile(f"{len(archive.namelist())} of {count} arrays are in the zip's directory")
+    (count,), found = struct.unpack("<H", file.read(2)), len(set(archive.namelist()))
+    if count != found:
+        raise zipfile.BadZipFile(f"{found} of {count} arrays are in the zip's directory")
 
 
 def parse_array(content: bytes) -> np.ndarray:

@@ -25,7 +25,7 @@ def quantile_curves(colors: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray
         `(positions, values)`, float32 `[3, KNOTS]` each, increasing: a channel's colour at a position becomes its
         value.
     """
-    positions, values = (np.quantile(pixels, SHARES, axis=0).T for pixels in (colors, targets))
+    positions, values = (rounded(np.quantile(pixels, SHARES, axis=0).T) for pixels in (colors, targets))
     return (positions + NARROWEST * np.arange(KNOTS)).astype(np.float32), values.astype(np.float32)
 
 
@@ -38,6 +38,12 @@ def straight_curves() -> tuple[np.ndarray, np.ndarray]:
 def straight_line(shape, dtype=None) -> tf.Tensor:
     """An initializer: `straight_curves`."""
     return tf.constant(straight_curves()[0], dtype)
+
+
+def rounded(curves: np.ndarray) -> np.ndarray:
+    """Rounds each to 1/16384 of its range, because painting twice on several cores may differ in the last bits."""
+    step = 2.0**np.floor(np.log2(np.maximum(np.ptp(curves, axis=1, keepdims=True), NARROWEST))) / 16384
+    return np.round(curves / step) * step
 
 
 class ColorCurves(keras.layers.Layer):
