@@ -73,7 +73,8 @@ def trainer_of(config, data):
 def set_next_colours(trainer, monkeypatch, values):
     """Replaces the measured colours by these, in turn."""
     colours, measure = iter(values), trainer.selection.score
-    monkeypatch.setattr(trainer.selection, "score", lambda paint: measure(paint) | {"colour_left": next(colours)})
+    monkeypatch.setattr(trainer.selection, "score",
+                        lambda paint, painter=None: measure(paint) | {"colour_left": next(colours)})
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ PARTS = (
     Part("What the settings mean",
          "Config holds the settings of a run. Values of the wrong type, out of range, or in contradiction to each "
          "other are refused before anything else is done.",
-         ("core.left_out", "core.config")),
+         ("core.left_out", "core.conflicts", "core.config")),
     Part("From files to batches",
          "The photos and the paintings are read from TFRecords, cropped and mirrored at random, and shuffled. The "
          "result is an endless stream of batches in which photos and paintings are not paired.",

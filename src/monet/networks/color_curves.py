@@ -76,9 +76,7 @@ class ColorCurves(keras.layers.Layer):
 
 
 def without_curves(generator: keras.Model) -> keras.Model:
-    """The generator as it is in training; the same weights."""
-    if CURVES not in [layer.name for layer in generator.layers]:
-        return generator
+    """A generator with curves as it is in training; the same weights."""
     return keras.Model(generator.inputs, generator.get_layer(CURVES).input)
 
 

@@ -54,8 +54,9 @@ def judging(system, config: Config) -> Callable:
     Its result is float32 `[batches, 2]`: the mean output, over patches and heads, and the mean of its sign as seen from
     the boundary between real and fake; first for the photos as the generator now paints them, then for the paintings.
     """
-    generator = without_curves(system.networks["photo_to_monet"])
-    discriminator = system.networks["monet_discriminator"]
+    generator, discriminator = (system.networks[name] for name in ("photo_to_monet", "monet_discriminator"))
+    if config.match_colors:
+        generator = without_curves(generator)
     boundaries = head_boundaries(network_kind(config, discriminator.name), config)
     unused_seed = tf.zeros([2], tf.int32)  # of dropout
 
