@@ -14,7 +14,7 @@ from tpu_compiler.v5e import CORES
 
 from monet.core.presets import resolve_config
 
-TPU = resolve_config({"preset": "tpu"})
+TPU = resolve_config({"preset": "tpu", "epochs": 30, "steps_per_epoch": 1000})
 REFUSED = CompiledProgram("step", 512, None, None, None, None, 1.0, "Used 99G of 15.75G")
 
 
@@ -45,6 +45,12 @@ def test_the_report_has_rates_and_the_hours_of_the_presets_own_batch():
     for figure in ("2.00 of 16 GiB", "bound by memory", "at least 36.6 ms", "874 pairs/s", "0.31 hours", "about 60",
                    "30.0 GB to and from memory (7.50 a pair)", "60.0 GB accessed (15.00 a pair)"):
         assert figure in text
+
+
+def test_a_preset_with_minutes_has_a_number_of_steps_instead():
+    numbers = report(resolve_config({"preset": "tpu", "minutes": 150.0}), [program(4, 2 * GIB)])
+    assert (numbers["least_hours"], numbers["most_steps"]) == (None, int(150 * 60 * 819 / 30))
+    assert "150 minutes: at most 245,700 steps" in "\n".join(report_lines(numbers))
 
 
 def test_a_program_that_does_not_fit_is_reported():
@@ -133,7 +139,7 @@ def test_the_program_for_the_tpu_computes_tensorflows_gradients(run_with_compile
     """For all networks of the preset, its batch split over 8 devices."""
     output = run_with_compiler("tools/tpu_check.py", "tpu", "--equal", "--filters", "4")
     distances = json.loads(output.splitlines()[-1])
-    assert len(distances) == 10  # six losses, four networks
+    assert len(distances) == 7  # four losses, three networks
     assert max(distances.values()) < 1e-4
     assert max(distances.values()) > 0  # two programs, not one
 

@@ -118,7 +118,8 @@ def set_next_scores(trainer, monkeypatch, values):
     """Replaces the MiFID that the Inception gives by these, in turn; then scoring raises StopIteration."""
     scores = iter(values)
     measure = trainer.selection.score
-    monkeypatch.setattr(trainer.selection, "score", lambda paint, painter=None: measure(paint) | {"mifid": next(scores)})
+    monkeypatch.setattr(trainer.selection, "score",
+                        lambda paint, painter=None: measure(paint) | {"mifid": next(scores)})
 
 
 class FinishedRun(NamedTuple):

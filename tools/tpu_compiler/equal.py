@@ -35,12 +35,12 @@ def relative_distance(actual: list, expected: list) -> float:
 def comparable_config(config: Config, filters: int) -> Config:
     """Returns the preset narrow, in float32 and without random draws, which each core makes for itself.
 
-    Normalization gets a large epsilon: dividing by almost 0 would amplify rounding errors.
+    CUT compares all places, not some. Normalization gets a large epsilon: dividing by almost 0 amplifies rounding errors.
     """
     return dataclasses.replace(
         config, precision="float32", image_size=SIZE, jitter=0, batch_size=CORES, dropout=0.0, diffaugment="",
-        image_pool=0, minutes=0.0, gamma_mean=1.0, norm_epsilon=1.0, generator_levels=min(config.generator_levels, 5),
-        generator_filters=filters, discriminator_filters=filters)
+        image_pool=0, instance_noise=0.0, nce_patches=SIZE**2, minutes=0.0, gamma_mean=1.0, norm_epsilon=1.0,
+        generator_levels=min(config.generator_levels, 5), generator_filters=filters, discriminator_filters=filters)
 
 
 def differences(config: Config, filters: int) -> dict[str, float]:

@@ -67,8 +67,10 @@ def report(config: Config, programs: list[CompiledProgram]) -> dict:
     steps = [program for program in programs if program.part != "painting"]
     own = next((program for program in steps if program.flops and CORES * program.batch == config.batch_size), None)
     hours = config.total_steps * own.least_seconds / 3600 if own else 0
+    most_steps = int(60 * config.minutes / own.least_seconds) if own else 0
     return {"preset": config.preset, "batch_size": config.batch_size, "programs": list(map(program_numbers, programs)),
             "least_hours": hours or None, "total_steps": config.total_steps,
+            "minutes": config.minutes, "most_steps": most_steps or None,
             "largest_batch_estimate": largest_batch(steps) if steps else None}
 
 
@@ -95,7 +97,9 @@ def report_lines(numbers: dict) -> list[str]:
         lines += program_lines(program)
     if numbers["least_hours"]:
         lines.append(f"  its {numbers['total_steps']} steps: at least {numbers['least_hours']:.2f} hours")
-    elif not numbers["total_steps"]:
+    elif numbers["most_steps"]:
+        lines.append(f"  its {numbers['minutes']:g} minutes: at most {numbers['most_steps']:,} steps")
+    elif not numbers["total_steps"] and not numbers["minutes"]:
         lines.append("  the number of steps depends on the data")
     if numbers["largest_batch_estimate"]:
         lines.append(f"  largest batch a core: about {numbers['largest_batch_estimate']}, extrapolated from the two "
