@@ -35,7 +35,7 @@ def relative_distance(actual: list, expected: list) -> float:
 def comparable_config(config: Config, filters: int) -> Config:
     """Returns the preset narrow, in float32 and without random draws, which each core makes for itself.
 
-    CUT compares all places, not some. Normalization gets a large epsilon: dividing by almost 0 amplifies rounding errors.
+    CUT compares all places, not some. Normalization gets a large epsilon: dividing by almost 0 amplifies rounding.
     """
     return dataclasses.replace(
         config, precision="float32", image_size=SIZE, jitter=0, batch_size=CORES, dropout=0.0, diffaugment="",
