@@ -655,7 +655,8 @@ def test_notebook_alone_does_the_same_and_shows_the_results(checkout, small_root
     assert (working / "images.zip").read_bytes() == package_zip
     picture, curves, problems = run.stdout.splitlines()
     assert picture == "picture ffd8"
-    assert "<svg" in curves and curves.count("<polyline") == 2 * 6 and ">monet_discriminator" in curves
+    assert "<svg" in curves and curves.count("<polyline") >= 2 * 4 and ">monet_discriminator" in curves  # four losses
+    assert "r_t" in curves
     assert "20" in problems and "7,000" in problems  # pictures, of which Kaggle wants more
 
 
