@@ -38,9 +38,10 @@ class SpectralConv2D(keras.layers.Layer):
 
     def normalized_kernel(self, training: bool) -> tf.Tensor:
         """The kernel divided by its largest singular value, float32 under every precision."""
-        kernel = tf.convert_to_tensor(self.kernel)
+        # Keras 2 hands out weights in the layer's own precision.
+        kernel, vector = (tf.cast(tf.convert_to_tensor(weight), tf.float32) for weight in (self.kernel, self.vector_u))
         matrix = tf.reshape(kernel, [-1, self.filters])
-        v = tf.math.l2_normalize(tf.matmul(tf.convert_to_tensor(self.vector_u), matrix, transpose_b=True))
+        v = tf.math.l2_normalize(tf.matmul(vector, matrix, transpose_b=True))
         v = tf.stop_gradient(v)
         u = tf.stop_gradient(tf.math.l2_normalize(tf.matmul(v, matrix)))
         if training:
