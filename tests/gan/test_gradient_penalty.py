@@ -3,26 +3,19 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
+from support.discriminators import images, make_discriminator
 
 from monet.core.config import make_config
 from monet.core.errors import UserError
-from monet.gan.discriminator import Discriminator
 from monet.gan.gradient_penalty import squared_slope
 from monet.machine.devices import set_precision
 
-SIZE = 32
-SMALL = {"image_size": SIZE, "jitter": 0, "discriminator_filters": 4, "discriminator_levels": 2, "gamma_mean": 1.0}
+SMALL = {"discriminator_filters": 4}
 SEED = tf.constant([1, 2])
 
 
-def images(seed, batch=2):
-    return tf.random.stateless_uniform([batch, SIZE, SIZE, 3], [3, seed], -1, 1)
-
-
 def make_player(side="monet", **values):
-    keras.utils.set_random_seed(1)
-    return Discriminator(make_config(**{**SMALL, **values}), f"{side}_discriminator")
+    return make_discriminator(side, **{**SMALL, **values})
 
 
 def penalty_gradients(player, step=0, share=1.0):

@@ -6,6 +6,7 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.discriminators import SMALL_DISCRIMINATOR, images, make_discriminator
 from tensorflow import keras
 
 from monet.core.config import FIELDS, make_config
@@ -19,9 +20,7 @@ from monet.training.arrays import value_of
 from monet.training.state import load_state, system_variables
 from monet.training.train_step import make_gradients, train_step
 
-SIZE = 32
-SMALL = {"image_size": SIZE, "jitter": 0, "generator_filters": 2, "generator_levels": 2, "discriminator_filters": 2,
-         "discriminator_levels": 2, "gamma_mean": 1.0}
+SMALL = {**SMALL_DISCRIMINATOR, "generator_filters": 2, "generator_levels": 2, "discriminator_filters": 2}
 CUT = {"system": "cut", "cycle_weight": 0.0, "identity_weight": 0.0}
 EVERYTHING = {"gradient_penalty": 2.0, "penalty_every": 2, "discriminator_rate": 1e-3, "label_smoothing": 0.1,
               "instance_noise": 0.1, "diffaugment": "color,translation,cutout", "color_strength": 0.3,
@@ -29,13 +28,8 @@ EVERYTHING = {"gradient_penalty": 2.0, "penalty_every": 2, "discriminator_rate":
 SEED = tf.constant([1, 2])
 
 
-def images(seed, batch=2):
-    return tf.random.stateless_uniform([batch, SIZE, SIZE, 3], [3, seed], -1, 1)
-
-
 def make_player(side="monet", **values):
-    keras.utils.set_random_seed(1)
-    return Discriminator(make_config(**{**SMALL, **values}), f"{side}_discriminator")
+    return make_discriminator(side, **{**SMALL, **values})
 
 
 def logits_of(player, shown):

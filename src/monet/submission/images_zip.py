@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,7 +16,7 @@ import tensorflow as tf
 from monet.core.config import MAX_IMAGES, MIN_IMAGES, SUBMISSION_SIZE, Config
 from monet.core.errors import LOG, UserError
 from monet.core.files import atomic_write, out_of_space
-from monet.core.pixels import encode_jpeg
+from monet.core.pixels import encode_jpeg, pad_batch
 from monet.core.progress import progress_bar
 from monet.data.pipeline import decode_example
 from monet.data.read_errors import explain_read_errors
@@ -29,6 +29,12 @@ REHEARSED = 4 * PAINT_BATCH  # images painted and zipped to estimate the time fo
 MAX_PENDING = 2 * PAINT_BATCH  # painted images that may wait for an encoder
 CROP_SCALES = (0.8, 0.97)  # range of a crop's side, as a share of the photo's
 TYPICAL_JPEG_BYTES = 50_000  # assumed until one is written: photos take 45,000 at quality 95
+
+
+def painted_batches(paint: Callable, photos: Iterable[tf.Tensor]) -> Iterator[np.ndarray]:
+    """Paints batches of at most `PAINT_BATCH` photos, in calls of one size: float32 `[n, 256, 256, 3]` each."""
+    for batch in photos:
+        yield np.asarray(paint(pad_batch(batch, PAINT_BATCH)))[:len(batch)]
 
 
 def number_of_images(photos: ImageSet, config: Config) -> int:

@@ -17,11 +17,12 @@ from monet.networks.color_curves import distance_moved, quantile_curves
 from monet.scoring.colour import colour_left, colour_profile
 from monet.scoring.mifid import apply_penalty
 from monet.submission.check import CPU_THREADS
+from monet.submission.images_zip import painted_batches
 from monet.training.best_generator import BestGenerator, choose_best, set_foreign_best_aside
 from monet.training.choice import Measurement, judge
 from monet.training.colors import pixels_of
 from monet.training.history import kept_rows
-from monet.training.inception_scores import InceptionScores, painted_batches, sample_photos
+from monet.training.inception_scores import InceptionScores, sample_photos
 from monet.training.run_files import RunFiles
 from monet.training.selection import Decision, Selection, SelectionMethod, weights_if_any
 

@@ -6,11 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from monet.core.config import SUBMISSION_SIZE
-from monet.core.pixels import pad_batch
 from monet.data.pipeline import decode_example
 from monet.data.records import Data, ImageSet, read_examples
 from monet.networks.color_curves import quantile_curves
-from monet.submission.images_zip import PAINT_BATCH
+from monet.submission.images_zip import PAINT_BATCH, painted_batches
 
 MATCHED_PHOTOS = 128  # photos painted to find the curves
 STRIDE = 4  # every fourth pixel of every fourth row is looked at
@@ -44,6 +43,5 @@ class ColorMatch:
 
     def curves(self, paint: Callable) -> tuple[np.ndarray, np.ndarray]:
         """The curves for a generator without any, which `paint` paints with: see `quantile_curves`."""
-        painted = [image for batch in self.photos
-                   for image in np.asarray(paint(pad_batch(batch, PAINT_BATCH)))[:len(batch)]]
+        painted = [image for batch in painted_batches(paint, self.photos) for image in batch]
         return quantile_curves(pixels_of(painted), self.monet)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from monet.core.config import SUBMISSION_SIZE, Config
-from monet.core.pixels import decode_image, encode_jpeg, pad_batch
+from monet.core.pixels import decode_image, encode_jpeg
 from monet.data.pipeline import decode_example
 from monet.data.records import Data, ImageSet, read_examples
 from monet.data.torch_file import read_state_dict
@@ -14,7 +14,7 @@ from monet.machine.cluster import spans_machines
 from monet.scoring.inception import build_inception, extract_features, make_extractor
 from monet.scoring.inception_weights import WeightsFile
 from monet.scoring.mifid import apply_penalty, frechet_distance, kernel_distance, memorization_distance
-from monet.submission.images_zip import PAINT_BATCH
+from monet.submission.images_zip import PAINT_BATCH, painted_batches
 
 
 def sample_photos(photos: ImageSet, count: int, seed: int) -> tf.data.Dataset:
@@ -25,12 +25,6 @@ def sample_photos(photos: ImageSet, count: int, seed: int) -> tf.data.Dataset:
     images = examples.map(lambda _, example: decode_example(example, SUBMISSION_SIZE),
                           num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return images.batch(PAINT_BATCH).prefetch(2)
-
-
-def painted_batches(paint: Callable, photos: tf.data.Dataset) -> Iterator[np.ndarray]:
-    """Paints the photos, in calls of one size: float32 `[n, 256, 256, 3]`."""
-    for batch in photos:
-        yield np.asarray(paint(pad_batch(batch, PAINT_BATCH)))[:len(batch)]
 
 
 def painted_jpegs(paint: Callable, photos: tf.data.Dataset, config: Config) -> Iterator[bytes]:
