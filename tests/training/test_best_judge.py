@@ -195,10 +195,13 @@ def test_signals_are_those_since_the_checkpoint_before(tiny, small_data, tmp_pat
     judge = BestJudge(tiny(**SELECT), small_data, files, None)
     assert np.isnan(list(judge.signals(0, 100).values())).all()  # there is no history
     with open(files.history, "w", encoding="utf-8") as file:
-        file.write("step,epoch,r_t,r_v\n25,1,0.1,0.9\n50,1,0.2,\n75,1,0.4,0.5\n100,1,0.9,0.7\n125,1,0,0\n")
+        file.write("step,epoch,r_t,r_v\n5,1,0.1,0.9\n" + "".join(f"{step},1,0,0\n" for step in range(10, 30, 5)))
+        file.write("30,1,0.1,\n50,1,0.2,\n60,1,0.2,\n70,1,0.4,0.5\n75,1,0.4,\n80,1,0.6,\n90,1,0.6,\n")
+        file.write("100,1,0.9,0.7\n125,1,0,0\n")
     signals = judge.signals(25, 100)
     assert np.isnan(signals.pop("monet_discriminator"))  # not in this history
     assert signals == {"r_t": pytest.approx(0.4), "r_v": pytest.approx(0.6)}
+    assert judge.signals(90, 100)["r_t"] == pytest.approx(0.4)  # of the last 8 readings: one says little
     row = {"step": "100", "photos": "16", "colour_left": "0.4"}
     before = [{"step": "25", "photos": "16", "colour_left": "0.4", "weights": ""}]
     decision = judge.decide(row, before, None)

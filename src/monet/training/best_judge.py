@@ -31,6 +31,7 @@ MOST_PAINTINGS = 300  # whose colours are compared
 FEWEST_HELD_OUT = 10  # paintings that stand for the others; if there are fewer, those trained on do
 FEWEST_THREADS = 8  # with fewer, a CPU would spend more time on the Inception than on training
 SMALLEST_MOVE = 1e-3  # of colours in [-1, 1]: photos nearer to the paintings than this have the same colours
+FEWEST_READINGS = 8  # whose median is a loss
 FROM_HISTORY = (*SIGNALS, "monet_discriminator")  # columns of history.csv, also of scores.csv
 
 
@@ -102,8 +103,13 @@ class BestJudge:
         return "" if best.why else "it was chosen by --select-by mifid"
 
     def signals(self, after: int, step: int) -> dict[str, float]:
-        """`FROM_HISTORY` between two steps, by name: the medians of the readings; NaN without any."""
-        rows = [row for row in kept_rows(self.files.history, step) if int(row["step"]) > after]
+        """`FROM_HISTORY` between two steps, by name: the medians of the readings; NaN without any.
+
+        At least the last `FEWEST_READINGS` count: a single one says little.
+        """
+        rows = list(kept_rows(self.files.history, step))
+        count = sum(int(row["step"]) > after for row in rows)
+        rows = rows[-max(count, FEWEST_READINGS):]
         values = {name: [value for row in rows if np.isfinite(value := number(row, name))] for name in FROM_HISTORY}
         return {name: float(np.median(found)) if found else float("nan") for name, found in values.items()}
 
@@ -114,7 +120,7 @@ class BestJudge:
         if self.name == "kid":  # which is unbiased, so that it can be negative
             distance = float(apply_penalty(max(distance, 0.0), number(row, "memorization_distance")))
         return Measurement(int(row["step"]), number(row, "colour_left"), distance,
-                           *(number(row, name) for name in FROM_HISTORY))
+                           number(row, "r_v"), number(row, "monet_discriminator"))
 
     def decide(self, row: dict[str, str], rows: list[dict], best: BestGenerator | None) -> Decision:
         """Whether the generator of that row is the best: see `MifidJudge.decide`.

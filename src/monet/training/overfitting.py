@@ -23,9 +23,10 @@ SAMPLE = 16  # pictures of each kind
 SEED_OF_SAMPLE = 3  # separates their crops from the random numbers of training
 HOW_TO_READ = (
     "r_t is 0 while the Monet discriminator guesses, and 1 when it is sure of all paintings that it was trained on. "
-    "r_v is 0 while it judges held-out paintings like those, and 1 when it takes them for fakes. r_t near 1, or r_v "
-    "rising from 0 towards 1, means that it knows its paintings by heart: end the run earlier, augment what it sees "
-    "(--diffaugment), or penalize its gradients. r_v needs --hold-out.")
+    "r_v, which needs --hold-out, is 0 while it judges held-out paintings like those, and 1 when it takes them for "
+    "fakes. r_v rising towards 1, or r_t near 1 while its loss falls to a third of what it was, means that it knows "
+    "its paintings by heart: end the run earlier, augment what it sees (--diffaugment), or penalize its gradients "
+    "(--gradient-penalty).")
 OVERFITTING = (*OUTPUTS, *SIGNALS)  # columns of history.csv
 
 
