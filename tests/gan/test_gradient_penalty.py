@@ -72,8 +72,8 @@ def test_the_loss_does_not_show_it():
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(("values", "times"), [
-    ({"penalty_every": 3}, (3, 0, 0, 3)), ({"penalty_start": 2}, (0, 0, 1, 1)),
-    ({"penalty_every": 3, "penalty_start": 1}, (0, 0, 0, 3))])
+    ({"penalty_every": 3}, (3, 0, 0, 3)), ({"penalty_start": 2.0}, (0, 0, 1, 1)),
+    ({"penalty_every": 3, "penalty_start": 0.5}, (0, 0, 0, 3))])
 def test_a_penalty_is_due_at_its_steps_with_its_weight(compiled, values, times):
     """By the step in the graph, as a loop of steps needs it."""
     always, lazy = make_player(gradient_penalty=2.0), make_player(gradient_penalty=2.0, **values)

@@ -34,8 +34,8 @@ def check_combinations(config) -> None:
          f"--penalty-every {config.penalty_every} has no effect with --gradient-penalty 0. Give a penalty, or leave it "
          "out."),
         (config.penalty_start and not config.gradient_penalty,
-         f"--penalty-start {config.penalty_start} has no effect with --gradient-penalty 0. Give a penalty, or leave it "
-         "out."),
+         f"--penalty-start {config.penalty_start:g} has no effect with --gradient-penalty 0. Give a penalty, or leave "
+         "it out."),
         (config.augment_target and not config.diffaugment,
          f"--augment-target {config.augment_target:g} has no effect without --diffaugment. Name augmentations, or "
          "leave it out."),

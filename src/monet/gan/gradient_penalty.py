@@ -1,5 +1,6 @@
 """A penalty on the slope of a discriminator at real images, which keeps it from singling them out."""
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -33,8 +34,12 @@ class GradientPenalty:
     """
 
     def __init__(self, config: Config):
-        """Takes gradient_penalty, penalty_every, penalty_start and the weight of the discriminator's loss."""
-        self.every, self.start = config.penalty_every, config.penalty_start
+        """Takes gradient_penalty, penalty_every, penalty_start and the weight of the discriminator's loss.
+
+        Args:
+            config: settled, so that penalty_start is in steps.
+        """
+        self.every, self.start = config.penalty_every, math.ceil(config.penalty_start)
         self.factor = config.discriminator_weight * 0.5 * config.gradient_penalty * self.every
 
     def gradients(self, judge: Callable, images: tf.Tensor, weights: list, step: tf.Tensor, share: float) -> list:
