@@ -15,8 +15,9 @@ OWN_VALUES = {
     "identity_weight": 0.0,
     "dropout": 0.0,  # together with the decay: KID left 0.62 and 0.66 (two seeds), before 0.75
     "decay_start": 0.5,
-    # A penalty of 0.6 from the start: KID left 0.80 instead of 0.57 after 4,800 steps, but 0.47 after 19,200, where
-    # without one the run had collapsed by 6,500. So it begins when the discriminator could know the paintings by heart.
+    # A penalty of 0.6 from the start: KID left 0.80 instead of 0.57 to 0.69 after 4,800 steps, but 0.47 after 19,200,
+    # where without one the run had collapsed by 6,500. So it begins when the discriminator could know the paintings by
+    # heart.
     "gradient_penalty": 0.6,
     "match_colors": True,  # colours left 0.25 and 0.23 (two seeds), before 0.47 and 0.53; in later runs 0.19 to 0.21
     "select_by": "best",  # hands in a checkpoint from before a collapse

@@ -31,7 +31,7 @@ MOST_PAINTINGS = 300  # whose colours are compared
 FEWEST_HELD_OUT = 10  # paintings that stand for the others; if there are fewer, those trained on do
 FEWEST_THREADS = 8  # with fewer, a CPU would spend more time on the Inception than on training
 SMALLEST_MOVE = 1e-3  # of colours in [-1, 1]: photos nearer to the paintings than this have the same colours
-FEWEST_READINGS = 8  # whose median is a loss
+FEWEST_READINGS = 8  # of which a median is taken
 FROM_HISTORY = (*SIGNALS, "monet_discriminator")  # columns of history.csv, also of scores.csv
 
 
@@ -107,7 +107,7 @@ class BestJudge:
 
         At least the last `FEWEST_READINGS` count: a single one says little.
         """
-        rows = list(kept_rows(self.files.history, step))
+        rows = kept_rows(self.files.history, step)
         count = sum(int(row["step"]) > after for row in rows)
         rows = rows[-max(count, FEWEST_READINGS):]
         values = {name: [value for row in rows if np.isfinite(value := number(row, name))] for name in FROM_HISTORY}

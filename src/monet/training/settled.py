@@ -41,7 +41,7 @@ def settled(config: Config, device: Device, data: Data | None = None) -> Config:
         check_batch(config, device)
         larger = max(data.monet.count, data.photo.count)
         values["steps_per_epoch"] = config.steps_per_epoch or math.ceil(larger / config.batch_size)
-        values["penalty_start"] = float(math.ceil(config.penalty_start * data.monet.count / config.batch_size))
+        values["penalty_start"] = math.ceil(config.penalty_start * data.monet.count / config.batch_size)
         if config.augment_most and data.monet.count > config.augment_most:
             values["diffaugment"] = ""
     return dataclasses.replace(config, **values)
