@@ -84,7 +84,7 @@ def say_what_fits(config: Config, clock: Clock, trained: float) -> None:
     wanted, planned = 60 * config.minutes - trained, seconds_to_plan(config, clock, trained)
     if planned < wanted:
         LOG.info("The preset's %g minutes of training do not fit into --max-minutes %g, images.zip included: the "
-                 "schedules are planned to end after %.0f", config.minutes, config.max_minutes,
+                 "schedules are planned to end after %.1f minutes", config.minutes, config.max_minutes,
                  max(trained + planned, 0.0) / 60)
     elif clock.left() < wanted:
         LOG.warning("--minutes %g of training do not fit into --max-minutes %g, images.zip included: this session ends "
