@@ -16,6 +16,7 @@ from monet.machine.devices import (
     check_reach,
     choose_strategy,
     device_of,
+    keep_operations_on_one_core,
     precision_for,
     set_precision,
 )
@@ -110,6 +111,34 @@ def test_precision_is_that_of_the_networks_built_next():
     set_precision(precision_for("bfloat16", device))
     layer = tf.keras.layers.Dense(1)
     assert (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32")
+
+
+def test_on_two_cores_an_operation_has_one_thread(monkeypatch):
+    """In its own process, because the number of threads is fixed with TensorFlow's first computation."""
+    code = """
+        import os
+        import tensorflow as tf
+        from monet.core.config import make_config
+        from monet.machine.devices import choose_strategy, keep_operations_on_one_core
+        threads = tf.config.threading.get_intra_op_parallelism_threads
+        os.cpu_count = lambda: 8
+        keep_operations_on_one_core()
+        print(threads())
+        os.cpu_count = lambda: 2
+        os.environ["TF_NUM_INTRAOP_THREADS"] = "2"
+        keep_operations_on_one_core()
+        print(threads())
+        del os.environ["TF_NUM_INTRAOP_THREADS"]
+        choose_strategy(make_config(accelerator="cpu"))
+        print(threads())
+        """
+    output = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True,
+                            timeout=120, check=True).stdout
+    assert output.split() == ["0", "0", "1"]
+    tf.constant(1.0) + 1.0
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    keep_operations_on_one_core()  # too late, and no error
 
 
 def test_several_devices_share_the_batch():

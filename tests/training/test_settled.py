@@ -52,12 +52,6 @@ def test_the_data_determines_epochs_and_augmentation(small_data):
         asked, precision="float32", xla="off", steps_per_call=1, space_to_depth="off")
 
 
-def test_a_penalty_begins_after_passes_over_the_paintings(small_data):
-    asked = make_config(batch_size=3, gradient_penalty=1.0, penalty_start=2.5)
-    assert settled(asked, CPU, small_data).penalty_start == 9  # 25 of 10 paintings, in threes
-    assert settled(asked, CPU).penalty_start == 2.5
-
-
 def test_a_batch_that_devices_cannot_share_is_refused(small_data):
     assert settled(make_config(batch_size=4), T4S, small_data).batch_size == 4
     with pytest.raises(UserError, match=r"--batch-size 3 .* 2 devices.* multiple of 2"):

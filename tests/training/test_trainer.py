@@ -10,12 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 from monet.core.array_files import read_arrays
-from monet.core.config import Config
 from monet.core.errors import UserError
 from monet.core.keras_compat import weight_names
 from monet.data.pipeline import training_pairs
-from monet.networks.generators import generator_inputs, generator_model
-from monet.submission.painter import make_painter
 from monet.training.arrays import value_of
 from monet.training.checkpoint import list_checkpoints
 from monet.training.deadline import warn_of_pace
@@ -331,17 +328,6 @@ def test_a_first_step_that_would_not_end_in_time_is_not_started(tiny, small_data
     trainer.fit()
     assert trainer.state.step == 0
     assert time.monotonic() < deadline
-
-
-def test_the_margin_is_cut_off_and_changes_only_the_border():
-    """A network that adds up 3x3 pixels sees zeros past the edge without a margin, and mirrored pixels with one."""
-    image, seed = generator_inputs()
-    layer = tf.keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer="ones", use_bias=False)
-    network = generator_model(image, seed, layer(image), Config(), "sum")
-    ones = tf.ones([1, 8, 8, 3])
-    plain, wide = make_painter(network)(ones).numpy(), make_painter(network, 2)(ones).numpy()
-    assert (plain[0, 0, 0, 0], plain[0, 0, 4, 0], plain[0, 4, 4, 0]) == (4, 6, 9)
-    np.testing.assert_array_equal(wide, np.full([1, 8, 8, 3], 9.0))
 
 
 def test_no_time_left_means_no_training_but_a_generator(tiny, small_data):

@@ -129,8 +129,9 @@ class Cut:
         """Draws positions to compare in each layer: `nce_patches` distinct ones, or all if there are fewer."""
         drawn = []
         for layer, own_seed in zip(layers, split_seed(seed, len(layers)), strict=True):
-            order = tf.argsort(uniform([layer.shape[1] * layer.shape[2]], own_seed))
-            drawn.append(order[:self.config.nce_patches])
+            places = layer.shape[1] * layer.shape[2]
+            draws = uniform([places], own_seed)
+            drawn.append(tf.math.top_k(draws, min(self.config.nce_patches, places)).indices)
         return drawn
 
     def embed(self, features: list[tf.Tensor], places: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -1,6 +1,5 @@
 """A penalty on the slope of a discriminator at real images, which keeps it from singling them out."""
 
-import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -30,16 +29,11 @@ class GradientPenalty:
     """R1 (Mescheder et al. 2018): gamma / 2 times `squared_slope` at real images, part of the discriminator's loss.
 
     With `penalty_every` n over 1 it is lazy (Karras et al. 2020, StyleGAN2): n times the penalty, every n steps.
-    There is none before step `penalty_start`.
     """
 
     def __init__(self, config: Config):
-        """Takes gradient_penalty, penalty_every, penalty_start and the weight of the discriminator's loss.
-
-        Args:
-            config: settled, so that penalty_start is in steps.
-        """
-        self.every, self.start = config.penalty_every, math.ceil(config.penalty_start)
+        """Takes gradient_penalty, penalty_every and the weight of the discriminator's loss."""
+        self.every = config.penalty_every
         self.factor = config.discriminator_weight * 0.5 * config.gradient_penalty * self.every
 
     def gradients(self, judge: Callable, images: tf.Tensor, weights: list, step: tf.Tensor, share: float) -> list:
@@ -60,11 +54,9 @@ class GradientPenalty:
             found = tape.gradient(penalty, weights)  # None for the last bias
             return [zero if gradient is None else gradient for zero, gradient in zip(zeros, found, strict=True)]
 
-        step = tf.cast(step, tf.int32)
         if self.every == 1:
-            begun = tf.cast(step >= self.start, tf.float32)  # no tf.cond, which costs more where all is compiled
-            return [begun * gradient for gradient in due()]
-        return tf.cond(tf.logical_and(step >= self.start, tf.equal(step % self.every, 0)), due, lambda: zeros)
+            return due()
+        return tf.cond(tf.equal(tf.cast(step, tf.int32) % self.every, 0), due, lambda: zeros)
 
 
 PENALTIES = {False: None, True: GradientPenalty}  # by whether the config asks for one

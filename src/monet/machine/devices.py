@@ -1,5 +1,6 @@
 """The devices to compute on: choosing the `tf.distribute` strategy, and describing its device."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -105,6 +106,23 @@ def strategy_over(kind: str) -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
+def keep_operations_on_one_core() -> None:
+    """On two cores, gives each operation one thread, before TensorFlow computes anything; later it changes nothing.
+
+    A training step has enough operations that do not wait for each other to keep two cores busy, and splitting each of
+    them costs more than it saves. With more cores TensorFlow's own number of threads stays, as does one that
+    $TF_NUM_INTRAOP_THREADS gives.
+    """
+    if os.cpu_count() == 2 and "TF_NUM_INTRAOP_THREADS" not in os.environ:
+        with contextlib.suppress(RuntimeError):  # TensorFlow has computed
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+def operations_at_once() -> int:
+    """Operations that it takes to keep all cores busy: 1 unless each of them has one thread."""
+    return (os.cpu_count() or 1) if tf.config.threading.get_intra_op_parallelism_threads() == 1 else 1
+
+
 def choose_strategy(config: Config, cluster: OneMachine = ONE_MACHINE) -> tf.distribute.Strategy:
     """The strategy for `config.accelerator`; `auto` takes a TPU before GPUs before the CPU.
 
@@ -126,9 +144,10 @@ def choose_strategy(config: Config, cluster: OneMachine = ONE_MACHINE) -> tf.dis
                         "Give --accelerator cpu or auto, or install the CUDA libraries: make setup EXTRAS=and-cuda.")
     if config.accelerator == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
-    if not cluster.is_single:
-        return cluster.join()
-    return strategy_over("CPU" if config.accelerator == "cpu" or not gpus else "GPU")
+    kind = "CPU" if config.accelerator == "cpu" or not gpus else "GPU"
+    if kind == "CPU":
+        keep_operations_on_one_core()
+    return strategy_over(kind) if cluster.is_single else cluster.join()
 
 
 def device_kind(strategy: tf.distribute.Strategy) -> str:
