@@ -71,9 +71,12 @@ def test_the_loss_does_not_show_it():
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_penalty_is_due_every_so_many_steps_with_so_many_times_its_weight(compiled):
+@pytest.mark.parametrize(("values", "times"), [
+    ({"penalty_every": 3}, (3, 0, 0, 3)), ({"penalty_rise": 2.0}, (0, 0.5, 1, 1)),
+    ({"penalty_every": 2, "penalty_rise": 5.0}, (0, 0, 0.8, 0, 1.6, 0, 2))])
+def test_a_penalty_is_due_at_its_steps_with_its_weight(compiled, values, times):
     """By the step in the graph, as a loop of steps needs it."""
-    always, lazy = make_player(gradient_penalty=2.0), make_player(gradient_penalty=2.0, penalty_every=3)
+    always, lazy = make_player(gradient_penalty=2.0), make_player(gradient_penalty=2.0, **values)
     real = images(0)
     each = always.penalty.gradients(always.judge, real, always.network.trainable_variables, 0, 1.0)
 
@@ -81,7 +84,7 @@ def test_a_penalty_is_due_every_so_many_steps_with_so_many_times_its_weight(comp
     def gradients(step):
         return lazy.penalty.gradients(lazy.judge, real, lazy.network.trainable_variables, step, 1.0)
 
-    for step, factor in enumerate((3, 0, 0, 3)):
+    for step, factor in enumerate(times):
         for found, expected in zip(gradients(tf.constant(step)), each, strict=True):
             np.testing.assert_allclose(found, factor * expected, atol=1e-4 * np.abs(expected).max() + 1e-9)
     assert max(np.abs(gradient).max() for gradient in each) > 1e-4
@@ -111,6 +114,7 @@ def test_low_precision_changes_the_slope_little(norm):
     assert found["bfloat16"] == pytest.approx(found["float32"], rel=0.1)
 
 
-def test_a_time_without_a_penalty_is_refused():
-    with pytest.raises(UserError, match="--penalty-every 16"):
-        make_config(penalty_every=16)
+@pytest.mark.parametrize("setting", ["penalty_every", "penalty_rise"])
+def test_a_time_without_a_penalty_is_refused(setting):
+    with pytest.raises(UserError, match=f"--{setting.replace('_', '-')} 16"):
+        make_config(**{setting: 16})

@@ -52,6 +52,12 @@ def test_the_data_determines_epochs_and_augmentation(small_data):
         asked, precision="float32", xla="off", steps_per_call=1, space_to_depth="off")
 
 
+def test_a_penalty_rises_for_passes_over_the_paintings(small_data):
+    asked = make_config(batch_size=4, gradient_penalty=1.0, penalty_rise=2.0)
+    assert settled(asked, CPU, small_data).penalty_rise == 5  # 20 of 10 paintings, in fours
+    assert settled(asked, CPU).penalty_rise == 2
+
+
 def test_a_batch_that_devices_cannot_share_is_refused(small_data):
     assert settled(make_config(batch_size=4), T4S, small_data).batch_size == 4
     with pytest.raises(UserError, match=r"--batch-size 3 .* 2 devices.* multiple of 2"):

@@ -141,6 +141,11 @@ class Config:
     penalty_every: int = setting(
         1, low=1, high=1000,
         help="steps from one gradient penalty to the next, each weighted by this number (StyleGAN2: 16)")
+    penalty_rise: float = setting(
+        0.0, low=0.0,
+        help="passes over the paintings during which the gradient penalty rises from 0, linearly: a small one lets the "
+             "discriminator learn what paintings are, a large one is needed once it could know them by heart; 0: it "
+             "has its full weight at once")
     cycle_loss: str = setting("l1", "distance in the cycle and identity losses: l1 (paper) or l2")
     cycle_weight: float = setting(10.0, "weight of the cycle loss (paper: 10)", low=0.0)
     identity_weight: float = setting(5.0, "weight of the identity loss (paper: half the cycle weight)", low=0.0)

@@ -33,6 +33,9 @@ def check_combinations(config) -> None:
         (config.penalty_every > 1 and not config.gradient_penalty,
          f"--penalty-every {config.penalty_every} has no effect with --gradient-penalty 0. Give a penalty, or leave it "
          "out."),
+        (config.penalty_rise and not config.gradient_penalty,
+         f"--penalty-rise {config.penalty_rise:g} has no effect with --gradient-penalty 0. Give a penalty, or leave it "
+         "out."),
         (config.augment_target and not config.diffaugment,
          f"--augment-target {config.augment_target:g} has no effect without --diffaugment. Name augmentations, or "
          "leave it out."),

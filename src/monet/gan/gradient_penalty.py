@@ -28,12 +28,17 @@ def squared_slope(judge: Callable, images: tf.Tensor) -> tf.Tensor:
 class GradientPenalty:
     """R1 (Mescheder et al. 2018): gamma / 2 times `squared_slope` at real images, part of the discriminator's loss.
 
-    With `penalty_every` n over 1 it is lazy (Karras et al. 2020, StyleGAN2): n times the penalty, every n steps.
+    With `penalty_every` n over 1 it is lazy (Karras et al. 2020, StyleGAN2): n times the penalty, every n steps. Its
+    weight rises from 0 at step 0 to gamma at step `penalty_rise`, linearly.
     """
 
     def __init__(self, config: Config):
-        """Takes gradient_penalty, penalty_every and the weight of the discriminator's loss."""
-        self.every = config.penalty_every
+        """Takes gradient_penalty, penalty_every, penalty_rise and the weight of the discriminator's loss.
+
+        Args:
+            config: settled, so that penalty_rise is in steps.
+        """
+        self.every, self.rise = config.penalty_every, config.penalty_rise
         self.factor = config.discriminator_weight * 0.5 * config.gradient_penalty * self.every
 
     def gradients(self, judge: Callable, images: tf.Tensor, weights: list, step: tf.Tensor, share: float) -> list:
@@ -47,6 +52,8 @@ class GradientPenalty:
             share: factor on the gradients.
         """
         zeros = [tf.zeros(weight.shape) for weight in weights]
+        if self.rise:
+            share *= tf.minimum(tf.cast(step, tf.float32) / self.rise, 1.0)
 
         def due() -> list:
             with tf.GradientTape() as tape:

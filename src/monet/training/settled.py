@@ -22,7 +22,8 @@ def settled(config: Config, device: Device, data: Data | None = None) -> Config:
     Args:
         config: as asked.
         device: what the run computes on.
-        data: the images; None if nothing is trained, which leaves steps_per_epoch and diffaugment as they are.
+        data: the images; None if nothing is trained, which leaves steps_per_epoch, diffaugment and penalty_rise as
+            they are. With images, penalty_rise becomes a number of steps, so settle only what is as asked.
 
     Raises:
         UserError: if the device cannot do what the config asks.
@@ -40,6 +41,7 @@ def settled(config: Config, device: Device, data: Data | None = None) -> Config:
         check_batch(config, device)
         larger = max(data.monet.count, data.photo.count)
         values["steps_per_epoch"] = config.steps_per_epoch or math.ceil(larger / config.batch_size)
+        values["penalty_rise"] = config.penalty_rise * data.monet.count / config.batch_size
         if config.augment_most and data.monet.count > config.augment_most:
             values["diffaugment"] = ""
     return dataclasses.replace(config, **values)
