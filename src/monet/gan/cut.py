@@ -131,7 +131,7 @@ class Cut:
         for layer, own_seed in zip(layers, split_seed(seed, len(layers)), strict=True):
             places = layer.shape[1] * layer.shape[2]
             draws = uniform([places], own_seed)
-            drawn.append(tf.math.top_k(draws, min(self.config.nce_patches, places)).indices)
+            drawn.append(tf.math.top_k(-draws, min(self.config.nce_patches, places)).indices)
         return drawn
 
     def embed(self, features: list[tf.Tensor], places: list[tf.Tensor]) -> list[tf.Tensor]:
