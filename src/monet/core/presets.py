@@ -25,7 +25,7 @@ OWN_VALUES = {
     "generator_levels": 5,
     "upsample": "resize",  # transposed convolutions left checkerboard artifacts in every sky
     "gamma_mean": 1.0,
-    # 300 Monets: KID left 0.61, a frame of 3.7 levels of 255; with 32 0.64 and 3.8, with 0 0.61 and 7.4. On the sample, a
+    # 300 Monets: KID left 0.61, a frame of 3.7 levels of 255; with 32 0.64 and 3.8, with 0 0.61 and 7.4. The sample: a
     # frame of 2.9, with 32 1.9.
     "paint_margin": 16,
     "diffaugment": "color,translation,cutout",
