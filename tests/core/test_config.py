@@ -77,8 +77,10 @@ def test_config_is_frozen():
 
 
 def test_a_config_json_of_an_earlier_version_is_read(tmp_path):
-    """`jitter` had another name then, and the preset of that name sets values today that it did not set then."""
-    (tmp_path / "config.json").write_text(json.dumps({"preset": "cpu", "jitter_size": 300, "epochs": 7}))
+    """`jitter` had another name then, `penalty_start` was a setting, and the preset of that name sets values today that
+    it did not set then."""
+    (tmp_path / "config.json").write_text(json.dumps(
+        {"preset": "cpu", "jitter_size": 300, "epochs": 7, "penalty_start": 18.5}))
     config = resolve_config({}, str(tmp_path / "config.json"))
     assert (config.jitter, config.epochs) == (300, 7)
     assert PRESETS["cpu"]["diffaugment"] and not config.diffaugment

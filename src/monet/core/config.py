@@ -248,6 +248,7 @@ class Config:
 PATH_FIELDS = ("data", "out")  # a ~ in them is the user's home folder, also where no shell has replaced it
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 FORMER_NAMES = {"jitter_size": "jitter"}  # of fields, in config.json and checkpoints of earlier versions
+FORMER_FIELDS = ("penalty_start",)  # which config.json of earlier versions may have, and nothing takes the place of
 CHANGES = "changes"  # in config.json beside the fields: which of them changed during the run, and at which step
 # A checkpoint can be restored only if these match.
 ARCHITECTURE_FIELDS = (

@@ -2,7 +2,7 @@
 
 import json
 
-from monet.core.config import CHANGES, FIELDS, FORMER_NAMES, check_field_name
+from monet.core.config import CHANGES, FIELDS, FORMER_FIELDS, FORMER_NAMES, check_field_name
 from monet.core.errors import UserError, say
 
 
@@ -28,7 +28,7 @@ def parse_field(name: str, text: str):
 
 
 def read_config_values(path: str) -> dict:
-    """Reads field values from the JSON file at `path`, without validating them.
+    """Reads field values from the JSON file at `path`, without validating them; those of `FORMER_FIELDS` are left out.
 
     Raises:
         UserError: if the file cannot be read or is not a JSON object.
@@ -44,4 +44,7 @@ def read_config_values(path: str) -> dict:
         raise UserError(f"{path} is not a JSON object of settings. Give --config the config.json of a run.")
     if values.pop(CHANGES, None):
         say(f"{path}: some settings changed during that run (see {CHANGES!r} there). The last ones apply.")
+    for name in FORMER_FIELDS:
+        if values.pop(name, None):
+            say(f"{path}: there is no setting {name} any more. It is left out.")
     return {FORMER_NAMES.get(name, name): value for name, value in values.items()}
