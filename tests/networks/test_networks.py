@@ -1,5 +1,6 @@
 """monet.networks: parameter counts of the tutorial's networks, and configs that cannot be built."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -10,7 +11,7 @@ from monet.core.config import Config, make_config
 from monet.core.errors import UserError
 from monet.gan.cut import encoder_layers
 from monet.networks.build import GENERATORS, build_discriminator, build_generator
-from monet.networks.generators import block_count, size_multiple
+from monet.networks.generators import KEPT, block_count, size_multiple
 from monet.training.describe import parameter_count
 
 SMALL = {"generator_filters": 2, "discriminator_filters": 2, "generator_levels": 3}
@@ -51,6 +52,25 @@ def test_a_generator_keeps_the_shape_and_the_range(settings):
     assert painted.shape == (2, 64, 96, 3)
     assert np.abs(painted).max() <= 1.0
     assert painted.dtype == np.float32
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"generator": "resnet"}, {"generator": "residual_unet"}, {"space_to_depth": "on", "upsample": "resize"}])
+def test_a_global_residual_is_added_to_the_image(settings):
+    """Before tanh, so that black and white can be painted, and their pixels still learn."""
+    config = make_config(**{**SMALL, **settings}, global_residual=True)
+    generator, plain = (build_generator(make, "g") for make in (config, dataclasses.replace(config,
+                                                                                            global_residual=False)))
+    for one, other in zip(generator.weights, plain.weights, strict=True):
+        other.assign(one)
+    image = tf.Variable(tf.clip_by_value(2 * random_images(1, 32, 32), -1, 1))
+    with tf.GradientTape() as tape:
+        painted = generator([image, SEED])
+    change = np.arctanh(plain([image, SEED]).numpy().astype(float))
+    np.testing.assert_allclose(painted, np.tanh(change + np.arctanh(KEPT * image.numpy().astype(float))), atol=1e-5)
+    assert np.isfinite(tape.gradient(painted, generator.trainable_weights[-1])).all()
+    generator.trainable_weights[-2].assign(tf.zeros(generator.trainable_weights[-2].shape))
+    np.testing.assert_allclose(generator([image, SEED]), KEPT * image, atol=1e-5)
 
 
 @pytest.mark.parametrize(("settings", "patches"), [

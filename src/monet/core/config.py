@@ -98,6 +98,9 @@ class Config:
     generator_leak: float = setting(
         0.3, low=0.0, high=1.0,
         help="negative slope of LeakyReLU in a U-Net's down-blocks (tutorial: 0.3, Keras's default); 0: ReLU")
+    global_residual: bool = setting(
+        False, help="add the generator's output to its input, before tanh, so that it begins by copying (Kim et al. "
+                    "2016, VDSR)")
     match_colors: bool = setting(
         False, help="give all paintings together the colours of the real ones, by a curve for each channel (histogram "
                     "matching), found anew for each preview, score and submission")
@@ -253,8 +256,8 @@ CHANGES = "changes"  # in config.json beside the fields: which of them changed d
 # A checkpoint can be restored only if these match.
 ARCHITECTURE_FIELDS = (
     "system", "generator", "generator_filters", "generator_levels", "residual_blocks", "upsample", "generator_leak",
-    "match_colors", "discriminator", "discriminator_filters", "discriminator_levels", "discriminator_leak",
-    "discriminator_norm", "norm", "norm_affine", "norm_epsilon")
+    "global_residual", "match_colors", "discriminator", "discriminator_filters", "discriminator_levels",
+    "discriminator_leak", "discriminator_norm", "norm", "norm_affine", "norm_epsilon")
 
 
 def look_up(registry: Mapping, name, option: str):

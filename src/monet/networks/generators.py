@@ -1,5 +1,6 @@
 """The generators: U-Net, U-Net with residual blocks, ResNet."""
 
+import tensorflow as tf
 from tensorflow import keras
 
 from monet.core.config import Config
@@ -19,6 +20,7 @@ from monet.networks.space_to_depth import doubling_tile, tiles_by_level
 from monet.networks.tiled_layers import enter_tiles, leave_tiles
 
 DROPOUT_BLOCKS = 3  # up-blocks with dropout, from the innermost (tutorial)
+KEPT = 0.97  # of the image's contrast with `global_residual`; the inverse of tanh is infinite at 1
 RESNET_LEVELS = 2  # times the ResNet generator halves the image (paper)
 
 
@@ -26,6 +28,23 @@ def generator_inputs() -> tuple:
     """Symbolic inputs of every generator: images `[batch, height, width, 3]` in [-1, 1] and an int32 seed `[2]`."""
     # Keras 2 divides a known first dimension by the number of devices, so the seed's must be unknown.
     return keras.Input((None, None, 3), name="image"), keras.Input((), dtype="int32", name="seed")
+
+
+def last_activation(config: Config) -> str | None:
+    """The activation of a generator's last convolution."""
+    return None if config.global_residual else "tanh"
+
+
+def added(change_and_image: tuple) -> tf.Tensor:
+    """The image, changed: both `[batch, h, w, c]`, the image in [-1, 1]. Without a change, `KEPT` times the image."""
+    change, image = change_and_image
+    return tf.tanh(change + tf.atanh(tf.clip_by_value(KEPT * image, -KEPT, KEPT)))
+
+
+def onto(image, x, config: Config):
+    """A generator's output in [-1, 1], from that of its last convolution; `image`, its input, is of the same shape."""
+    layer = keras.layers.Lambda(added, name="global_residual", dtype="float32")
+    return layer((x, image)) if config.global_residual else x
 
 
 def generator_model(image, seed, painted, config: Config, name: str, tile: int = 1) -> keras.Model:
@@ -43,7 +62,8 @@ def u_net(config: Config, name: str, bottom) -> keras.Model:
     image, seed = generator_inputs()
     widths = [width(config.generator_filters, level) for level in range(config.generator_levels)]
     tiles = tiles_by_level(config, config.generator_levels)
-    x, skips = enter_tiles(image, tiles[0]), []
+    entered, skips = enter_tiles(image, tiles[0]), []
+    x = entered
     for level, filters in enumerate(widths, start=1):
         x = down_block(x, filters, config, f"down{level}", config.generator_leak, level > 1, tiles[level - 1])
         skips.append(x)
@@ -54,8 +74,9 @@ def u_net(config: Config, name: str, bottom) -> keras.Model:
         if block <= DROPOUT_BLOCKS:
             x = SeededDropout(config.dropout, salt=block, name=f"up{block}_dropout")(x, seed=seed)
         parts = [keras.layers.ReLU(name=f"up{block}_relu")(x), skip]
-    x = doubled(parts, 3, config, "image", tile=doubling_tile(config, 0), activation="tanh", dtype="float32")
-    return generator_model(image, seed, x, config, name, tiles[0])
+    x = doubled(parts, 3, config, "image", tile=doubling_tile(config, 0), activation=last_activation(config),
+                dtype="float32")
+    return generator_model(image, seed, onto(entered, x, config), config, name, tiles[0])
 
 
 def unet_generator(config: Config, name: str) -> keras.Model:
@@ -104,8 +125,8 @@ def resnet_generator(config: Config, name: str) -> keras.Model:
     for block in range(1, RESNET_LEVELS + 1):
         x = up_block([x], filters * 2**(RESNET_LEVELS - block), config, f"up{block}", kernel_size=3)
         x = keras.layers.ReLU(name=f"up{block}_relu")(x)
-    x = reflected_conv(x, 3, 7, "image", activation="tanh", dtype="float32")
-    return generator_model(image, seed, x, config, name)
+    x = reflected_conv(x, 3, 7, "image", activation=last_activation(config), dtype="float32")
+    return generator_model(image, seed, onto(image, x, config), config, name)
 
 
 def block_count(config: Config) -> int:

@@ -3,21 +3,16 @@
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 
 from monet.core.config import SUBMISSION_SIZE
 from monet.data.pipeline import decode_example
-from monet.data.records import Data, ImageSet, read_examples
+from monet.data.records import Data, read_examples
 from monet.networks.color_curves import quantile_curves
-from monet.submission.images_zip import PAINT_BATCH, painted_batches
+from monet.submission.images_zip import painted_batches
+from monet.training.inception_scores import sample_photos
 
 MATCHED_PHOTOS = 128  # photos painted to find the curves
 STRIDE = 4  # every fourth pixel of every fourth row is looked at
-
-
-def spread_examples(images: ImageSet, count: int) -> tf.data.Dataset:
-    """Up to `count` examples at equal distances."""
-    return read_examples(images).shard(max(images.count // count, 1), 0).take(count)
 
 
 def pixels_of(images: list) -> np.ndarray:
@@ -33,13 +28,10 @@ class ColorMatch:
         monet: the paintings' pixels, `[n, 3]`.
     """
 
-    def __init__(self, data: Data):
-        """Reads the photos and the paintings."""
-        photos = spread_examples(data.photo, MATCHED_PHOTOS)
-        photos = photos.map(lambda example: decode_example(example, SUBMISSION_SIZE))
-        self.photos = list(photos.batch(PAINT_BATCH))
-        self.monet = pixels_of([decode_example(example, SUBMISSION_SIZE)
-                                for example in spread_examples(data.monet, data.monet.count)])
+    def __init__(self, data: Data, seed: int):
+        """Reads the photos, which the seed chooses, and the paintings."""
+        self.photos = list(sample_photos(data.photo, min(data.photo.count, MATCHED_PHOTOS), seed))
+        self.monet = pixels_of([decode_example(example, SUBMISSION_SIZE) for example in read_examples(data.monet)])
 
     def curves(self, paint: Callable) -> tuple[np.ndarray, np.ndarray]:
         """The curves for a generator without any, which `paint` paints with: see `quantile_curves`."""

@@ -185,7 +185,7 @@ class TensorFlowEngine:
     @functools.cached_property
     def color_match(self) -> ColorMatch:
         """What finds the curves of `match_colors`."""
-        return ColorMatch(self.data)
+        return ColorMatch(self.data, self.config.seed)
 
     def set_curves(self, positions: np.ndarray, values: np.ndarray) -> None:
         """Gives the painter its curves, and the generator, so that checkpoints have them."""
