@@ -18,7 +18,9 @@ SLOW = ("numpy", "tqdm", "slugify")
 
 
 def start(words, path=PATH, **options):
+    # A shell's background jobs, and all that they start, ignore Ctrl-C.
     return subprocess.Popen([sys.executable, *words], text=True, stderr=subprocess.PIPE, cwd=ROOT,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                             env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": ""}, **options)
 
 
