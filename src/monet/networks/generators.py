@@ -43,8 +43,9 @@ def added(change_and_image: tuple) -> tf.Tensor:
 
 def onto(image, x, config: Config):
     """A generator's output in [-1, 1], from that of its last convolution; `image`, its input, is of the same shape."""
-    layer = keras.layers.Lambda(added, name="global_residual", dtype="float32")
-    return layer((x, image)) if config.global_residual else x
+    if not config.global_residual:
+        return x
+    return keras.layers.Lambda(added, name="global_residual", dtype="float32")((x, image))
 
 
 def generator_model(image, seed, painted, config: Config, name: str, tile: int = 1) -> keras.Model:
@@ -62,8 +63,8 @@ def u_net(config: Config, name: str, bottom) -> keras.Model:
     image, seed = generator_inputs()
     widths = [width(config.generator_filters, level) for level in range(config.generator_levels)]
     tiles = tiles_by_level(config, config.generator_levels)
-    entered, skips = enter_tiles(image, tiles[0]), []
-    x = entered
+    x = entered = enter_tiles(image, tiles[0])
+    skips = []
     for level, filters in enumerate(widths, start=1):
         x = down_block(x, filters, config, f"down{level}", config.generator_leak, level > 1, tiles[level - 1])
         skips.append(x)
