@@ -32,9 +32,9 @@ from monet.core.array_files import read_arrays, write_arrays
 from monet.core.config import make_config
 from monet.core.errors import LOG, UserError
 from monet.core.keras_compat import weight_names
-from monet.core.pixels import encode_jpeg
 from monet.scoring.inception_weights import WEIGHTS_VARIABLE, PublishedFile, digest_of, find_weights
 from monet.submission.images_zip import PAINT_BATCH
+from monet.submission.jpegs import JpegEncoder
 from monet.training import selection
 from monet.training.arrays import value_of
 from monet.training.best_generator import BEST_META, read_best, restore_best
@@ -355,15 +355,15 @@ def test_the_same_photos_are_painted_each_time(small_data):
 
 def test_paintings_are_scored_as_they_are_handed_in(small_data):
     """Encoded with the run's quality, each photo once, in calls of one size."""
-    config, shapes = make_config(jpeg_quality=30), []
+    encoder, shapes = JpegEncoder(make_config(jpeg_quality=30)), []
 
     def paint(images):
         shapes.append(tuple(images.shape))
         return -images
 
     photos = sample_photos(small_data.photo, 9, 0)
-    jpegs = list(painted_jpegs(paint, photos, config))
-    assert jpegs == [encode_jpeg(-image, config) for batch in photos.as_numpy_iterator() for image in batch]
+    jpegs = list(painted_jpegs(paint, photos, encoder))
+    assert jpegs == [encoder.encode(-image) for batch in photos.as_numpy_iterator() for image in batch]
     assert shapes == [(PAINT_BATCH, 256, 256, 3)]
 
 

@@ -83,7 +83,7 @@ PARTS = (
     Part("The submission",
          "Every photo is painted, encoded as JPEG and written to images.zip. The zip is then checked against all that "
          "Kaggle is known to refuse.",
-         ("submission.images_zip", "submission.names", "submission.check")),
+         ("submission.images_zip", "submission.jpegs", "submission.names", "submission.check")),
 )
 HELPERS = Part(
     "Helpers",

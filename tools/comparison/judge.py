@@ -7,13 +7,14 @@ from scoring.features import find_features, load_extractor
 from scoring.sources import Source, decode_picture
 
 from monet.core.config import SUBMISSION_SIZE
-from monet.core.pixels import encode_jpeg, float_to_pixels
+from monet.core.pixels import float_to_pixels
 from monet.data.pipeline import first_images
 from monet.data.records import Data, read_examples
 from monet.scoring.health import HISTORY_PARTS, find_faults, measure_health
 from monet.scoring.inception import extract_features
 from monet.scoring.inception_weights import find_weights
 from monet.scoring.mifid import frechet_distance, kernel_distance, mifid
+from monet.submission.jpegs import JpegEncoder
 
 JUDGED = 32  # photos for the health numbers
 SCORED = 128  # photos for FID, MiFID and KID
@@ -99,7 +100,8 @@ def score(training: Training, weights_path: str) -> dict:
     positions = list(range(len(paintings.names)))
     real = find_features(paintings, positions, weights, lambda: network, skip=True).features
     images = training.paint(first_images(training.data.photo, SCORED, SUBMISSION_SIZE))
-    decoded = [decode_picture(encode_jpeg(image, training.config))[0] for image in images]  # as in a submission
+    encoder = JpegEncoder(training.config, training.data.monet)  # as in a submission
+    decoded = [decode_picture(encoder.encode(image))[0] for image in images]
     features = extract_features(network, decoded, len(decoded), "Painted")
     return {"fid": frechet_distance(features, real), "mifid": mifid(features, real),
             "kid": kernel_distance(features, real)[0], "count": len(decoded), "note": weights.note}

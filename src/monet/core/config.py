@@ -234,8 +234,11 @@ class Config:
         "number", choices=("number", "image_name"),
         help="file names in images.zip: number (0001.jpg and so on), or the photo's image_name")
     jpeg_quality: int = setting(
-        95, low=1, high=100, help="JPEG quality of the painted images (PIL's default of 75 worsens the score)")
+        95, low=1, high=100, help="JPEG quality of the painted images")
     jpeg_subsampling: str = setting("4:4:4", "JPEG chroma subsampling", choices=("4:4:4", "4:2:2", "4:2:0"))
+    match_jpeg: bool = setting(
+        False, "compress each painting of images.zip as strongly as one of Monet's, instead of by jpeg_quality and "
+               "jpeg_subsampling (FID falls if both sides are compressed alike: Parmar et al. 2022)")
 
     @property
     def total_steps(self) -> int:

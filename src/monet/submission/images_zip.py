@@ -16,12 +16,13 @@ import tensorflow as tf
 from monet.core.config import MAX_IMAGES, MIN_IMAGES, SUBMISSION_SIZE, Config
 from monet.core.errors import LOG, UserError
 from monet.core.files import atomic_write, out_of_space
-from monet.core.pixels import encode_jpeg, pad_batch
+from monet.core.pixels import pad_batch
 from monet.core.progress import progress_bar
 from monet.data.pipeline import decode_example
 from monet.data.read_errors import explain_read_errors
 from monet.data.records import ImageSet, read_examples
 from monet.submission.check import CPU_THREADS, find_problems, zip_entries
+from monet.submission.jpegs import JpegEncoder
 from monet.submission.names import safe_name, unique_name
 
 PAINT_BATCH = 16  # images per call of the network, the same in every call so that it is traced once
@@ -115,7 +116,7 @@ def never() -> bool:
     return False
 
 
-def paint_into_zip(submission: SubmissionZip, paint, photos: ImageSet, config: Config,
+def paint_into_zip(submission: SubmissionZip, paint, encoder: JpegEncoder, photos: ImageSet, config: Config,
                    show: Callable[[int], None], is_late: Callable[[], bool] = never) -> None:
     """The way of a photo: reads batches, paints them, encodes the paintings and adds them until the zip is full.
 
@@ -130,7 +131,7 @@ def paint_into_zip(submission: SubmissionZip, paint, photos: ImageSet, config: C
                 with explain_read_errors(os.path.dirname(photos.files[0])):
                     names, images = next(batches)
                 painted = np.asarray(paint(images), np.float32)
-                jpegs = [pool.submit(encode_jpeg, image, config) for image in painted]
+                jpegs = [pool.submit(encoder.encode, image) for image in painted]
                 pending.extend(zip(names.numpy(), jpegs, strict=True))
             elif pending:
                 name, jpeg = pending.popleft()
@@ -151,7 +152,7 @@ def disk_full_error(path: str, archive: zipfile.ZipFile | None, wanted: int) -> 
 
 
 def generate_submission(paint, photos: ImageSet, path: str, config: Config,
-                        is_late: Callable[[], bool] = never) -> int:
+                        is_late: Callable[[], bool] = never, monet: ImageSet | None = None) -> int:
     """Paints the photos and writes the submission to `path`, as a whole or not at all.
 
     If there are fewer photos than images wanted, mirrored photos and then random crops make up the rest.
@@ -160,8 +161,9 @@ def generate_submission(paint, photos: ImageSet, path: str, config: Config,
         paint: a function from float32 `[PAINT_BATCH, 256, 256, 3]` in [-1, 1] to the painted images, array or tensor.
         photos: the photos; only the first are painted if there are more than wanted.
         path: the zip to write.
-        config: gives seed, num_images, image_names, jpeg_quality and jpeg_subsampling.
+        config: gives seed, num_images, image_names and how JPEGs are compressed.
         is_late: whether to stop painting, and to write what is painted.
+        monet: the paintings that `config.match_jpeg` takes as models; None: no models.
 
     Returns:
         The number of images in the zip.
@@ -173,11 +175,12 @@ def generate_submission(paint, photos: ImageSet, path: str, config: Config,
     wanted, archive, started = number_of_images(photos, config), None, time.monotonic()
     LOG.info("Painting %d images: %d originals and %d variants", wanted, min(wanted, photos.count),
              max(0, wanted - photos.count))
+    encoder = JpegEncoder(config, monet)
     try:
         with (atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive,
               progress_bar("Painting", wanted) as show):
             submission = SubmissionZip(archive, wanted, config.image_names)
-            paint_into_zip(submission, paint, photos, config, show, is_late)
+            paint_into_zip(submission, paint, encoder, photos, config, show, is_late)
     except UserError as error:
         if isinstance(error.__cause__, OSError) and out_of_space(error.__cause__):
             raise disk_full_error(path, archive, wanted) from error.__cause__
@@ -204,11 +207,11 @@ def rehearse_submission(paint, photos: ImageSet, config: Config) -> float:
         started = time.monotonic()
         with zipfile.ZipFile(io.BytesIO(), "w") as archive:
             submission = SubmissionZip(archive, count, config.image_names)
-            paint_into_zip(submission, paint, photos, config, lambda done: None)
+            paint_into_zip(submission, paint, encoder, photos, config, lambda done: None)
             find_problems(list(zip_entries(archive)), 0)
         return time.monotonic() - started
 
-    wanted = number_of_images(photos, config)
+    wanted, encoder = number_of_images(photos, config), JpegEncoder(config)
     _, few, more = (seconds_for(count) for count in (PAINT_BATCH, PAINT_BATCH, REHEARSED))
     # Both times are noisy: assume at least half of the larger round's average per image.
     per_image = max((more - few) / (REHEARSED - PAINT_BATCH), more / REHEARSED / 2)

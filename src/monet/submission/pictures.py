@@ -11,10 +11,11 @@ from monet.core.config import Config
 from monet.core.errors import LOG, UserError
 from monet.core.file_names import PAINTED_FORMATS, has_suffix
 from monet.core.files import atomic_write
-from monet.core.pixels import encode_jpeg, pixels_to_float
+from monet.core.pixels import pixels_to_float
 from monet.core.progress import progress_bar
 from monet.data.layouts import unread_note
 from monet.data.storage import list_folder
+from monet.submission.jpegs import JpegEncoder
 from monet.submission.names import short_stem, unique_name
 
 MAX_SIDE = 1024  # pixels: a picture whose longer side exceeds this is shrunk to it before it is painted
@@ -119,7 +120,7 @@ def paint_files(paint, given: Sequence[str], folder: str, config: Config, multip
         UserError: if there is nothing to paint, nothing can be read, or the results cannot be written.
     """
     sources = list(dict.fromkeys(path for source in given for path in list_pictures(source)))
-    taken, written, problems = {}, [], []
+    encoder, taken, written, problems = JpegEncoder(config), {}, [], []
     if os.path.realpath(folder) in {os.path.realpath(os.path.dirname(path) or ".") for path in sources}:
         raise UserError(f"The painted pictures would overwrite those in {folder}. Give another --out.")
     with progress_bar("Painting", len(sources)) as show:
@@ -131,7 +132,7 @@ def paint_files(paint, given: Sequence[str], folder: str, config: Config, multip
             except UserError as error:
                 problems.append(str(error))
                 continue
-            jpeg = encode_jpeg(paint_picture(paint, picture, multiple), config)
+            jpeg = encoder.encode(paint_picture(paint, picture, multiple))
             target = os.path.join(folder, f"{name}.jpg")
             with atomic_write(target) as temporary, open(temporary, "wb") as file:
                 file.write(jpeg)

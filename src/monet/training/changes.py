@@ -12,7 +12,8 @@ START_FIELDS = ("gamma_mean", "gamma_stddev")  # of the initial weights
 FREE_FIELDS = (
     "preset", "data", "out", "resume", "accelerator", "engine", "xla", "steps_per_call", "space_to_depth",
     "max_minutes", "checkpoint_minutes", "checkpoint_epochs", "keep_checkpoints", "select_by", "select_photos",
-    "preview_minutes", "tensorboard", "num_images", "paint_margin", "image_names", "jpeg_quality", "jpeg_subsampling")
+    "preview_minutes", "tensorboard", "num_images", "paint_margin", "image_names", "jpeg_quality", "jpeg_subsampling",
+    "match_jpeg")
 LEARNING_FIELDS = tuple(name for name in FIELDS if name not in (*ARCHITECTURE_FIELDS, *START_FIELDS, *FREE_FIELDS))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from monet.core.config import SUBMISSION_SIZE, Config
-from monet.core.pixels import decode_image, encode_jpeg
+from monet.core.pixels import decode_image
 from monet.data.pipeline import decode_example
 from monet.data.records import Data, ImageSet, read_examples
 from monet.data.torch_file import read_state_dict
@@ -15,6 +15,7 @@ from monet.scoring.inception import build_inception, extract_features, make_extr
 from monet.scoring.inception_weights import WeightsFile
 from monet.scoring.mifid import apply_penalty, frechet_distance, kernel_distance, memorization_distance
 from monet.submission.images_zip import PAINT_BATCH, painted_batches
+from monet.submission.jpegs import JpegEncoder
 
 
 def sample_photos(photos: ImageSet, count: int, seed: int) -> tf.data.Dataset:
@@ -27,11 +28,11 @@ def sample_photos(photos: ImageSet, count: int, seed: int) -> tf.data.Dataset:
     return images.batch(PAINT_BATCH).prefetch(2)
 
 
-def painted_jpegs(paint: Callable, photos: tf.data.Dataset, config: Config) -> Iterator[bytes]:
+def painted_jpegs(paint: Callable, photos: tf.data.Dataset, encoder: JpegEncoder) -> Iterator[bytes]:
     """Paints and encodes the photos as a submission would."""
     for batch in painted_batches(paint, photos):
         for image in batch:
-            yield encode_jpeg(image, config)
+            yield encoder.encode(image)
 
 
 class InceptionScores:
@@ -51,7 +52,7 @@ class InceptionScores:
         own = tf.distribute.get_strategy() if spans_machines(strategy) else strategy
         with own.scope():
             self.extract = make_extractor(build_inception(read_state_dict(weights.path)), own)
-        self.config, self.data, self.weights = config, data, weights
+        self.data, self.weights, self.encoder = data, weights, JpegEncoder(config, data.monet)
         self.count = min(data.photo.count, config.select_photos)
         self.photos = sample_photos(data.photo, self.count, config.seed)
         self.trained, self.held_out = None, None
@@ -69,7 +70,7 @@ class InceptionScores:
 
     def painted_features(self, paint: Callable) -> np.ndarray:
         """Features of the chosen photos as `paint` paints them: float32 `[count, 2048]`."""
-        jpegs = list(painted_jpegs(paint, self.photos, self.config))  # all first: scoring uses the same device
+        jpegs = list(painted_jpegs(paint, self.photos, self.encoder))  # all first: scoring uses the same device
         images = (decode_image(jpeg).numpy() for jpeg in jpegs)
         return extract_features(self.extract, images, len(jpegs), "Features of painted photos")
 

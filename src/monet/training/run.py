@@ -43,7 +43,7 @@ def open_data(config: Config) -> Data:
 def hand_in(paint, data: Data, config: Config, is_late: Callable[[], bool] = never) -> int:
     """Paints and zips the submission, checks it, and returns the exit status. See `generate_submission`."""
     path = RunFiles(config.out).zip
-    count = generate_submission(paint, data.photo, path, config, is_late)
+    count = generate_submission(paint, data.photo, path, config, is_late, data.monet)
     problems = check_zip(path, fewest=min(count, MIN_IMAGES))
     for problem in problems:
         LOG.error("%s", problem)

@@ -147,7 +147,8 @@ def smoke_command(full: Config, session: Session, out: str, report: str) -> int:
     if trainer.pace.started is None:
         raise UserError(f"No step was made within the smoke run's {SMOKE_MINUTES:g} minutes. The log says what took so "
                         "long. Push it again, or try another ACCELERATOR.")
-    painted = generate_submission(trainer.paint, trainer.data.photo, trainer.files.zip, config)
+    painted = generate_submission(trainer.paint, trainer.data.photo, trainer.files.zip, config,
+                                  monet=trainer.data.monet)
     problems = check(trainer.files.zip, fewest=painted)
     full_run = full_run_of(trainer, full, session.started)
     rows = findings(trainer, full_run, ready, painted, problems)
