@@ -93,14 +93,14 @@ def engine_at(position):
     (0.0, 7.0, {"checkpoint_epochs": 2, "steps_per_epoch": 30}), (1.0, 0.0, {"preview_minutes": 0.0}),
     (2.0, 3.0, {"preview_minutes": 0.0, "checkpoint_minutes": 3.0})])
 def test_the_planned_steps_and_all_that_comes_between_take_the_minutes(preview, save, settings):
-    """The plan is made after 20 s, and then carried out as a trainer does."""
+    """The plan is made after 310 s, and then carried out as a trainer does."""
     time = Time()
     config = make_config(minutes=100.0, steps_per_call=25, **{"steps_per_epoch": 300, **settings})
     pace = measured_pace(time, config, preview, save)
-    time.now = 130.0
-    planned = pace.plan(25 + 260, engine_at(25 + 260), 130.0)  # half a second a step
+    time.now = 310.0
+    planned = pace.plan(25 + 620, engine_at(25 + 620), 310.0)  # half a second a step
     preview_due, save_due = Interval(60 * config.preview_minutes, time), Interval(60 * config.checkpoint_minutes, time)
-    for step in range(25 + 260, planned, 25):
+    for step in range(25 + 620, planned, 25):
         if step % config.checkpoint_steps < 25 if config.checkpoint_steps else save_due.due():
             time.now += save
         if preview_due.due():
@@ -114,20 +114,20 @@ def test_what_comes_between_and_steps_that_are_undone_do_not_change_the_pace():
     pace = measured_pace(time, make_config(minutes=100.0, steps_per_call=1))
     with pace.clock.measured("preview"), pace.clock.measured("paint"):
         time.now += 40
-    time.now += 200
+    time.now += 400
     del pace.clock.seconds["preview"]
-    assert pace.of_a_step(25 + 400) == pytest.approx(0.5)
-    assert pace.plan(100, engine_at(25 + 400), 1000.0) == 100 + 10000
+    assert pace.of_a_step(25 + 800) == pytest.approx(0.5)
+    assert pace.plan(100, engine_at(25 + 800), 1000.0) == 100 + 10000
 
 
-def test_the_plan_waits_for_a_fiftieth_of_the_time():
+def test_the_plan_waits_for_a_twentieth_of_the_time():
     time = Time()
     pace = measured_pace(time, make_config(minutes=100.0, steps_per_call=1))
     assert pace.plan(25, engine_at(25), 0.0) is None
-    time.now = 50.0
-    assert pace.plan(75, engine_at(75), 50.0) is None
-    time.now = 150.0
-    assert pace.plan(175, engine_at(175), 150.0) == 175 + 5850
+    time.now = 250.0
+    assert pace.plan(275, engine_at(275), 250.0) is None
+    time.now = 350.0
+    assert pace.plan(375, engine_at(375), 350.0) == 375 + 5650
 
 
 # --- A whole run ---

@@ -7,7 +7,7 @@ from monet.training.deadline import Clock
 from monet.training.engine import TensorFlowEngine
 from monet.training.readings import READ_EVERY
 
-PACE_SHARE = 0.02  # of the time that is left after the first call: so long the pace is measured
+PACE_SHARE = 0.05  # of the time that is left after the first call: so long the pace is measured; first steps are slower
 LIMIT_SHARE = 0.95  # of the time before a limit, for which a schedule is planned: the pace may fall
 
 
