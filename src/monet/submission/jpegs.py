@@ -43,15 +43,17 @@ class JpegEncoder:
             config: gives match_jpeg, jpeg_quality and jpeg_subsampling.
             monet: the paintings; None: jpeg_quality and jpeg_subsampling apply.
         """
-        self.compressions = []
-        if monet and config.match_jpeg:
-            found = [compression_of(example["image"].numpy()) for example in read_examples(monet)]
-            self.compressions = [compression for compression in found if compression]
-            if not self.compressions:
-                LOG.warning("None of the paintings is an RGB JPEG of %dx%d pixels: --jpeg-quality %d applies",
-                            SUBMISSION_SIZE, SUBMISSION_SIZE, config.jpeg_quality)
-        if not self.compressions:
-            self.compressions = [{"quality": config.jpeg_quality, "subsampling": config.jpeg_subsampling}]
+        matches = monet is not None and config.match_jpeg
+        found = [compression_of(example["image"].numpy()) for example in read_examples(monet)] if matches else []
+        self.compressions = [compression for compression in found if compression]
+        if self.compressions:
+            LOG.info("Each painting is compressed like one of the %d real ones that are JPEGs, not by --jpeg-quality",
+                     len(self.compressions))
+            return
+        self.compressions = [{"quality": config.jpeg_quality, "subsampling": config.jpeg_subsampling}]
+        if matches:
+            LOG.warning("None of the paintings is an RGB JPEG of %dx%d pixels: --jpeg-quality %d applies",
+                        SUBMISSION_SIZE, SUBMISSION_SIZE, config.jpeg_quality)
 
     def encode(self, image: np.ndarray) -> bytes:
         """Encodes one painted image.
