@@ -238,7 +238,7 @@ class Config:
     jpeg_subsampling: str = setting("4:4:4", "JPEG chroma subsampling", choices=("4:4:4", "4:2:2", "4:2:0"))
     match_jpeg: bool = setting(
         False, "compress each painting of images.zip as strongly as one of Monet's, instead of by jpeg_quality and "
-               "jpeg_subsampling (FID falls if both sides are compressed alike: Parmar et al. 2022)")
+               "jpeg_subsampling (FID can fall if both sides are compressed alike: Parmar et al. 2022)")
 
     @property
     def total_steps(self) -> int:

@@ -1,5 +1,4 @@
-"""Images as numbers: decoding, resizing, conversion between 0..255 and [-1, 1], JPEG encoding."""
-
+"""Images as numbers: decoding, resizing, conversion between 0..255 and [-1, 1]."""
 
 import numpy as np
 import tensorflow as tf
