@@ -75,10 +75,10 @@ def newest_meta(trainer):
 # --- The pace ---
 
 
-def measured_pace(time, config, preview=0.0, save=0.0):
-    """A pace whose clock has measured a preview and a checkpoint, after the first call."""
+def measured_pace(time, config):
+    """A pace that measures from now on, after the first call."""
     clock = Clock(None, 0.0, time)
-    clock.seconds |= {"preview": preview, "save": save, "first call": 1000.0}
+    clock.seconds["first call"] = 1000.0
     pace = Pace(config, clock)
     pace.start(25, 25)
     return pace
@@ -93,34 +93,35 @@ def engine_at(position):
     (0.0, 7.0, {"checkpoint_epochs": 2, "steps_per_epoch": 30}), (1.0, 0.0, {"preview_minutes": 0.0}),
     (2.0, 3.0, {"preview_minutes": 0.0, "checkpoint_minutes": 3.0})])
 def test_the_planned_steps_and_all_that_comes_between_take_the_minutes(preview, save, settings):
-    """The plan is made after 310 s, and then carried out as a trainer does."""
+    """Half a second a step, the first 200 twice as long, as a trainer makes them."""
     time = Time()
     config = make_config(minutes=100.0, steps_per_call=25, **{"steps_per_epoch": 300, **settings})
-    pace = measured_pace(time, config, preview, save)
-    time.now = 310.0
-    planned = pace.plan(25 + 620, engine_at(25 + 620), 310.0)  # half a second a step
+    pace = measured_pace(time, config)
     preview_due, save_due = Interval(60 * config.preview_minutes, time), Interval(60 * config.checkpoint_minutes, time)
-    for step in range(25 + 620, planned, 25):
+    step, planned, plans = 25, math.inf, []
+    while step < planned:
         if step % config.checkpoint_steps < 25 if config.checkpoint_steps else save_due.due():
             time.now += save
         if preview_due.due():
             time.now += preview
-        time.now += 12.5
+        time.now += 25.0 if step < 200 else 12.5
+        step += 25
+        if again := pace.plan(step, engine_at(step), time.now):
+            planned = again
+            plans.append(time.now)
     assert time.now == pytest.approx(6000, rel=0.02)
+    assert plans == pytest.approx([300, 1500], abs=40)
 
 
-def test_what_comes_between_and_steps_that_are_undone_do_not_change_the_pace():
+def test_steps_that_are_undone_do_not_change_the_pace():
     time = Time()
     pace = measured_pace(time, make_config(minutes=100.0, steps_per_call=1))
-    with pace.clock.measured("preview"), pace.clock.measured("paint"):
-        time.now += 40
     time.now += 400
-    del pace.clock.seconds["preview"]
     assert pace.of_a_step(25 + 800) == pytest.approx(0.5)
     assert pace.plan(100, engine_at(25 + 800), 1000.0) == 100 + 10000
 
 
-def test_the_plan_waits_for_a_twentieth_of_the_time():
+def test_the_second_plan_measures_only_what_came_after_the_first():
     time = Time()
     pace = measured_pace(time, make_config(minutes=100.0, steps_per_call=1))
     assert pace.plan(25, engine_at(25), 0.0) is None
@@ -128,6 +129,22 @@ def test_the_plan_waits_for_a_twentieth_of_the_time():
     assert pace.plan(275, engine_at(275), 250.0) is None
     time.now = 350.0
     assert pace.plan(375, engine_at(375), 350.0) == 375 + 5650
+    time.now = 1400.0
+    assert pace.plan(2475, engine_at(2475), 1400.0) is None
+    time.now = 1600.0
+    assert pace.plan(2875, engine_at(2875), 1600.0) == 2875 + 8800
+    time.now = 5000.0
+    assert pace.plan(9675, engine_at(9675), 5000.0) is None
+
+
+def test_a_run_whose_length_is_known_is_not_planned_again():
+    time = Time()
+    clock = Clock(None, 0.0, time)
+    pace = Pace(make_config(minutes=100.0), clock, is_planned=True)
+    clock.seconds["first call"] = 1.0
+    pace.start(25, 25)
+    time.now = 3000.0
+    assert pace.plan(3025, engine_at(3025), 3000.0) is None
 
 
 # --- A whole run ---
@@ -174,9 +191,9 @@ def test_a_setback_before_the_plan_costs_only_its_time(tiny, small_data):
     assert (trainer.state.skipped, trainer.state.total_steps, trainer.clock.now()) == (25, 35, 60.0)
 
 
-def test_a_setback_after_the_plan_does_not_change_it(tiny, small_data):
-    trainer = on_a_clock(tiny(**SMALL), small_data, breaks_at=49)
-    assert (trainer.state.skipped, trainer.state.step, trainer.state.total_steps) == (50, 60, 60)
+def test_a_setback_after_the_last_plan_does_not_change_it(tiny, small_data):
+    trainer = on_a_clock(tiny(**SMALL), small_data, breaks_at=59)
+    assert (trainer.state.skipped, trainer.state.step, trainer.state.total_steps) == (60, 60, 60)
 
 
 @pytest.mark.lengthy
@@ -207,11 +224,11 @@ def test_a_limit_too_short_for_the_minutes_is_said_at_the_start_and_ends_the_ses
 
 
 def test_a_limit_shortens_the_minutes_that_a_preset_supplies(tiny, small_data, caplog, monkeypatch):
-    """After 25 s, 86 s are left before the limit; the schedule takes 95% of them."""
+    """After 50 s, 61 s are left before the limit; the schedule takes 95% of them."""
     caplog.set_level("INFO")
     monkeypatch.setitem(PRESETS, "tutorial", {"minutes": 10.0})
     trainer = on_a_clock(tiny(**{**SMALL, "minutes": 10.0}, max_minutes=2.0), small_data, deadline=120.0)
-    assert trainer.state.step == trainer.state.total_steps == 25 + 81
+    assert trainer.state.step == trainer.state.total_steps == 50 + 57
     assert "The preset's 10 minutes" in caplog.text and "Stopping" not in caplog.text
 
 

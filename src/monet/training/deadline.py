@@ -51,13 +51,12 @@ class Clock:
         deadline: in terms of `now()`; None for none.
         limit: the whole run's time in seconds.
         seconds: how long each part last took, by name; parts not done yet are missing.
-        aside: seconds that `ASIDE` have taken together.
         now: returns the time in seconds.
     """
 
     def __init__(self, deadline: float | None, limit: float, now: Callable[[], float] = time.monotonic):
         """Nothing is measured yet."""
-        self.deadline, self.limit, self.seconds, self.aside, self.now = deadline, limit, {}, 0.0, now
+        self.deadline, self.limit, self.seconds, self.now = deadline, limit, {}, now
 
     @contextlib.contextmanager
     def measured(self, part: str) -> Iterator[None]:
@@ -65,8 +64,6 @@ class Clock:
         started = self.now()
         yield
         self.seconds[part] = self.now() - started
-        if part in ASIDE:
-            self.aside += self.seconds[part]
 
     def reserve(self) -> float:
         """Seconds needed to save, score, paint the last preview and hand in, with `SPARE` left.

@@ -52,7 +52,7 @@ class Trainer:
         files: where the run keeps its files.
         state: how far it has come.
         clock: knows the deadline, and how long each part takes.
-        pace: that of the steps after the first call.
+        pace: plans a run of `minutes`.
         began: `clock.now()` at which training would have begun without the breaks between sessions.
         paint: the engine's, watched by the watchdog.
     """
@@ -81,7 +81,6 @@ class Trainer:
         self.asked, self.config, self.data = config, settled(config, device_of(devices), data), data
         self.hands_in, self.terminated = hands_in, terminated
         self.clock = Clock(deadline, 60 * config.max_minutes, now)
-        self.pace = Pace(self.config, self.clock)
         self.files = prepare_out(config, data, cluster)
         cluster.barrier("the chief has set an earlier run aside")
         newest = load_newest(self.files.checkpoints)
@@ -94,6 +93,7 @@ class Trainer:
         meta, newest = newest[0] if newest else None, None  # frees a copy of all weights
         self.began = now() - (meta.seconds if meta else 0.0)
         self.set_length(known_steps(meta, self.config), expected_steps(meta, self.config))
+        self.pace = Pace(self.config, self.clock, is_planned=self.state.total_steps is not None)
         self.engine.seek(self.state.step + self.state.skipped)
         write_config(self.asked, self.files.config, self.changes)
         self.photos = first_images(data.photo, PREVIEW_IMAGES, SUBMISSION_SIZE)
@@ -220,9 +220,8 @@ class Trainer:
         write_facts(self.files, self.config, self.data, self.engine.device, steps)
 
     def plan(self) -> None:
-        """Fixes the steps of the run as soon as its pace is known, if `minutes` decide it."""
-        if self.state.total_steps is None and (
-                steps := self.pace.plan(self.state.step, self.engine, self.clock.now() - self.began)):
+        """Plans the steps of the run as soon as its pace is known, if `minutes` decide it."""
+        if steps := self.pace.plan(self.state.step, self.engine, self.clock.now() - self.began):
             self.set_length(steps)
 
     def must_stop(self) -> bool:
@@ -283,8 +282,8 @@ class Trainer:
                 save_checkpoint(self.files.checkpoints, self.engine.state(), meta, self.config.keep_checkpoints)
             else:
                 self.engine.read_state()
-        # At step 0 a score says nothing, but a deadline needs to know how long it takes.
-        if self.config.select_by != "last" and (state.step or self.clock.deadline is not None):
+        slow = self.selection and self.selection.judge.inception and self.clock.deadline  # which must allow for it
+        if self.config.select_by != "last" and self.engine.cluster.any(bool(state.step or slow))[0]:
             self.score()
         state.saved_at = state.step
         self.readings.pause()
@@ -341,10 +340,11 @@ class Trainer:
 
     def score(self) -> None:
         """Scores the latest weights, and keeps them if they are the best. In a cluster, only the chief has scores."""
-        self.engine.update_painter()
         if self.selection:
             with self.watchdog.call("features of the paintings"):
                 self.selection.prepare()
-            with self.clock.measured("score"), self.watchdog.call("score"):
+        with self.clock.measured("score"), self.watchdog.call("score"):
+            self.engine.update_painter()
+            if self.selection:
                 scores = self.selection.consider(self.state.step, self.paint, self.engine.painter)
-            self.history.add_scores(self.state.step, scores)
+                self.history.add_scores(self.state.step, scores)
