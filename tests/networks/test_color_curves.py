@@ -17,7 +17,7 @@ PAINTINGS = np.clip(RANDOM.normal([0.1, 0.0, -0.1], [0.2, 0.3, 0.25], [15000, 3]
 def layer_of(curves):
     layer = ColorCurves(dtype="float32")
     layer.build((None, None, None, 3))
-    layer.set_curves(*curves)
+    layer.set_weights(curves)
     return layer
 
 
@@ -67,7 +67,7 @@ def test_only_the_painting_generator_has_curves(space_to_depth):
     generator = build_generator(config, "photo_to_monet")
     image = tf.random.stateless_uniform([1, 32, 32, 3], [1, 2], -1, 1)
     before = generator([image, tf.constant([0, 0])])
-    generator.get_layer(CURVES).set_curves(straight_curves()[0], np.full([3, KNOTS], 0.5, np.float32))
+    generator.get_layer(CURVES).set_weights([straight_curves()[0], np.full([3, KNOTS], 0.5, np.float32)])
     np.testing.assert_allclose(generator([image, tf.constant([0, 0])]), np.full(before.shape, 0.5))
     assert f"{CURVES}/positions" in weight_names(generator)
     assert f"{CURVES}/positions" not in weight_names(build_generator(config, "monet_to_photo"))

@@ -27,9 +27,9 @@ from monet.training import best_judge
 from monet.training.arrays import value_of
 from monet.training.best_generator import BEST_META, read_best
 from monet.training.best_judge import BestJudge, first_images_of, open_best
-from monet.training.colors import pixels_of
 from monet.training.history import read_rows
 from monet.training.inception_scores import InceptionScores, sample_photos
+from monet.training.matching import pixels_of
 from monet.training.run_files import RunFiles
 from monet.training.selection import Selection, open_selection
 from monet.training.smoke import weights_found
@@ -153,7 +153,7 @@ def test_with_matched_colours_it_counts_how_far_they_had_to_be_moved(tiny, small
     photos = [image for batch in judge.photos for image in batch.numpy()]
     for factor, expected in ((1.0, 1.0), (0.0, None)):
         colors = pixels_of([factor * image for image in photos])
-        painter.get_layer(CURVES).set_curves(*quantile_curves(colors, pixels_of(first_images_of(small_data.monet))))
+        painter.get_layer(CURVES).set_weights(quantile_curves(colors, pixels_of(first_images_of(small_data.monet))))
         found = judge.score(None, painter)["colour_left"]  # nothing is painted
         assert found == pytest.approx(expected, rel=1e-3) if expected else found > 1.2
 
@@ -210,6 +210,16 @@ def test_signals_are_those_since_the_checkpoint_before(tiny, small_data, tmp_pat
     decision = judge.decide(row, before, kept)
     assert decision.best is None and "by heart" in decision.columns["why"]
     assert (decision.columns["r_t"], decision.columns["r_v"]) == ("0.40000", "0.60000")
+
+
+def test_colours_are_not_measured_at_step_0_only_to_know_how_long_that_takes(tiny, small_data):
+    trainer = Trainer(tiny(**SELECT, max_minutes=100.0), small_data, tf.distribute.get_strategy(), deadline=1e9)
+    trainer.save()
+    assert trainer.selection.rows == []
+    trainer.advance()
+    trainer.read_losses()
+    trainer.save()
+    assert [row["step"] for row in trainer.selection.rows] == ["1"]
 
 
 def test_step_0_is_measured_and_never_chosen(tiny, small_data, tmp_path):

@@ -50,8 +50,8 @@ PARTS = (
     Part("The networks",
          "A generator repaints an image; a discriminator judges, patch by patch, if an image is real. Both are "
          "convolutional networks, built by name from the settings.",
-         ("networks.layers", "networks.color_curves", "networks.generators", "networks.spectral",
-          "networks.discriminators", "networks.build")),
+         ("networks.layers", "networks.color_curves", "networks.detail_filter", "networks.generators",
+          "networks.spectral", "networks.discriminators", "networks.build")),
     Part("The losses",
          "Adversarial losses make paintings look real; cycle and identity losses keep what the photo shows. Random "
          "changes to the images (DiffAugment) keep the discriminator from memorizing the few paintings.",
@@ -79,7 +79,7 @@ PARTS = (
           "training.best_generator", "training.watchdog")),
     Part("Painting",
          "The trained generator becomes a function from photos to paintings. All devices share a batch.",
-         ("submission.painter", "training.colors")),
+         ("submission.painter", "training.matching")),
     Part("The submission",
          "Every photo is painted, encoded as JPEG and written to images.zip. The zip is then checked against all that "
          "Kaggle is known to refuse.",

@@ -104,6 +104,9 @@ class Config:
     match_colors: bool = setting(
         False, help="give all paintings together the colours of the real ones, by a curve for each channel (histogram "
                     "matching), found anew for each preview, score and submission")
+    match_detail: bool = setting(
+        False, help="give all paintings together as much fine detail as the real ones, by a filter, found like the "
+                    "curves of match_colors")
     discriminator: str = setting(
         "patch",
         help="discriminator architecture: patch, strided, or two_objective for paintings with patch for photos")
@@ -259,7 +262,7 @@ CHANGES = "changes"  # in config.json beside the fields: which of them changed d
 # A checkpoint can be restored only if these match.
 ARCHITECTURE_FIELDS = (
     "system", "generator", "generator_filters", "generator_levels", "residual_blocks", "upsample", "generator_leak",
-    "global_residual", "match_colors", "discriminator", "discriminator_filters", "discriminator_levels",
+    "global_residual", "match_colors", "match_detail", "discriminator", "discriminator_filters", "discriminator_levels",
     "discriminator_leak", "discriminator_norm", "norm", "norm_affine", "norm_epsilon")
 
 

@@ -50,7 +50,7 @@ def rounded(curves: np.ndarray) -> np.ndarray:
 
 class ColorCurves(keras.layers.Layer):
     """Applies a curve to each channel of paintings, but not while they train: a discriminator judges what the generator
-    painted by itself. The curves are straight lines, without effect, until `set_curves`."""
+    painted by itself. The weights are what `quantile_curves` returns; at first straight lines, without effect."""
 
     def build(self, input_shape):
         """Creates the weights."""
@@ -58,11 +58,6 @@ class ColorCurves(keras.layers.Layer):
             self.add_weight(name=name, shape=(3, KNOTS), trainable=False, initializer=straight_line)
             for name in ("positions", "values"))
         self.built = True
-
-    def set_curves(self, positions: np.ndarray, values: np.ndarray) -> None:
-        """Takes what `quantile_curves` returned."""
-        self.positions.assign(positions)
-        self.values.assign(values)
 
     def call(self, inputs, training=False):
         """Images `[batch, h, w, 3]` in [-1, 1], each channel by its curve; colours outside become the nearest end's."""
@@ -83,11 +78,6 @@ def bent(channel: tf.Tensor, positions: tf.Tensor, values: tf.Tensor) -> tf.Tens
     for (place, low), (end, high) in itertools.pairwise(knots):
         result += (high - low) * tf.clip_by_value((channel - place) / (end - place), 0.0, 1.0)
     return result
-
-
-def without_curves(generator: keras.Model) -> keras.Model:
-    """A generator with curves as it is in training; the same weights."""
-    return keras.Model(generator.inputs, generator.get_layer(CURVES).input)
 
 
 def distance_moved(painter: keras.Model) -> float | None:

@@ -5,6 +5,7 @@ from tensorflow import keras
 
 from monet.core.config import Config
 from monet.networks.color_curves import CURVES, ColorCurves
+from monet.networks.detail_filter import DETAIL, DetailFilter
 from monet.networks.layers import (
     SeededDropout,
     doubled,
@@ -21,6 +22,7 @@ from monet.networks.tiled_layers import enter_tiles, leave_tiles
 
 DROPOUT_BLOCKS = 3  # up-blocks with dropout, from the innermost (tutorial)
 KEPT = 0.97  # of the image's contrast with `global_residual`; the inverse of tanh is infinite at 1
+MATCHING = {CURVES: ColorCurves, DETAIL: DetailFilter}
 RESNET_LEVELS = 2  # times the ResNet generator halves the image (paper)
 
 
@@ -53,9 +55,20 @@ def generator_model(image, seed, painted, config: Config, name: str, tile: int =
     # Keras 3 requires every input to be used, and not every network has dropout. float32 like the last layer.
     seed_used = SeededDropout(0.0, salt=0, name="seed_used", dtype="float32")
     painted = leave_tiles(seed_used(painted, seed=seed), tile)
-    if config.match_colors and name == "photo_to_monet":
-        painted = ColorCurves(name=CURVES, dtype="float32")(painted)
+    for layer in matching_layers(config) if name == "photo_to_monet" else ():
+        painted = MATCHING[layer](name=layer, dtype="float32")(painted)
     return keras.Model([image, seed], painted, name=name)
+
+
+def matching_layers(config: Config) -> list[str]:
+    """Names of the painting generator's last layers, which act only when it paints, in order."""
+    return [CURVES] * config.match_colors + [DETAIL] * config.match_detail
+
+
+def without_matching(generator: keras.Model, config: Config) -> keras.Model:
+    """The painting generator as it is in training, without `matching_layers`; the same weights."""
+    layers = matching_layers(config)
+    return keras.Model(generator.inputs, generator.get_layer(layers[0]).input) if layers else generator
 
 
 def u_net(config: Config, name: str, bottom) -> keras.Model:

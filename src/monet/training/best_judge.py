@@ -20,9 +20,9 @@ from monet.submission.check import CPU_THREADS
 from monet.submission.images_zip import painted_batches
 from monet.training.best_generator import BestGenerator, choose_best, set_foreign_best_aside
 from monet.training.choice import Measurement, judge
-from monet.training.colors import pixels_of
 from monet.training.history import kept_rows
 from monet.training.inception_scores import InceptionScores, sample_photos
+from monet.training.matching import pixels_of
 from monet.training.run_files import RunFiles
 from monet.training.selection import Decision, Selection, SelectionMethod, weights_if_any
 
@@ -61,7 +61,6 @@ class BestJudge:
         has_held_out = bool(data.held_out and data.held_out.count >= FEWEST_HELD_OUT)
         self.paintings = data.held_out if has_held_out else data.monet
         self.compared = f"{self.paintings.count} paintings " + ("held out" if has_held_out else "trained on")
-        self.profiles = None
         self.measure, self.name, self.weights = None, "", ""
         self.count = min(data.photo.count, config.select_photos, COLOUR_PHOTOS)
         self.photos = sample_photos(data.photo, self.count, config.seed)
@@ -70,12 +69,18 @@ class BestJudge:
             self.count, self.weights = inception.count, inception.weights.digest
 
     def prepare(self) -> None:
-        """Measures the paintings and the unpainted photos, once."""
-        if self.profiles is None:
-            photos = (image for batch in self.photos for image in batch.numpy())
-            self.profiles = colour_profile(photos), colour_profile(first_images_of(self.paintings))
+        """Computes what the Inception says about the paintings, once."""
         if self.inception:
             self.inception.prepare()
+
+    def photo_images(self) -> list[np.ndarray]:
+        """The unpainted photos: float32 `[256, 256, 3]` in [-1, 1]."""
+        return [image for batch in self.photos for image in batch.numpy()]
+
+    @functools.cached_property
+    def profiles(self) -> tuple:
+        """The colours of the unpainted photos, and of the paintings."""
+        return colour_profile(self.photo_images()), colour_profile(first_images_of(self.paintings))
 
     def score(self, paint: Callable, painter: keras.Model | None = None) -> dict[str, float]:
         """`colour_left` and, with the Inception, the scores of `InceptionScores.kid` or `.mifid`.
@@ -94,8 +99,7 @@ class BestJudge:
     @functools.cached_property
     def photos_moved(self) -> float:
         """How far curves would have to move the colours of unpainted photos."""
-        photos = [image for batch in self.photos for image in batch.numpy()]
-        positions, values = quantile_curves(pixels_of(photos), pixels_of(first_images_of(self.paintings)))
+        positions, values = quantile_curves(pixels_of(self.photo_images()), pixels_of(first_images_of(self.paintings)))
         return max(float(np.abs(values - positions).mean()), SMALLEST_MOVE)
 
     def refuses(self, best: BestGenerator) -> str:

@@ -22,10 +22,10 @@ from monet.gan.systems import build_system
 from monet.machine.cluster import ONE_MACHINE, OneMachine
 from monet.machine.devices import device_of, set_precision
 from monet.networks.build import build_generator
-from monet.networks.color_curves import CURVES, straight_curves
+from monet.networks.generators import matching_layers
 from monet.submission.painter import make_painter
 from monet.training.arrays import LazyArray, value_of
-from monet.training.colors import ColorMatch
+from monet.training.matching import Matching
 from monet.training.overfitting import judging, sample_of, signals_of
 from monet.training.state import load_state, state_of
 from monet.training.train_step import make_gradients, train_step
@@ -44,6 +44,7 @@ class TensorFlowEngine:
         loss_names: names of the sums that `run_steps` returns, in order.
         position: batches of the data consumed so far, including those that setbacks skipped.
         painter: the network that paints.
+        painter_at: the position at which the painter got its weights; None if they are not the latest of any.
         paint: a function that paints images, `[n, height, width, 3]` in [-1, 1], with the painter.
         system: the players, for tools that look at networks.
     """
@@ -70,7 +71,7 @@ class TensorFlowEngine:
         with strategy.scope():
             self.system = build_system(config)
         self.loss_names = self.system.loss_names
-        self.position, self.batches, self.judge = 0, None, None
+        self.position, self.batches, self.judge, self.painter_at = 0, None, None, None
         self.painter = self.build_painter()
         self.prepare()
 
@@ -164,6 +165,7 @@ class TensorFlowEngine:
             UserError: naming `source` and the first array that does not fit.
         """
         load_state(self.system, arrays, source)
+        self.painter_at = None
 
     def read_state(self) -> None:
         """Reads the whole state and discards it. While the chief of a cluster saves, the other machines must take part,
@@ -174,27 +176,39 @@ class TensorFlowEngine:
     # Painting.
 
     def update_painter(self) -> None:
-        """Gives the network that `paint` uses the latest weights, or their moving average, and matches its colours."""
+        """Gives the network that `paint` uses the latest weights, or their moving average, and matches them.
+
+        If it has them, nothing is done: matching paints a hundred photos.
+        """
+        if self.painter_at != self.position:
+            self.copy_to_painter()
+            self.painter_at = self.position
+
+    def copy_to_painter(self) -> None:
+        """What `update_painter` does."""
         generator = self.system.networks["photo_to_monet"]
         if self.painter is not generator:
             copy_averaged(generator, self.system.optimizers[generator.name], self.painter)
-        if self.config.match_colors:
-            self.set_curves(*straight_curves())
-            self.set_curves(*self.color_match.curves(self.paint))
+        if matching_layers(self.config):
+            self.set_matching(self.matching.without_effect())
+            self.set_matching(self.matching.found(self.paint))
 
     @functools.cached_property
-    def color_match(self) -> ColorMatch:
-        """What finds the curves of `match_colors`."""
-        return ColorMatch(self.data, self.config.seed)
+    def matching(self) -> Matching:
+        """What finds the weights of the layers that match colours and detail."""
+        return Matching(self.config, self.data)
 
-    def set_curves(self, positions: np.ndarray, values: np.ndarray) -> None:
-        """Gives the painter its curves, and the generator, so that checkpoints have them."""
+    def set_matching(self, weights: dict[str, list]) -> None:
+        """Gives the layers with these names their weights: the painter's, and the generator's, so that checkpoints have
+        them."""
         for network in (self.system.networks["photo_to_monet"], self.painter):
-            network.get_layer(CURVES).set_curves(positions, values)
+            for layer, arrays in weights.items():
+                network.get_layer(layer).set_weights(arrays)
         self.painter_changed()
 
     def painter_changed(self) -> None:
         """Says that somebody else gave the painter other weights."""
+        self.painter_at = None
 
     def paint_function(self, name: str) -> Callable | None:
         """A function that paints like `paint`, with the current weights of the generator `name`; None if the system

@@ -17,7 +17,6 @@ from monet.gan.optimizers import copy_averaged
 from monet.machine.jax_devices import AXIS, JaxDevices
 from monet.machine.jax_functions import JaxFunction, to_jax
 from monet.networks.build import build_generator
-from monet.networks.color_curves import CURVES
 from monet.submission.painter import make_painter
 from monet.training.arrays import LazyArray
 from monet.training.engine import TensorFlowEngine, seed_and_progress
@@ -144,21 +143,22 @@ class JaxEngine(TensorFlowEngine):
 
     # Painting.
 
-    def update_painter(self) -> None:
+    def copy_to_painter(self) -> None:
         """Gives the network that `paint` uses the latest weights, or their moving average."""
         self.take_values("photo_to_monet/")
-        super().update_painter()
+        super().copy_to_painter()
         self.painter_changed()
 
-    def set_curves(self, positions: np.ndarray, values: np.ndarray) -> None:
-        """Gives the painter and the generator their curves, on the devices, too."""
-        super().set_curves(positions, values)
+    def set_matching(self, weights: dict[str, list]) -> None:
+        """Gives the painter and the generator these weights, on the devices, too."""
+        super().set_matching(weights)
         for name, variable in self.variables.items():
-            if name.startswith(f"photo_to_monet/{CURVES}/"):
+            if name.startswith(tuple(f"photo_to_monet/{layer}/" for layer in weights)):
                 self.values[name] = self.put_variable(name, np.asarray(variable))
 
     def painter_changed(self) -> None:
         """Gives the devices the painter's weights."""
+        super().painter_changed()
         self.paint.put_weights()
 
     def paint_function(self, name: str) -> Callable | None:

@@ -17,7 +17,7 @@ from monet.data.hold_out import part_of, shuffled_positions
 from monet.data.pipeline import jittered
 from monet.data.records import Data, ImageSet, read_examples
 from monet.gan.discriminator import head_boundaries, network_kind
-from monet.networks.color_curves import without_curves
+from monet.networks.generators import without_matching
 
 SAMPLE = 16  # pictures of each kind
 SEED_OF_SAMPLE = 3  # separates their crops from the random numbers of training
@@ -56,8 +56,7 @@ def judging(system, config: Config) -> Callable:
     the boundary between real and fake; first for the photos as the generator now paints them, then for the paintings.
     """
     generator, discriminator = (system.networks[name] for name in ("photo_to_monet", "monet_discriminator"))
-    if config.match_colors:
-        generator = without_curves(generator)
+    generator = without_matching(generator, config)
     boundaries = head_boundaries(network_kind(config, discriminator.name), config)
     unused_seed = tf.zeros([2], tf.int32)  # of dropout
 
