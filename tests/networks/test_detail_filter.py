@@ -8,12 +8,12 @@ from monet.core.config import make_config
 from monet.core.keras_compat import weight_names
 from monet.networks.build import build_generator
 from monet.networks.detail_filter import (
+    BAND_WIDTH,
     BANDS,
     DETAIL,
-    FINE,
-    MOST,
-    SIZE,
-    WIDTH,
+    FILTER_SIZE,
+    FINE_FROM,
+    MOST_GAIN,
     DetailFilter,
     detail_kernel,
     no_filter,
@@ -22,7 +22,7 @@ from monet.networks.detail_filter import (
 
 PAINTINGS = np.random.default_rng(0).normal(0, 0.1, [8, 128, 128, 3]).astype(np.float32)
 BLURRED = tf.nn.avg_pool2d(PAINTINGS, 2, 1, "SAME").numpy()
-FINE_BANDS = WIDTH * (np.arange(BANDS) + 0.5) > FINE
+FINE_BANDS = BAND_WIDTH * (np.arange(BANDS) + 0.5) > FINE_FROM
 
 
 def layer_of(kernel):
@@ -40,7 +40,7 @@ def waves(cycles_per_pixel, size=64):
 
 @pytest.mark.parametrize("cycles", [0.05, 0.2, 0.36, 0.45])
 def test_the_power_of_stripes_is_in_their_band(cycles):
-    assert np.argmax(spectrum([waves(cycles)])) == int(cycles / WIDTH)
+    assert np.argmax(spectrum([waves(cycles)])) == int(cycles / BAND_WIDTH)
 
 
 def test_a_spectrum_is_the_median_of_the_images_and_knows_no_brightness():
@@ -58,7 +58,7 @@ def test_the_filter_gives_blurred_paintings_the_fine_detail_of_the_sharp():
 def test_the_filter_leaves_coarse_detail_and_flat_colours():
     kernel = detail_kernel(np.zeros(BANDS), np.full(BANDS, 2.0))
     coarse, fine = waves(0.06), waves(0.45)
-    inner = np.s_[:, SIZE:-SIZE, SIZE:-SIZE]
+    inner = np.s_[:, FILTER_SIZE:-FILTER_SIZE, FILTER_SIZE:-FILTER_SIZE]
     assert np.abs(layer_of(kernel)(coarse[None]) - coarse)[inner].max() < 0.01
     assert np.abs(layer_of(kernel)(fine[None])[inner]).max() > 0.2
     flat = np.full([1, 32, 32, 3], [0.2, -0.4, 0.6], np.float32)
@@ -69,7 +69,7 @@ def test_a_filter_is_bounded_and_the_same_in_all_directions():
     """Also for paintings of one colour, which have no detail at all."""
     flat = spectrum([np.full([64, 64, 3], 0.25, np.float32)])
     kernel = detail_kernel(flat, spectrum(PAINTINGS))
-    assert np.isfinite(kernel).all() and np.abs(np.fft.fft2(kernel)).max() < 1.5 * MOST
+    assert np.isfinite(kernel).all() and np.abs(np.fft.fft2(kernel)).max() < 1.5 * MOST_GAIN
     for other in (kernel.T, kernel[::-1], kernel[:, ::-1]):
         np.testing.assert_array_equal(kernel, other)
     assert kernel.sum() == pytest.approx(1, abs=1e-2)

@@ -9,12 +9,21 @@ from monet.core.array_files import read_arrays
 from monet.core.config import make_config
 from monet.core.keras_compat import weight_names
 from monet.networks.color_curves import CURVES, straight_curves
-from monet.networks.detail_filter import BANDS, DETAIL, FINE, MOST, WIDTH, detail_kernel, no_filter, spectrum
+from monet.networks.detail_filter import (
+    BAND_WIDTH,
+    BANDS,
+    DETAIL,
+    FINE_FROM,
+    MOST_GAIN,
+    detail_kernel,
+    no_filter,
+    spectrum,
+)
 from monet.training.checkpoint import list_checkpoints
 from monet.training.matching import Matching, bent_image, pixels_of
 from monet.training.trainer import Trainer
 
-FINE_BANDS = WIDTH * (np.arange(BANDS) + 0.5) > FINE
+FINE_BANDS = BAND_WIDTH * (np.arange(BANDS) + 0.5) > FINE_FROM
 
 
 def painted_images(trainer):
@@ -73,7 +82,7 @@ def test_paintings_have_the_fine_detail_of_the_paintings(tiny, small_data, match
     exported = read_arrays(trainer.files.generator)
     assert not np.array_equal(exported[f"{DETAIL}/kernel"], no_filter())
     engine.set_matching({DETAIL: [no_filter().numpy()]})
-    possible = np.maximum(np.abs(away()) - 2 * np.log(MOST), 0)
+    possible = np.maximum(np.abs(away()) - 2 * np.log(MOST_GAIN), 0)
     assert np.abs(np.abs(matched) - possible).mean() < np.abs(away()).mean() / 3
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+LUMINANCE = np.array([0.299, 0.587, 0.114])  # of R, G and B: ITU-R BT.601, the Y of JPEG
 EXIF_START = r"(?:Exif\x00\x00|eXIf)(II\*\x00|MM\x00\*)"  # of the data in a JPEG or PNG; what is in brackets is TIFF
 EXIF_BYTES = 1 << 16  # of a JPEG's EXIF data, at most; also how far from the beginning they are looked for
 ORIENTATION = 0x0112  # the tag

@@ -142,7 +142,7 @@ PRESETS = {
         "augment_most": 90,
         "ema_decay": 0.995,
         "checkpoint_minutes": 1.5,  # among which the best is chosen
-        "minutes": 7.5,
+        "minutes": 8.0,
         "max_minutes": 14.0,
     },
     "gpu": {**ACCELERATOR_VALUES, "minutes": 240.0},  # Kaggle's limit is 5 hours

@@ -7,9 +7,9 @@ is flat, for texture may be repainted. Images are as in `monet.scoring.health`, 
 import numpy as np
 from scipy import ndimage
 
-LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, the Y of JPEG
-GREEN_TO_PURPLE = np.array([-0.5, 1.0, -0.5])
+from monet.core.pixels import LUMINANCE
 
+GREEN_TO_PURPLE = np.array([-0.5, 1.0, -0.5])
 DROPLET_SIZES = (6, 10, 18, 26)  # pixels a side of the squares that are compared with the squares around them
 DROPLET_FLAT = 6.0  # levels: standard deviation of the photo's luminance around a droplet
 DROPLET_LEVELS = 10.0  # least amplitude: fainter ones are hard to see

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import fft
 
-from monet.scoring.artifacts import LUMINANCE, changes, droplet_share, frame_levels, halo_levels
+from monet.core.pixels import LUMINANCE
+from monet.scoring.artifacts import changes, droplet_share, frame_levels, halo_levels
 
 BLOCKS_PER_SIDE = 16  # an image is averaged over this many blocks a side, which keeps shapes and shades, not texture
 FFT_WINDOW = 64  # pixels per side of the windows whose spectra are averaged: periods 2 and 4 fall on bins 32 and 16
