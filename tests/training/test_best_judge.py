@@ -212,14 +212,17 @@ def test_signals_are_those_since_the_checkpoint_before(tiny, small_data, tmp_pat
     assert (decision.columns["r_t"], decision.columns["r_v"]) == ("0.40000", "0.60000")
 
 
-def test_colours_are_not_measured_at_step_0_only_to_know_how_long_that_takes(tiny, small_data):
+@pytest.mark.parametrize("with_inception", [False, True])
+def test_step_0_is_measured_only_if_that_may_take_long(tiny, small_data, use_weights, with_inception):
+    if with_inception:
+        use_weights()
     trainer = Trainer(tiny(**SELECT, max_minutes=100.0), small_data, tf.distribute.get_strategy(), deadline=1e9)
     trainer.save()
-    assert trainer.selection.rows == []
+    assert [row["step"] for row in trainer.selection.rows] == ["0"] * with_inception
     trainer.advance()
     trainer.read_losses()
     trainer.save()
-    assert [row["step"] for row in trainer.selection.rows] == ["1"]
+    assert trainer.selection.rows[-1]["step"] == "1"
 
 
 def test_step_0_is_measured_and_never_chosen(tiny, small_data, tmp_path):

@@ -330,10 +330,9 @@ def test_a_generator_whose_paintings_are_not_finite_has_no_score(scored, small_d
     assert read_best(files.best).step == selection.best.step == 4
 
 
-@pytest.mark.parametrize("select_by", ["mifid", "best"])
-def test_the_clock_reserves_the_time_that_scoring_takes(tiny, small_data, select_by):
+def test_the_clock_reserves_the_time_that_scoring_takes(tiny, small_data):
     """With a deadline, step 0 is scored too, so that the time is known before it matters."""
-    trainer = new_trainer(tiny(**SELECT | {"epochs": 1000, "select_by": select_by}, max_minutes=1.0), small_data,
+    trainer = new_trainer(tiny(**SELECT | {"epochs": 1000}, max_minutes=1.0), small_data,
                           deadline=time.monotonic() + 60)
     before = trainer.clock.reserve()
     trainer.save()
