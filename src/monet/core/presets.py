@@ -21,8 +21,8 @@ OWN_VALUES = {
     "gradient_penalty": 0.6,
     "penalty_every": 4,  # a step with a penalty took 0.14 s on one core, one without 0.11
     "match_colors": True,  # colours left 0.25 and 0.23 (two seeds), before 0.47 and 0.53; in later runs 0.19 to 0.21
-    # Paintings had 4 to 20 dB less detail finer than 3 pixels than Monet's. KID left 0.43, before 0.53, of the same
-    # paintings; with seed 1 0.56, before 0.67; after 19,200 steps 0.40, before 0.44.
+    # Paintings had 4 to 20 dB less detail finer than 3 pixels than Monet's. KID left 0.44, before 0.53, of the same
+    # paintings; with seed 1 0.56, before 0.67; after 19,200 steps 0.41 and 0.39, before 0.44 and 0.41.
     "match_detail": True,
     # Of 300 Monets, half have a JPEG quality of 80 or less; the photos' is about 92. KID left 0.53, before 0.64, of the
     # same paintings; with seed 1 0.67, before 0.77; after 19,200 steps 0.44, before 0.54. Photos so compressed: 0.91.
