@@ -75,6 +75,11 @@ def test_a_filter_is_bounded_and_the_same_in_all_directions():
     assert kernel.sum() == pytest.approx(1, abs=1e-2)
 
 
+def test_a_broken_generator_gets_a_filter_without_effect():
+    found = spectrum([np.full([64, 64, 3], np.nan)])
+    np.testing.assert_allclose(detail_kernel(found, spectrum(PAINTINGS)), no_filter(), atol=1e-3)
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_without_a_filter_nothing_changes(training):
     np.testing.assert_array_equal(layer_of(no_filter().numpy())(PAINTINGS, training=training), PAINTINGS)

@@ -56,10 +56,12 @@ def detail_kernel(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     squares: Parks & Burrus 1987, "Digital Filter Design", chapter 3).
 
     Returns:
-        Float32 `[FILTER_SIZE, FILTER_SIZE]`, symmetric, with a sum of nearly 1.
+        Float32 `[FILTER_SIZE, FILTER_SIZE]`, symmetric, with a sum of nearly 1. Without effect if a spectrum is NaN, as
+        that of a broken generator is.
     """
     centres = BAND_WIDTH * (np.arange(BANDS) + 0.5)
-    gains = np.where(centres > FINE_FROM, np.clip((wanted - found) / 2, -np.log(MOST_GAIN), np.log(MOST_GAIN)), 0.0)
+    gains = np.clip(np.nan_to_num((wanted - found) / 2), -np.log(MOST_GAIN), np.log(MOST_GAIN))
+    gains = np.where(centres > FINE_FROM, gains, 0.0)
     along = np.linspace(0, 0.5, FITTED_POINTS)
     away = np.hypot(along[:, None], along)
     target = np.exp(np.interp(away, centres, gains))
