@@ -265,11 +265,13 @@ def test_no_readable_checkpoint_is_an_error_not_a_new_start(tmp_path):
 
 def test_another_architecture_is_refused_with_the_fields_that_differ(tmp_path):
     save_checkpoint(str(tmp_path), state_of(tiny_system()), meta(1, generator_filters=2), keep=5)
-    now = make_config(generator_filters=4, upsample="resize", epochs=99)
+    now = make_config(generator_filters=4, upsample="resize", match_detail=True, epochs=99)
     with pytest.raises(UserError) as refusal:
         check_unchanged(str(tmp_path), now, COUNTS)
-    assert "generator_filters was 2, now 4; upsample was 'transpose', now 'resize'" in str(refusal.value)
-    assert "epochs" not in str(refusal.value)
+    message = str(refusal.value)
+    assert "generator_filters was 2, now 4; upsample was 'transpose', now 'resize'; match_detail was" in message
+    assert "--generator-filters 2 --upsample transpose --match-detail false" in message
+    assert "epochs" not in message
     check_unchanged(str(tmp_path), make_config(generator_filters=2, epochs=99), COUNTS)
 
 

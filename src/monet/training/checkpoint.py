@@ -152,9 +152,12 @@ def check_unchanged(folder: str, config: Config, data: dict) -> None:
         except UNREADABLE:
             continue  # load_newest logs it
         before = architecture_of(meta.config)
-        changed = [f"{name} was {value!r}, now {now[name]!r}" for name, value in before.items() if value != now[name]]
+        changed = {name: value for name, value in before.items() if value != now[name]}
         if changed:
-            raise UserError(f"The run in {config.out} has a different architecture ({'; '.join(changed)}). {advice}")
+            differences = "; ".join(f"{name} was {value!r}, now {now[name]!r}" for name, value in changed.items())
+            had = " ".join(f"--{name.replace('_', '-')} {str(value).lower()}" for name, value in changed.items())
+            raise UserError(f"The run in {config.out} has a different architecture ({differences}). To go on with it, "
+                            f'give what it had: {had} (with make in ARGS="…"). {advice}')
         seen = {"swap_sides": False} | meta.data  # the first version did not have the field
         # Earlier versions had no fingerprints, and those of the same pictures in another format differ.
         changed = [f"{name} was {seen[name]}, now {value}" for name, value in data.items()
