@@ -18,7 +18,7 @@ class Pace:
 
     Attributes:
         plans: how many were made; a run whose length is known from a checkpoint needs none.
-        began: `clock.now()` at the end of the first call, which traces and compiles; None before.
+        started: `clock.now()` at the end of the first call, which traces and compiles; None before.
     """
 
     def __init__(self, config: Config, clock: Clock, is_planned: bool = False):
@@ -29,12 +29,12 @@ class Pace:
             clock: the run's.
             is_planned: the steps of the whole run are known.
         """
-        self.config, self.clock, self.began = config, clock, None
+        self.config, self.clock, self.started = config, clock, None
         self.plans = len(PLANS_AT) if is_planned else 0
 
     def start(self, position: int, count: int) -> None:
         """Starts to measure after a first call of `count` steps; `position` counts the batches consumed so far."""
-        self.began = self.since = self.clock.now()
+        self.started = self.since = self.clock.now()
         self.first = position
         LOG.info("The first call, of %d step(s), took %.1f s, tracing and compiling included", count,
                  self.clock.seconds["first call"])
@@ -55,7 +55,7 @@ class Pace:
         if self.plans == len(PLANS_AT):
             return None
         left, planned = seconds_to_plan(self.config, self.clock, trained), 0
-        spent, seconds = self.clock.now() - self.began, self.of_a_step(engine.position)
+        spent, seconds = self.clock.now() - self.started, self.of_a_step(engine.position)
         if seconds > 0 and spent >= PLANS_AT[self.plans] * (spent + left):
             planned = step + max(0, int(left / seconds))
         planned = engine.cluster.from_chief(planned)
