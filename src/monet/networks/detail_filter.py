@@ -38,13 +38,15 @@ def spectrum(images) -> np.ndarray:
         The natural logarithm of the power in the band from `BAND_WIDTH * b` to `BAND_WIDTH * (b + 1)` cycles per
         pixel, the median over the images: float64 `[BANDS]`.
     """
+    size = len(images[0])
+    band = (frequencies(size) / BAND_WIDTH).astype(int).ravel()
+    counts = np.maximum(np.bincount(band, minlength=BANDS), 1)
+    window = np.outer(np.hanning(size), np.hanning(size))  # an image's left border does not go on at its right one
     powers = []
     for image in images:
         luma = np.asarray(image) @ LUMINANCE
-        window = np.hanning(len(luma))  # an image's left border does not go on at its right one
-        power = np.abs(np.fft.fft2((luma - luma.mean()) * np.outer(window, window)))**2
-        band = (frequencies(len(luma)) / BAND_WIDTH).astype(int).ravel()
-        powers.append(np.bincount(band, power.ravel(), BANDS) / np.maximum(np.bincount(band, minlength=BANDS), 1))
+        power = np.abs(np.fft.fft2((luma - luma.mean()) * window))**2
+        powers.append(np.bincount(band, power.ravel(), BANDS) / counts)
     return np.log(np.median(powers, axis=0) + np.finfo(np.float32).tiny)
 
 

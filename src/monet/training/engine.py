@@ -176,9 +176,9 @@ class TensorFlowEngine:
     # Painting.
 
     def update_painter(self) -> None:
-        """Gives the network that `paint` uses the latest weights, or their moving average, and matches them.
+        """Gives the network that `paint` uses the latest weights, or their moving average, and matches its paintings.
 
-        If it has them, nothing is done: matching paints a hundred photos.
+        If it has those weights, nothing is done: matching paints a hundred photos.
         """
         if self.painter_at != self.position:
             self.copy_to_painter()

@@ -31,7 +31,7 @@ class Matching:
         layers: their names.
         photos: those painted to find the weights, in batches.
         monet: pixels of the paintings, `[n, 3]`.
-        spectrum: that of the paintings.
+        spectrum: that of the paintings; None if detail is not matched.
     """
 
     def __init__(self, config: Config, data: Data):
@@ -39,7 +39,7 @@ class Matching:
         self.layers = matching_layers(config)
         self.photos = list(sample_photos(data.photo, min(data.photo.count, MATCHED_PHOTOS), config.seed))
         monet = [decode_example(example, SUBMISSION_SIZE).numpy() for example in read_examples(data.monet)]
-        self.monet, self.spectrum = pixels_of(monet), spectrum(monet)
+        self.monet, self.spectrum = pixels_of(monet), spectrum(monet) if DETAIL in self.layers else None
 
     def without_effect(self) -> dict[str, list]:
         """Weights by layer with which the layers change nothing."""
