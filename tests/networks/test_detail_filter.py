@@ -65,6 +65,13 @@ def test_the_filter_leaves_coarse_detail_and_flat_colours():
     np.testing.assert_allclose(layer_of(kernel)(flat), flat, atol=1e-4)
 
 
+def test_each_image_of_a_batch_is_filtered_by_itself():
+    layer, batch = layer_of(detail_kernel(spectrum(BLURRED), spectrum(PAINTINGS))), BLURRED[:3, :, :96]
+    alone = np.concatenate([layer(batch[index:index + 1]).numpy() for index in range(3)])
+    np.testing.assert_allclose(layer(batch), alone, atol=1e-6)
+    assert np.abs(alone[0] - batch[0]).max() > 0.02
+
+
 def test_a_filter_is_bounded_and_the_same_in_all_directions():
     """Also for paintings of one colour, which have no detail at all."""
     flat = spectrum([np.full([64, 64, 3], 0.25, np.float32)])
