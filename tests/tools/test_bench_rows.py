@@ -107,10 +107,12 @@ def test_the_quality_of_local_train_is_measured(small_data, tmp_path, monkeypatc
     (tmp_path / "others").mkdir()
     for number, level in enumerate((60, 120)):
         Image.new("RGB", (256, 256), (level, level, level)).save(tmp_path / "others" / f"{number}.png")
-    kid, colour, minutes = quality_rows(small_data, str(tmp_path / "others"), "--epochs", "1", "--steps-per-epoch", "2",
-                                        "--generator-filters", "2", "--discriminator-filters", "2")
+    rows = quality_rows(small_data, str(tmp_path / "others"), "--epochs", "1", "--steps-per-epoch", "2",
+                        "--generator-filters", "2", "--discriminator-filters", "2")
+    kid, colour, halos, frame, minutes = rows
     assert not kid.ours and "make peers" in kid.line()
     assert 0 < colour.ours[0] < 3
+    assert 0 <= halos.ours[0] < 20 and 0 <= frame.ours[0] < 20
     assert 0 < minutes.ours[0] < 2
 
 

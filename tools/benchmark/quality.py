@@ -30,6 +30,7 @@ def quality_rows(data, reference: str = "", *arguments: str) -> list[Row]:
     # Here, because TensorFlow takes seconds to load.
     from comparison.examiner import Examiner
 
+    from monet.scoring.health import FRAMED, HALOED
     from monet.training.run_files import RunFiles
 
     examiner = Examiner(data, reference)
@@ -39,8 +40,10 @@ def quality_rows(data, reference: str = "", *arguments: str) -> list[Row]:
                        env=module_environment(), stdout=subprocess.DEVNULL, check=True)
         found = examiner.measure(RunFiles(folder))
     kid = found["left"].get(f"kid_{NETWORK}")
-    unit = "of the photos'"
+    unit, levels = "of the photos'", "levels of 255"
     return [Row("quality", f"KID left ({NETWORK}) at most {KID_LEFT:.2f}", unit, [] if kid is None else [kid],
                 MISSING_PEERS if kid is None else ""),
             Row("quality, colour", f"colour left at most {COLOUR_LEFT:.2f}", unit, [found["left"]["colour"]]),
+            Row("quality, halos", f"at most {HALOED:g} levels", levels, [found["health"]["halo_levels"]]),
+            Row("quality, frame", f"at most {FRAMED:g} levels", levels, [found["health"]["frame_levels"]]),
             Row("quality, training", f"in at most {MINUTES} minutes", "min", [found["minutes"]])]
