@@ -41,8 +41,8 @@ VERDICTS = {  # by name of the check: its result in words, good and bad
     "droplets": ("No coloured droplets lie in flat places.",
                  "Green or purple droplets lie in flat places such as skies. They often fade with more steps."),
     "halos": ("Silhouettes have no halos.",
-              "Silhouettes have halos: a rim of another colour or shade. --global-residual true avoids most of them, "
-              "but changes the photos less."),
+              "Silhouettes have halos: a rim of another colour or shade. With --system cut, a larger --nce-weight "
+              "avoids some of them; --global-residual true avoids most, but changes the photos less."),
     "frame": ("The paintings have no frame.",
               "A line lies along the border of the paintings: --paint-margin 32 avoids most of it."),
 }
