@@ -59,7 +59,7 @@ COUNTS = {
     "residual-unet": (unet_count(64, 4, up=4, blocks=3),
                       convs((4, 3, 64), (4, 64, 128), (4, 128, 256), (4, 256, 512)) + 2 * 896 + 16 * 512 + 1),
     "cut": (resnet_count(64, 9), patch_count(64, False)),
-    "cpu": (unet_count(16, 5, up=3), patch_count(32, True)),
+    "cpu": (unet_count(16, 3, up=3), patch_count(32, True)),
     "gpu": (unet_count(64, 5, up=3, blocks=3), patch_count(64, True, last=2)),
     "tpu": (unet_count(64, 5, up=3, blocks=3), patch_count(64, True, last=2)),
 }

@@ -139,9 +139,11 @@ PRESETS = {
         "penalty_rise": 48.0,  # three times the passes after which 300 paintings were known without a penalty
         "monet_turns": True,  # with 100 of the Monets: KID left 0.75 instead of 0.83; with 300: 0.70 and 0.69
         "augment_most": 90,
-        # Halos of 2.0 and 1.6 levels of 255 with seeds 0 and 1, with 1.0 2.0 and 2.6; KID left 0.55 and 0.55, with 1.0
-        # 0.54 and 0.59.
-        "nce_weight": 1.5,
+        # KID left 0.52 and 0.54, with 5 levels 0.55 and 0.50 (seeds 1 and 2), in a sixth less time a step; a frame of
+        # 0.7 and 0.3 levels of 255, with 5 of 2.6 and 1.2.
+        "generator_levels": 3,
+        "paint_margin": 16,  # seed 1: a frame of 1.3, with 32 of 0.7; a fifth fewer pixels to paint
+        "nce_weight": 1.5,  # with 5 levels, halos of 2.0 and 1.6 levels of 255 (seeds 0, 1); with weight 1 2.0 and 2.6
         "checkpoint_minutes": 1.5,  # among which the best is chosen
         "minutes": 8.0,
         "max_minutes": 14.0,
