@@ -65,7 +65,7 @@ def test_networks_are_built_whatever_keras_json_says(settings, tmp_path):
                                capture_output=True, timeout=120, env={
                                    **clean, **HOSTILE, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")})
     assert described.returncode == 0, described.stderr
-    assert "777,987 parameters" in described.stdout and "float32" in described.stdout
+    assert "70,531 parameters" in described.stdout and "float32" in described.stdout
 
 
 def test_a_user_without_a_home_gets_one(homeless):
