@@ -28,12 +28,8 @@ OWN_VALUES = {
     # same paintings; with seed 1 0.67, before 0.77; after 19,200 steps 0.44, before 0.54. Photos so compressed: 0.91.
     "match_jpeg": True,
     "select_by": "best",  # hands in a checkpoint from before a collapse
-    "generator_levels": 5,
     "upsample": "resize",  # transposed convolutions left checkerboard artifacts in every sky
     "gamma_mean": 1.0,
-    # On the sample a frame of 1.9 levels of 255, with 16 of 2.9. The residual blocks of the presets for accelerators
-    # need multiples of 64 pixels.
-    "paint_margin": 32,
     "ema_decay": 0.999,  # of the same weights, KID left was 0.54 and 0.59, with 0.995 0.53 and 0.59
     "diffaugment": "color,translation,cutout",
 }
@@ -44,6 +40,8 @@ ACCELERATOR_VALUES = {
     **OWN_VALUES,
     "batch_size": 32,
     "generator": "residual_unet",  # skip connections and residual blocks; first layer not normalized
+    "generator_levels": 5,
+    "paint_margin": 32,  # its residual blocks need multiples of 64 pixels
     "discriminator": "two_objective",
     "adversarial_loss": "hinge",
     "penalty_rise": 800.0,  # as for `cpu`: 2,500 steps of 32 are 267 passes
