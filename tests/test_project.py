@@ -99,8 +99,8 @@ def test_make_without_a_target_lists_and_describes_all_targets():
     assert all(targets.values())
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", "src/monet/README.md", "tools/README.md", "submission/README.md",
-         "kernel/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "src/monet/README.md", "tools/README.md", "tools/comparison/experiments.md",
+         "submission/README.md", "kernel/README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
